@@ -237,7 +237,10 @@ def _curves_section(metrics: list[dict]) -> str:
     others = _panels(metrics, _OTHER_CURVES, figures.COLORS[2], may_be_log=False)
     if not losses and not others:
         return _section("Losses", '<p class="quiet">metrics.jsonl holds no losses.</p>')
-    note = '<p class="quiet">Means of each epoch; losses over more than two decades on a logarithmic axis.</p>'
+    note = (
+        '<p class="quiet">Losses over more than two decades have a logarithmic axis; beyond 400 epochs, each point is '
+        "the mean of neighbouring epochs.</p>"
+    )
     return _section("Losses and buffer, by epoch", f'{note}<div class="panels">{losses}{others}</div>')
 
 
