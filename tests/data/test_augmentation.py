@@ -1,0 +1,94 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import random
+
+from ssdkd_jax.data import augment, random_crop, random_flip
+
+# Few shapes: each one compiles anew.
+shapes = st.sampled_from([(3, 5, 4, 1), (2, 4, 6, 3)])
+seeds = st.integers(0, 2**31 - 1)
+
+
+def numbered(shape):
+    """An image batch in which every pixel is different and none is zero."""
+    return jnp.arange(1, np.prod(shape) + 1, dtype=jnp.float32).reshape(shape)
+
+
+def shifted(image, rows, columns):
+    """NumPy's own idea of a shift: out[i, j] = image[i + rows, j + columns], zero outside."""
+    height, width, _ = image.shape
+    out = np.zeros_like(image)
+    for i in range(height):
+        for j in range(width):
+            if 0 <= i + rows < height and 0 <= j + columns < width:
+                out[i, j] = image[i + rows, j + columns]
+    return out
+
+
+@settings(max_examples=10, deadline=None)
+@given(shape=shapes, seed=seeds, padding=st.sampled_from([1, 4]))
+def test_a_crop_is_a_shift_within_the_padding(shape, seed, padding):
+    images = np.asarray(numbered(shape))
+    cropped = np.asarray(random_crop(random.key(seed), images, padding))
+    shifts = [(r, c) for r in range(-padding, padding + 1) for c in range(-padding, padding + 1)]
+    for before, after in zip(images, cropped, strict=True):
+        assert any(np.array_equal(after, shifted(before, *shift)) for shift in shifts)
+
+
+def test_crops_reach_every_shift_about_equally_often():
+    image = np.zeros((5, 5, 1), np.uint8)
+    image[2, 2] = 1
+    cropped = random_crop(random.key(0), jnp.tile(image, (9000, 1, 1, 1)), 1)
+    assert cropped.dtype == jnp.uint8
+    hits = np.asarray(cropped, np.int32).sum(0)[..., 0]
+    assert hits.sum() == 9000
+    assert (abs(hits[1:4, 1:4] - 1000) < 150).all()
+
+
+@settings(max_examples=10, deadline=None)
+@given(shape=shapes, seed=seeds)
+def test_a_flip_is_its_own_inverse(shape, seed):
+    images = numbered(shape)
+    once = random_flip(random.key(seed), images)
+    chex.assert_trees_all_equal(random_flip(random.key(seed), once), images)
+    for before, after in zip(np.asarray(images), np.asarray(once), strict=True):
+        assert np.array_equal(after, before) or np.array_equal(after, before[:, ::-1])
+
+
+def test_half_of_the_images_are_flipped():
+    images = jnp.tile(numbered((1, 1, 2, 1)), (2000, 1, 1, 1))
+    flipped = random_flip(random.key(0), images)[:, 0, 0, 0] == 2
+    assert abs(float(flipped.mean()) - 0.5) < 0.05
+
+
+def test_nothing_to_do_is_the_identity_without_work():
+    images = numbered((2, 4, 4, 1))
+    assert augment(random.key(0), images, padding=0, flip=False) is images
+    jaxpr = jax.make_jaxpr(lambda key, x: augment(key, x, padding=0, flip=False))(random.key(0), images)
+    assert not jaxpr.eqns
+
+
+def test_the_gradient_of_the_sum_is_one_where_a_pixel_stays_visible():
+    images = numbered((8, 6, 6, 2))
+    key = random.key(3)
+    gradient = jax.grad(lambda x: augment(key, x, padding=4, flip=True).sum())(images)
+    visible = np.isin(np.asarray(images), np.asarray(augment(key, images, padding=4, flip=True)))
+    np.testing.assert_array_equal(np.asarray(gradient), visible.astype(np.float32))
+
+
+@pytest.mark.parametrize(("padding", "flip"), [(2, True), (2, False), (0, True)])
+def test_eight_devices_augment_as_one(padding, flip):
+    images = numbered((16, 6, 6, 1))
+    key = random.key(7)
+    one = jax.jit(lambda k, x: augment(k, x, padding=padding, flip=flip))(key, images)
+    eight = jax.pmap(
+        lambda k, x: augment(k, x, padding=padding, flip=flip, axis_name="devices"),
+        axis_name="devices",
+        in_axes=(None, 0),
+    )(key, images.reshape(8, 2, 6, 6, 1))
+    chex.assert_trees_all_equal(eight.reshape(images.shape), one)
