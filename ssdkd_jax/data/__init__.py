@@ -1,0 +1,21 @@
+"""Where real images come from, in which range they are, and how they are augmented on the device."""
+
+from ssdkd_jax.data.augmentation import augment, random_crop, random_flip
+from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
+from ssdkd_jax.data.loading import dataset_info, load_split
+from ssdkd_jax.data.normalization import normalization, normalize, to_uint8, to_unit
+
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "augment",
+    "dataset_info",
+    "load_split",
+    "normalization",
+    "normalize",
+    "random_crop",
+    "random_flip",
+    "subset",
+    "to_uint8",
+    "to_unit",
+]

@@ -1,0 +1,46 @@
+"""A labelled set of images in memory, and what can be said of it without its images."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ssdkd_jax.errors import UserError
+
+
+class Dataset(NamedTuple):
+    """One split: `images` uint8 (n, h, w, c), `labels` int32 (n,), and the name of each class."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+
+class DatasetInfo(NamedTuple):
+    """Image shape (h, w, c), number and names of the classes, and the number of images of 'train' and 'test'."""
+
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    class_names: tuple[str, ...]
+    sizes: dict[str, int]
+
+
+def subset(dataset, fraction, seed):
+    """The same share of every class, at least one image of each, for references on little real data.
+
+    Args:
+      dataset: a Dataset.
+      fraction: in (0, 1]; a class of n images keeps round(fraction * n).
+      seed: int; the same seed gives the same images.
+
+    Returns: a Dataset in the old order.
+    Raises: UserError if the fraction lies outside of (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"The fraction of real images is {fraction}; expected more than 0 and at most 1.")
+    rng = np.random.default_rng(seed)
+    kept = []
+    for label in np.unique(dataset.labels):
+        members = np.flatnonzero(dataset.labels == label)
+        kept.append(rng.permutation(members)[: max(1, round(fraction * len(members)))])
+    kept = np.sort(np.concatenate(kept))
+    return dataset._replace(images=dataset.images[kept], labels=dataset.labels[kept])

@@ -1,0 +1,108 @@
+"""Images in folders, one per class: <path>/train/<class>/*.png and <path>/test/<class>/*.png."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssdkd_jax.data import pixels
+from ssdkd_jax.data.dataset import Dataset, DatasetInfo
+from ssdkd_jax.errors import UserError
+
+_SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
+_GRAY_MODES = {"1", "L", "LA"}
+
+
+def load(path, split, size):
+    """One split as a Dataset; classes and files in alphabetical order."""
+    root = _root(path)
+    class_names = _class_names(root)
+    files = _files(root, split)
+    channels = _channels(_files(root, "train", required=False) + _files(root, "test", required=False))
+    images = pixels.stack((pixels.resize(_decode(file, channels), size) for file in files), files)
+    labels = np.array([class_names.index(file.parent.name) for file in files], np.int32)
+    return Dataset(images, labels, class_names)
+
+
+def info(path, size):
+    """The DatasetInfo, from the headers of the image files."""
+    root = _root(path)
+    splits = {split: _files(root, split, required=False) for split in _SPLIT_FOLDERS}
+    files = splits["train"] + splits["test"]
+    if not files:
+        _files(root, "train")
+    if size is None:
+        size = _size(files[0])
+        for file in files:
+            pixels.check_same_size(_size(file), file, size, files[0])
+    class_names = _class_names(root)
+    sizes = {split: len(members) for split, members in splits.items()}
+    return DatasetInfo((*size, _channels(files)), len(class_names), class_names, sizes)
+
+
+def _root(path):
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"There is no folder {root}; expected folder:/path with /path/train/<class>/*.png in it.")
+    return root
+
+
+def _split_folder(root, split):
+    """The split's folder, or None."""
+    return next((root / name for name in _SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
+
+
+def _class_names(root):
+    """The class folders of the training split; without one, those of the test split."""
+    train, test = ([] if f is None else _class_folders(f) for f in (_split_folder(root, s) for s in ("train", "test")))
+    names = tuple(folder.name for folder in train or test)
+    for folder in test:
+        if folder.name not in names:
+            raise UserError(f"{folder} has no counterpart under {root / 'train'}; rename it, or add that class there.")
+    return names
+
+
+def _class_folders(folder):
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _files(root, split, required=True):
+    """The image files of a split; none is a UserError where they are required."""
+    folder = _split_folder(root, split)
+    classes = [] if folder is None else _class_folders(folder)
+    files = [file for c in classes for file in sorted(c.iterdir()) if file.suffix.lower() in _SUFFIXES]
+    if required and not files:
+        wanted = " or ".join(f"{root / name}/<class>/" for name in _SPLIT_FOLDERS[split])
+        raise UserError(f"No images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}.")
+    return files
+
+
+def _channels(files):
+    """1 if every image is gray, else 3."""
+    return 1 if all(_header(file).mode in _GRAY_MODES for file in files) else 3
+
+
+def _size(file):
+    return _header(file).size[::-1]
+
+
+def _header(file):
+    """Mode and size of an image, which Pillow reads without decoding it."""
+    try:
+        with Image.open(file) as image:
+            return image
+    except pixels.DECODING_ERRORS as error:
+        raise _damaged(file, error) from error
+
+
+def _decode(file, channels):
+    try:
+        return pixels.decode(file, channels)
+    except pixels.DECODING_ERRORS as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file, error):
+    reason = " ".join(str(error).split())
+    return UserError(f"{file} cannot be read as an image ({reason}); replace it, or remove it: rm '{file}'")

@@ -1,0 +1,53 @@
+"""One name for every source of real images."""
+
+from ssdkd_jax.data import digits, folder, prepared
+from ssdkd_jax.errors import UserError
+
+
+def load_split(name, split, *, data_dir=None, image_size=None):
+    """Reads one split of a classification set into memory.
+
+    Args:
+      name: 'digits' (scikit-learn's, comes with the installation); 'folder:/path' for images in
+        /path/train/<class>/ and /path/test/<class>/ (or val, validation); or a TFDS name such as 'cifar10' or
+        'imagenet2012_subset/10pct', prepared beforehand as array_record.
+      split: 'train' or 'test'; 'test' is the validation split of sets without labelled test images.
+      data_dir: where prepared TFDS sets lie; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
+      image_size: None, an int, or (height, width): every image is resized to it, without keeping its aspect.
+
+    Returns: a Dataset: images uint8 (n, h, w, c), labels int32 (n,), class_names.
+    Raises: UserError for everything that the user can mend; nothing is ever fetched from the network.
+    """
+    if split not in ("train", "test"):
+        raise UserError(f"There is no split '{split}'; expected 'train' or 'test'.")
+    size = _height_and_width(image_size)
+    if name == "digits":
+        return digits.load(split, size)
+    if name.startswith("folder:"):
+        return folder.load(name.removeprefix("folder:"), split, size)
+    return prepared.load(name, split, data_dir, size)
+
+
+def dataset_info(name, data_dir=None, *, image_size=None):
+    """Shapes, classes and sizes of a set, without decoding its images.
+
+    Known for cifar10, cifar100, fashion_mnist, mnist and svhn_cropped even where they are not prepared, so that a
+    data-free job needs no data; the class names are then the numbers.
+
+    Args: as for `load_split`.
+    Returns: a DatasetInfo.
+    Raises: UserError as `load_split` does.
+    """
+    size = _height_and_width(image_size)
+    if name == "digits":
+        return digits.info(size)
+    if name.startswith("folder:"):
+        return folder.info(name.removeprefix("folder:"), size)
+    return prepared.info(name, data_dir, size)
+
+
+def _height_and_width(image_size):
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise UserError(f"image_size is {image_size}; expected a positive number, or a height and a width.")
+    return None if size is None else tuple(size)

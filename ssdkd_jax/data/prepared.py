@@ -1,0 +1,127 @@
+"""Classification sets of TensorFlow Datasets, prepared beforehand as array_record and read without TensorFlow."""
+
+import difflib
+import io
+import os
+import re
+
+import numpy as np
+
+from ssdkd_jax.data import pixels
+from ssdkd_jax.data.dataset import Dataset, DatasetInfo
+from ssdkd_jax.errors import UserError
+
+# The benchmarks of this field, for data-free jobs on machines that have no data.
+_PUBLISHED = {
+    "cifar10": ((32, 32, 3), 10, {"train": 50_000, "test": 10_000}),
+    "cifar100": ((32, 32, 3), 100, {"train": 50_000, "test": 10_000}),
+    "fashion_mnist": ((28, 28, 1), 10, {"train": 60_000, "test": 10_000}),
+    "mnist": ((28, 28, 1), 10, {"train": 60_000, "test": 10_000}),
+    "svhn_cropped": ((32, 32, 3), 10, {"train": 73_257, "test": 26_032}),
+}
+
+
+def load(name, split, data_dir, size):
+    """One split as a Dataset, in the order of the prepared files."""
+    builder = _open(name, data_dir)
+    channels = _image_shape(builder, size)[-1]
+    records = list(_source(builder, _split_name(builder, split)))
+    # Threads make this slower: for small images Pillow holds the interpreter's lock most of the time.
+    images = (pixels.resize(pixels.decode(io.BytesIO(record["image"]), channels), size) for record in records)
+    names = [f"{name} {split} image {i}" for i in range(len(records))]
+    labels = np.array([record["label"] for record in records], np.int32)
+    return Dataset(pixels.stack(images, names), labels, _class_names(builder))
+
+
+def info(name, data_dir, size):
+    """The DatasetInfo, from the set's metadata."""
+    try:
+        builder = _open(name, data_dir)
+    except UserError:
+        if name not in _PUBLISHED:
+            raise
+        (*published_size, channels), classes, sizes = _PUBLISHED[name]
+        return DatasetInfo((*(size or published_size), channels), classes, tuple(map(str, range(classes))), dict(sizes))
+    class_names = _class_names(builder)
+    sizes = {s: builder.info.splits[_split_name(builder, s)].num_examples for s in ("train", "test")}
+    return DatasetInfo(_image_shape(builder, size), len(class_names), class_names, sizes)
+
+
+def _open(name, data_dir):
+    """The read-only builder of a prepared set.
+
+    It is made from the files alone: a builder made from the set's code would go to the network, for minutes when there
+    is none, and would not know the user's own sets.
+    """
+    import tensorflow_datasets as tfds
+
+    data_dir = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    try:
+        builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
+        raise UserError(_not_prepared(name, data_dir, tfds.list_builders(with_community_datasets=False))) from error
+    if builder.info.file_format.value != "array_record":
+        raise UserError(
+            f"{name} lies in {builder.data_path} as {builder.info.file_format.value}, which cannot be read without "
+            "TensorFlow; prepare it as array_record in another data_dir: "
+            + _preparation(name, data_dir.rstrip("/") + "_array_record")
+        )
+    for key in ("image", "label"):
+        if key not in builder.info.features:
+            raise UserError(f"{name} has no '{key}'; expected a classification set, such as cifar10.")
+    return builder
+
+
+def _not_prepared(name, data_dir, known_names):
+    base = re.split("[/:]", name)[0]
+    if base in known_names:
+        return f"{name} is not prepared: looked in {data_dir}. Prepare it: {_preparation(name, data_dir)}"
+    closest = difflib.get_close_matches(base, ["digits", *known_names], n=3)
+    hint = f"Did you mean {' or '.join(closest)}? " if closest else ""
+    return (
+        f"Unknown data set '{name}', and nothing of that name in {data_dir}. {hint}"
+        "Expected digits, folder:/path, or the name of a TFDS classification set."
+    )
+
+
+def _preparation(name, data_dir):
+    # `tfds build` would need apache_beam and mlcroissant on top of TensorFlow.
+    return (
+        'pip install tensorflow && python -c "import tensorflow_datasets as tfds; '
+        f"tfds.builder('{name}', data_dir='{data_dir}', file_format='array_record').download_and_prepare()\""
+    )
+
+
+def _split_name(builder, split):
+    """TFDS's name of 'train' or 'test': 'validation' where there are no test images, or none with labels."""
+    names = ("train",) if split == "train" else ("test", "validation")
+    for name in names:
+        if name in builder.info.splits and _source(builder, name)[0]["label"] >= 0:
+            return name
+    raise UserError(
+        f"{builder.name} has no labelled split {' or '.join(names)}; it has {', '.join(sorted(builder.info.splits))}."
+    )
+
+
+def _source(builder, split_name):
+    """Random access to the records of a split, their images still encoded: Pillow is faster than TFDS's decoder."""
+    import tensorflow_datasets as tfds
+
+    for path in builder.info.splits[split_name].filepaths:
+        if not path.exists():
+            raise UserError(f"{path} is missing; remove {builder.data_path} and prepare the set again.")
+    return builder.as_data_source(split=split_name, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def _image_shape(builder, size):
+    height, width, channels = builder.info.features["image"].shape
+    if size is None and (height is None or width is None):
+        raise UserError(
+            f"{builder.name} has images of differing size; they need image_size, for example image_size=224."
+        )
+    return (*(size or (height, width)), channels or 3)
+
+
+def _class_names(builder):
+    label = builder.info.features["label"]
+    return tuple(label.names or map(str, range(label.num_classes)))

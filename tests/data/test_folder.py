@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdkd_jax.data import dataset_info, load_split
+from ssdkd_jax.errors import UserError
+
+RED, GREEN, GRAY = (255, 0, 0), (0, 255, 0), 128
+
+
+def put(root, place, color, size=(6, 4)):
+    """One plain image; `size` is Pillow's (width, height)."""
+    path = root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L" if isinstance(color, int) else "RGB", size, color).save(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    put(tmp_path, "train/cat/1.png", RED)
+    put(tmp_path, "train/ant/2.webp", GREEN)
+    put(tmp_path, "train/ant/1.PNG", RED)
+    put(tmp_path, "val/cat/9.jpg", GREEN)
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def test_classes_and_files_come_in_alphabetical_order(root):
+    train = load_split(f"folder:{root}", "train")
+    assert train.class_names == ("ant", "cat")
+    assert train.images.shape == (3, 4, 6, 3) and train.images.dtype == np.uint8
+    np.testing.assert_array_equal(train.labels, [0, 0, 1])
+    assert train.labels.dtype == np.int32
+    np.testing.assert_array_equal(train.images[0, 0, 0], RED)
+    np.testing.assert_allclose(train.images[1, 0, 0], GREEN, atol=8)
+
+
+@pytest.mark.parametrize("name", ["test", "val", "validation"])
+def test_the_test_split_has_three_names(root, name):
+    (root / "val").rename(root / name)
+    test = load_split(f"folder:{root}", "test")
+    assert test.class_names == ("ant", "cat")
+    np.testing.assert_array_equal(test.labels, [1])
+
+
+def test_the_info_agrees_with_the_images(root):
+    info = dataset_info(f"folder:{root}")
+    assert info == ((4, 6, 3), 2, ("ant", "cat"), {"train": 3, "test": 1})
+    assert dataset_info(f"folder:{root}", image_size=8).image_shape == (8, 8, 3)
+
+
+def test_gray_stays_gray_unless_one_image_has_colour(tmp_path):
+    put(tmp_path, "train/a/1.png", GRAY)
+    assert load_split(f"folder:{tmp_path}", "train").images.shape == (1, 4, 6, 1)
+    put(tmp_path, "test/a/1.png", RED)
+    assert load_split(f"folder:{tmp_path}", "train").images.shape == (1, 4, 6, 3)
+    assert dataset_info(f"folder:{tmp_path}").image_shape == (4, 6, 3)
+
+
+def test_images_of_differing_size_need_an_image_size(root):
+    put(root, "train/dog/wide.png", RED, size=(9, 4))
+    for read in (lambda: load_split(f"folder:{root}", "train"), lambda: dataset_info(f"folder:{root}")):
+        with pytest.raises(UserError, match=r"wide\.png is 4x9 but .*1\.PNG is 4x6.*image_size=32"):
+            read()
+    assert load_split(f"folder:{root}", "train", image_size=(5, 7)).images.shape == (4, 5, 7, 3)
+
+
+def test_a_damaged_image_is_named(root):
+    (root / "train" / "cat" / "bad.png").write_bytes(b"\x89PNG nothing more")
+    with pytest.raises(UserError, match=r"bad\.png cannot be read as an image .*rm ") as caught:
+        load_split(f"folder:{root}", "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_cut_short_is_named(root):
+    Image.effect_noise((6, 4), 50).save(root / "train" / "cat" / "cut.png")
+    whole = (root / "train" / "cat" / "cut.png").read_bytes()
+    (root / "train" / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"cut\.png cannot be read as an image"):
+        load_split(f"folder:{root}", "train")
+
+
+def test_no_folder_no_images_no_class(tmp_path, root):
+    with pytest.raises(UserError, match=r"There is no folder .*nowhere"):
+        load_split(f"folder:{tmp_path}/nowhere", "train")
+    put(root, "val/wolf/1.png", RED)
+    with pytest.raises(UserError, match="wolf has no counterpart"):
+        load_split(f"folder:{root}", "test")
+
+
+@pytest.mark.parametrize("read", [load_split, lambda name, split: dataset_info(name)])
+def test_an_empty_folder_says_what_was_expected(tmp_path, read):
+    with pytest.raises(UserError, match=r"No images found for the split 'train'; .*train/<class>/"):
+        read(f"folder:{tmp_path}", "train")
