@@ -1,0 +1,128 @@
+"""A convolution whose gradients stay fast inside loops on XLA:CPU.
+
+The gradients that JAX derives for a convolution have dimension numbers for which XLA:CPU has no fast path inside `scan`
+and `while_loop` bodies, where they run 25-100 times slower than outside (jax-ml/jax#12868).  Here both gradients are
+spelt as ordinary NHWC/HWIO convolutions between explicit transposes, so that one scanned epoch serves every platform.
+Accelerators need none of this: leave `conv_general_dilated=None` there.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+
+
+def loop_friendly_conv_general_dilated(
+    lhs,
+    rhs,
+    window_strides,
+    padding,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    feature_group_count=1,
+    batch_group_count=1,
+    precision=None,
+    preferred_element_type=None,
+):
+    """Drop-in for `lax.conv_general_dilated`, as `nn.Conv(conv_general_dilated=...)` calls it.
+
+    Plain two-dimensional NHWC/HWIO convolutions get the gradients of this module; all others (grouped, dilated, other
+    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way.  Reverse-mode derivatives of
+    any order work; forward-mode ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
+
+    Args:
+      lhs: images (n, h, w, c), any floating dtype.
+      rhs: kernel (kh, kw, c, o) of the same dtype.
+      window_strides, padding, ...: as in `lax.conv_general_dilated`.
+
+    Returns:
+      (n, h', w', o) of the dtype of `lhs`.
+    """
+    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    grouped = feature_group_count != 1 or batch_group_count != 1
+    plain = lhs.ndim == 4 and lhs.dtype == rhs.dtype and preferred_element_type in (None, lhs.dtype)
+    if dilated or grouped or not plain or not _is_nhwc(lhs, rhs, dimension_numbers):
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            batch_group_count,
+            precision,
+            preferred_element_type,
+        )
+    strides = tuple(window_strides)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
+    return _convolution(lhs, rhs, strides, tuple((int(low), int(high)) for low, high in padding), precision)
+
+
+def _is_nhwc(lhs, rhs, dimension_numbers):
+    # None means NCHW/OIHW to lax.
+    return lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == NHWC
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolution(images, kernel, strides, padding, precision):
+    return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=NHWC, precision=precision)
+
+
+def _forward(images, kernel, strides, padding, precision):
+    return _convolution(images, kernel, strides, padding, precision), (images, kernel)
+
+
+def _backward(strides, padding, precision, residuals, gradient):
+    images, kernel = residuals
+    return (
+        _images_gradient(images, kernel, gradient, strides, padding, precision),
+        _kernel_gradient(images, kernel, gradient, strides, padding, precision),
+    )
+
+
+_convolution.defvjp(_forward, _backward)
+
+
+def _images_gradient(images, kernel, gradient, strides, padding, precision):
+    """The output's gradient, spread out by the stride, convolved with the flipped kernel, in and out swapped."""
+    flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+    padding_back = []
+    for axis in (0, 1):
+        spread = (gradient.shape[1 + axis] - 1) * strides[axis] + 1
+        low = kernel.shape[axis] - 1 - padding[axis][0]
+        # Chosen for an output of the images' size; rows that no window reached get zeros this way.
+        high = images.shape[1 + axis] + kernel.shape[axis] - 1 - spread - low
+        padding_back.append((low, high))
+    return lax.conv_general_dilated(
+        gradient, flipped, (1, 1), padding_back, lhs_dilation=strides, dimension_numbers=NHWC, precision=precision
+    )
+
+
+def _kernel_gradient(images, kernel, gradient, strides, padding, precision):
+    """Images with channels as batch, convolved with the output's gradient as a kernel dilated by the stride."""
+    padding_back = []
+    for axis in (0, 1):
+        spread = (gradient.shape[1 + axis] - 1) * strides[axis] + 1
+        low = padding[axis][0]
+        # Chosen for an output of the kernel's size; negative where the last rows fit no window.
+        high = kernel.shape[axis] + spread - 1 - images.shape[1 + axis] - low
+        padding_back.append((low, high))
+    channels_as_batch = jnp.transpose(images, (3, 1, 2, 0))
+    batch_as_channels = jnp.transpose(gradient, (1, 2, 0, 3))
+    by_channel = lax.conv_general_dilated(
+        channels_as_batch,
+        batch_as_channels,
+        (1, 1),
+        padding_back,
+        rhs_dilation=strides,
+        dimension_numbers=NHWC,
+        precision=precision,
+    )
+    return jnp.transpose(by_channel, (1, 2, 0, 3))

@@ -1,0 +1,99 @@
+"""The convolution with loop-friendly gradients against XLA's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from ssdkd_jax.models import loop_friendly_conv_general_dilated as convolution
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def values_and_gradients(function, x, kernel, *args, **kwargs):
+    def weighted_sum(x, kernel):
+        y = function(x, kernel, *args, **kwargs)
+        weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+        return jnp.sum(y.astype(jnp.float32) * weights), y
+
+    (_, y), gradients = jax.value_and_grad(weighted_sum, argnums=(0, 1), has_aux=True)(x, kernel)
+    return y, *gradients
+
+
+def inputs(shape, kernel_shape, dtype=jnp.float32):
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.standard_normal(shape), dtype), jnp.asarray(rng.standard_normal(kernel_shape), dtype)
+
+
+def assert_same(x, kernel, *args, tolerance=1e-4, **kwargs):
+    ours = values_and_gradients(convolution, x, kernel, *args, **kwargs)
+    theirs = values_and_gradients(lax.conv_general_dilated, x, kernel, *args, **kwargs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "strides", "padding"),
+    [
+        ((8, 8), 3, (1, 1), [(1, 1), (1, 1)]),
+        ((8, 8), 3, (2, 2), [(1, 1), (1, 1)]),
+        ((7, 10), 3, (2, 2), [(1, 1), (1, 1)]),
+        ((7, 10), 3, (1, 2), [(0, 2), (1, 0)]),
+        ((7, 10), 3, (2, 2), "SAME"),
+        ((8, 8), 3, (2, 2), "VALID"),
+        ((8, 8), 1, (1, 1), [(0, 0), (0, 0)]),
+        ((8, 8), 1, (2, 2), [(0, 0), (0, 0)]),
+        ((7, 10), 1, (2, 2), [(1, 1), (1, 1)]),
+    ],
+    ids=str,
+)
+def test_values_and_gradients_equal_those_of_lax(image, size, strides, padding):
+    x, kernel = inputs((3, *image, 4), (size, size, 4, 5))
+    assert_same(x, kernel, strides, padding, dimension_numbers=NHWC)
+
+
+def test_stride_that_leaves_pixels_out():
+    """(9 - 2) is not divisible by 3: no window reaches the last row, whose gradient is zero."""
+    x, kernel = inputs((2, 9, 9, 3), (2, 2, 3, 4))
+    assert_same(x, kernel, (3, 3), [(0, 0), (0, 0)], dimension_numbers=NHWC)
+    _, gradient, _ = values_and_gradients(convolution, x, kernel, (3, 3), [(0, 0), (0, 0)], dimension_numbers=NHWC)
+    assert not np.any(gradient[:, -1])
+
+
+def test_bfloat16():
+    x, kernel = inputs((2, 8, 8, 4), (3, 3, 4, 5), jnp.bfloat16)
+    assert_same(x, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=NHWC, tolerance=0.02)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel_shape", "options"),
+    [
+        ((2, 8, 8, 4), (3, 3, 1, 8), {"dimension_numbers": NHWC, "feature_group_count": 4}),
+        ((2, 8, 8, 4), (3, 3, 4, 5), {"dimension_numbers": NHWC, "rhs_dilation": (2, 2)}),
+        ((2, 8, 8, 4), (3, 3, 4, 5), {"dimension_numbers": NHWC, "lhs_dilation": (2, 2)}),
+        ((2, 4, 8, 8), (5, 4, 3, 3), {}),
+    ],
+    ids=["grouped", "dilated kernel", "dilated images", "NCHW"],
+)
+def test_other_convolutions_go_to_lax(shape, kernel_shape, options):
+    x, kernel = inputs(shape, kernel_shape)
+    assert_same(x, kernel, (1, 1), [(1, 1), (1, 1)], **options)
+
+
+def test_inside_scan_jit_and_vmap():
+    x, kernel = inputs((2, 4, 6, 6, 3), (3, 3, 3, 3))
+
+    def descend(function):
+        def step(kernel, x):
+            def loss(kernel):
+                per_image = jax.vmap(lambda one: function(one[None], kernel, (2, 2), "SAME", dimension_numbers=NHWC))
+                return jnp.sum(jnp.square(per_image(x)))
+
+            return kernel - 1e-3 * jax.grad(loss)(kernel), None
+
+        return jax.jit(lambda kernel: lax.scan(step, kernel, x)[0])(kernel)
+
+    np.testing.assert_allclose(descend(convolution), descend(lax.conv_general_dilated), rtol=1e-4, atol=1e-5)
