@@ -1,0 +1,106 @@
+"""What every network of the zoo is made of, and how its weights start.
+
+Layers carry their public PyTorch path as their Linen name, dots included (`name="layer1.0"`, inside it `name="conv1"`),
+so that conversion of weights is one rule without a table per network (see `ssdkd_jax.interop`).
+
+Initial weights follow the public PyTorch code: convolution kernels as each family's file says (Kaiming normal by fan
+out unless it says otherwise), BatchNorm scale 1 and bias 0, linear layers uniform within 1/sqrt(inputs) everywhere, the
+default of `torch.nn.Linear`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# torch.nn.init.kaiming_normal_(mode="fan_out") and mode="fan_in", and the default of torch.nn.Conv2d and Linear.
+kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+kaiming_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def torch_default_bias(inputs):
+    """Initializer of a bias uniform within 1/sqrt(inputs), as in `torch.nn.Linear` and `Conv2d`."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
+
+    return init
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Makes the layers of one network; to be called inside the compact method that owns them.
+
+    Attributes:
+      dtype: of computation; classifiers and BatchNorm statistics are float32 whatever it is.
+      param_dtype: of parameters.
+      bn_axis_name: pmapped axis over which BatchNorm averages its batch statistics in training mode.
+      conv_general_dilated: replaces `lax.conv_general_dilated` (see `convolution.py`).
+    """
+
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    bn_axis_name: str | None = None
+    conv_general_dilated: Callable | None = None
+
+    def conv(self, features, size, name, *, stride=1, use_bias=False, init=kaiming_fan_out, bias_init=None):
+        """Square convolution, padded by (size - 1) / 2 on all four sides as PyTorch does, never as XLA's SAME."""
+        return nn.Conv(
+            features,
+            (size, size),
+            strides=(stride, stride),
+            padding=[(size // 2, size // 2)] * 2,
+            use_bias=use_bias,
+            kernel_init=init,
+            bias_init=bias_init or nn.initializers.zeros,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            conv_general_dilated=self.conv_general_dilated,
+            name=name,
+        )
+
+    def batch_norm(self, train, name):
+        """PyTorch's BatchNorm2d: epsilon 1e-5, momentum 0.1 (which Flax calls 0.9)."""
+        return nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            axis_name=self.bn_axis_name,
+            name=name,
+        )
+
+    def classify(self, x, num_classes, name, *, return_features):
+        """Global average pooling and the linear classifier.
+
+        Args:
+          x: (n, h, w, c) last feature map.
+          return_features: whether to hand out the classifier's input too.
+
+        Returns:
+          logits (n, num_classes) float32, or (logits, features (n, c) float32).
+        """
+        features = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+        logits = self.linear(features, num_classes, name, dtype=jnp.float32)
+        return (logits, features) if return_features else logits
+
+    def linear(self, x, features, name, *, dtype=None):
+        """Linear layer of x (n, c) -> (n, features)."""
+        return nn.Dense(
+            features,
+            kernel_init=torch_default,
+            bias_init=torch_default_bias(x.shape[-1]),
+            dtype=dtype or self.dtype,
+            param_dtype=self.param_dtype,
+            name=name,
+        )(x)
+
+
+def max_pool_2x2(x):
+    """(n, h, w, c) -> (n, h // 2, w // 2, c)."""
+    return nn.max_pool(x, (2, 2), strides=(2, 2))

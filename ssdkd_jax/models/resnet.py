@@ -1,0 +1,99 @@
+"""Residual networks (He et al., CVPR 2016) with a stem for small images, named as in zju-vipa/Fast-Datafree."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ssdkd_jax.models.layers import Layers, torch_default
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions; the last is four times as wide."""
+
+    features: int
+    stride: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x, train):
+        layers = self.layers
+        wide = 4 * self.features
+        y = nn.relu(layers.batch_norm(train, "bn1")(layers.conv(self.features, 1, "conv1", init=torch_default)(x)))
+        y = layers.conv(self.features, 3, "conv2", stride=self.stride, init=torch_default)(y)
+        y = nn.relu(layers.batch_norm(train, "bn2")(y))
+        y = layers.batch_norm(train, "bn3")(layers.conv(wide, 1, "conv3", init=torch_default)(y))
+        if self.stride != 1 or x.shape[-1] != wide:
+            x = projection(x, wide, self.stride, train, layers, "shortcut", torch_default)
+        return nn.relu(x + y)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions.
+
+    Attributes:
+      shortcut: name of the projection where input and output differ in shape; None pads the input with zero channels.
+      init: initializer of the convolutions.
+    """
+
+    features: int
+    stride: int
+    layers: Layers
+    shortcut: str | None = "shortcut"
+    init: Callable = torch_default
+
+    @nn.compact
+    def __call__(self, x, train):
+        layers = self.layers
+        y = layers.conv(self.features, 3, "conv1", stride=self.stride, init=self.init)(x)
+        y = nn.relu(layers.batch_norm(train, "bn1")(y))
+        y = layers.batch_norm(train, "bn2")(layers.conv(self.features, 3, "conv2", init=self.init)(y))
+        if self.stride != 1 or x.shape[-1] != self.features:
+            if self.shortcut is None:
+                x = zero_padded(x, self.features, self.stride)
+            else:
+                x = projection(x, self.features, self.stride, train, layers, self.shortcut, self.init)
+        return nn.relu(x + y)
+
+
+def projection(x, features, stride, train, layers, name, init):
+    """Shortcut by a strided 1x1 convolution and BatchNorm."""
+    x = layers.conv(features, 1, f"{name}.0", stride=stride, init=init)(x)
+    return layers.batch_norm(train, f"{name}.1")(x)
+
+
+def zero_padded(x, features, stride):
+    """Shortcut without parameters, "option A": every stride-th pixel, as many zero channels on either side."""
+    missing = features - x.shape[-1]
+    return jnp.pad(x[:, ::stride, ::stride], [(0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)])
+
+
+class ResNet(nn.Module):
+    """Four stages of 64, 128, 256, 512 channels (four times that with `Bottleneck`).
+
+    See `create_model` for the arguments of `__call__`.
+    """
+
+    block: Callable
+    blocks: tuple[int, ...]
+    num_classes: int
+    layers: Layers
+
+    @nn.compact
+    def __call__(self, x, train=False, return_features=False):
+        layers = self.layers
+        x = layers.conv(64, 3, "conv1", init=torch_default)(x)
+        x = nn.relu(layers.batch_norm(train, "bn1")(x))
+        for stage, blocks in enumerate(self.blocks):
+            for i in range(blocks):
+                stride = 2 if stage > 0 and i == 0 else 1
+                x = self.block(64 * 2**stage, stride, layers, name=f"layer{stage + 1}.{i}")(x, train)
+        return layers.classify(x, self.num_classes, "linear", return_features=return_features)
+
+
+ARCHITECTURES = {
+    "resnet18": functools.partial(ResNet, block=BasicBlock, blocks=(2, 2, 2, 2)),
+    "resnet34": functools.partial(ResNet, block=BasicBlock, blocks=(3, 4, 6, 3)),
+    "resnet50": functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3)),
+}
