@@ -1,0 +1,113 @@
+"""Files of PyTorch weights.  No code in a file is ever run."""
+
+import importlib
+import pathlib
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from ssdkd_jax.errors import UserError
+
+# Where training scripts put the weights inside what they save; the first that is there wins.
+NESTINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "student", "teacher", "params")
+# What DataParallel and torch.compile put before each name.
+WRAPPERS = ("module.", "_orig_mod.")
+
+
+def load_torch_file(path):
+    """Tensors of a PyTorch or safetensors file.
+
+    Args:
+      path: `.pth`, `.pt`, `.th` or the like, written by `torch.save` (zip or legacy format), or `.safetensors`.  The
+        tensors may lie under a key such as `state_dict` or `model`; prefixes `module.` and `_orig_mod.` are dropped.
+
+    Returns:
+      {PyTorch name: NumPy array}; floating tensors as float32, others in their own dtype.
+
+    Raises:
+      UserError: no such file, a directory, damaged, holding Python objects that could run code, or holding no tensors;
+        torch or safetensors not installed.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, expected a file of PyTorch weights")
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    tensors = _find_tensors(content)
+    if not tensors:
+        raise UserError(
+            f"{path} holds no tensors; expected a state_dict, as torch.save(model.state_dict(), path) writes"
+        )
+    return {_unwrapped(name): _as_numpy(value) for name, value in tensors.items()}
+
+
+def _read_safetensors(path):
+    safetensors = _import("safetensors.numpy", path)
+    try:
+        return safetensors.load_file(path)
+    except Exception as error:
+        raise UserError(f"{path} is truncated or no safetensors file ({_reason(error)})") from error
+
+
+def _read_torch(path):
+    torch = _import("torch", path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        named = f" ({found[1]})" if found else ""
+        raise UserError(
+            f"{path} holds Python objects{named} that could run code when loaded, so it was not loaded; "
+            "where you trust it, save its weights alone: torch.save(model.state_dict(), path)"
+        ) from error
+    except Exception as error:
+        # torch raises RuntimeError, EOFError, OSError, KeyError and more, depending on where the file ends.
+        raise UserError(f"{path} is truncated or no PyTorch file ({_reason(error)})") from error
+
+
+def _import(module, path):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UserError(f"reading {path} needs {package}; install it: pip install 'ssdkd_jax[torch]'") from error
+
+
+def _find_tensors(content):
+    """The first dict on the way down the nestings that has tensors, without its other entries; {} if none has."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in NESTINGS:
+        tensors = _find_tensors(content.get(key))
+        if tensors:
+            return tensors
+    return {name: value for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
+
+
+def _is_tensor(value):
+    return isinstance(value, np.ndarray) or hasattr(value, "detach")
+
+
+def _unwrapped(name):
+    while name.startswith(WRAPPERS):
+        name = name.removeprefix(next(wrapper for wrapper in WRAPPERS if name.startswith(wrapper)))
+    return name
+
+
+def _as_numpy(value):
+    if isinstance(value, np.ndarray):
+        integral = np.issubdtype(value.dtype, np.integer) or value.dtype == bool
+        return value if integral else value.astype(np.float32)
+    value = value.detach().cpu()
+    return (value.float() if value.is_floating_point() else value).numpy()
+
+
+def _reason(error):
+    """The error's first sentence, or its type where it says nothing."""
+    return re.split(r"\n|\. ", str(error))[0] or type(error).__name__

@@ -1,0 +1,143 @@
+"""The one rule between Linen variables and PyTorch state_dicts.
+
+Linen modules carry their PyTorch path as their name, so a variable's path joined by dots is its PyTorch name but for
+the last part; kernels differ in the order of their axes: (h, w, in, out) here, (out, in, h, w) there.  Nothing in this
+file knows any network.
+
+A *template* is what a model's variables look like: {(collection, *module names, leaf): `jax.ShapeDtypeStruct`}, in the
+order in which the modules are called, which is the order of the public state_dicts.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from ssdkd_jax.errors import UserError
+
+# (collection, leaf) -> last part of the PyTorch name, in the order of a state_dict.
+TORCH_LEAVES = {
+    ("params", "kernel"): "weight",
+    ("params", "scale"): "weight",
+    ("params", "bias"): "bias",
+    ("batch_stats", "mean"): "running_mean",
+    ("batch_stats", "var"): "running_var",
+}
+# PyTorch's count of training steps, which nothing here has.
+COUNTER = "num_batches_tracked"
+
+
+def template(model, *inputs):
+    """What the variables of a Linen module look like, without computing anything.
+
+    Args:
+      model: a Linen module with `params` and `batch_stats` of convolutions, BatchNorm and linear layers.
+      *inputs: arrays or `jax.ShapeDtypeStruct`s that `model` is called with.
+
+    Returns:
+      the template, see above.
+    """
+    calls = {}
+
+    def note(next_function, args, kwargs, context):
+        calls.setdefault(context.module.path, len(calls))
+        return next_function(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    leaves = list(TORCH_LEAVES)
+    flat = traverse_util.flatten_dict(shapes)
+    return {path: flat[path] for path in sorted(flat, key=lambda p: (calls[p[1:-1]], leaves.index((p[0], p[-1]))))}
+
+
+def torch_name(path):
+    """("params", "layer1.0", "conv1", "kernel") -> "layer1.0.conv1.weight"."""
+    collection, *modules, leaf = path
+    return ".".join((*modules, TORCH_LEAVES[collection, leaf]))
+
+
+def torch_shape(path, shape):
+    """Shape of the PyTorch tensor that belongs to a variable's path and shape."""
+    return tuple(shape[axis] for axis in _axes_to_torch(path, len(shape)))
+
+
+def torch_layout(template):
+    """{state_dict name: shape}, without the counters `num_batches_tracked`."""
+    return {torch_name(path): torch_shape(path, leaf.shape) for path, leaf in template.items()}
+
+
+def _axes_to_torch(path, rank):
+    if path[-1] != "kernel":
+        return tuple(range(rank))
+    return (rank - 1, rank - 2, *range(rank - 2))
+
+
+def to_torch(variables, template, owner="variables"):
+    """Linen variables -> PyTorch state_dict.
+
+    Args:
+      variables: {"params": ..., "batch_stats": ...} of arrays.
+      template: of the model that they belong to.
+      owner: whose variables they are, for messages.
+
+    Returns:
+      {name: float32 NumPy array} in the public order, with int64 zeros for `num_batches_tracked`.
+
+    Raises:
+      UserError: naming the first variable that does not fit the template.
+    """
+    flat = traverse_util.flatten_dict(dict(variables))
+    found = {torch_name(path): torch_shape(path, value.shape) for path, value in flat.items()}
+    check_layout(found, torch_layout(template), owner)
+    state_dict = {}
+    for path in template:
+        name = torch_name(path)
+        value = np.asarray(flat[path], np.float32)
+        state_dict[name] = np.array(value.transpose(_axes_to_torch(path, value.ndim)), order="C")
+        if path[-1] == "var":
+            state_dict[name.replace("running_var", COUNTER)] = np.zeros((), np.int64)
+    return state_dict
+
+
+def from_torch(state_dict, template, owner="state_dict"):
+    """PyTorch state_dict -> Linen variables.
+
+    Args:
+      state_dict: {name: NumPy array or torch tensor of any floating dtype}; `num_batches_tracked` may be missing.
+      template: of the model that they are for.
+      owner: whose tensors they are, for messages.
+
+    Returns:
+      {"params": ..., "batch_stats": ...} of float32 arrays.
+
+    Raises:
+      UserError: naming the first tensor that does not fit the template.
+    """
+    found = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(COUNTER)}
+    check_layout(found, torch_layout(template), owner)
+    variables = {}
+    for path in template:
+        value = as_float32(state_dict[torch_name(path)])
+        axes = _axes_to_torch(path, value.ndim)
+        variables[path] = jnp.asarray(value.transpose(np.argsort(axes)))
+    return traverse_util.unflatten_dict(variables)
+
+
+def as_float32(value):
+    """NumPy array or torch tensor, wherever it lies -> float32 NumPy array."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().float().numpy()
+    return np.asarray(value, np.float32)
+
+
+def check_layout(found, expected, owner):
+    """Raises UserError that names the first tensor in which two layouts {name: shape} differ."""
+    for name, shape in expected.items():
+        if name not in found:
+            raise UserError(f"{owner}: tensor {name!r} of shape {shape} is missing")
+        if found[name] != shape:
+            raise UserError(f"{owner}: tensor {name!r} has shape {found[name]}, expected {shape}")
+    for name, shape in found.items():
+        if name not in expected:
+            raise UserError(f"{owner}: unexpected tensor {name!r} of shape {shape}")

@@ -1,0 +1,133 @@
+"""Names, shapes and values on the way between PyTorch and Linen."""
+
+import functools
+
+import golden_values
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.interop import from_torch_state_dict, infer_architecture, to_torch_state_dict
+from ssdkd_jax.models import create_model, model_names
+
+LAYOUTS = golden_values.layouts()
+PUBLIC = [name for name in model_names() if name in LAYOUTS]
+
+
+@functools.cache
+def weights(name="resnet8"):
+    return golden_values.state_dict(LAYOUTS[name])
+
+
+def changed(**tensors):
+    """Weights of resnet8 with some tensors replaced, or taken out where None."""
+    replaced = {**weights(), **{name.replace("__", "."): value for name, value in tensors.items()}}
+    return {name: value for name, value in replaced.items() if value is not None}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_round_trip_keeps_every_bit_and_the_public_order(name):
+    there = from_torch_state_dict(name, weights(name))
+    back = to_torch_state_dict(name, there)
+    assert {key: list(value.shape) for key, value in back.items()} == LAYOUTS[name]
+    assert list(back) == list(LAYOUTS[name])
+    for key, value in weights(name).items():
+        np.testing.assert_array_equal(back[key], value)
+        assert back[key].dtype == value.dtype and back[key].flags.writeable
+
+
+@pytest.mark.parametrize(("name", "channels", "classes"), [("convnet_16", 1, 10), ("wrn10_1", 3, 100)])
+def test_networks_without_reference_convert_too(name, channels, classes):
+    model = create_model(name, num_classes=classes)
+    variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, channels), np.float32))
+    back = from_torch_state_dict(name, to_torch_state_dict(name, variables))
+    jax.tree.map(np.testing.assert_array_equal, back, dict(variables))
+
+
+def test_one_tensor_of_each_kind_lands_where_it_belongs():
+    variables = from_torch_state_dict("resnet8", weights())
+    block = variables["params"]["layer2.0"]
+    np.testing.assert_array_equal(
+        block["downsample.0"]["kernel"], weights()["layer2.0.downsample.0.weight"].transpose(2, 3, 1, 0)
+    )
+    np.testing.assert_array_equal(block["bn1"]["scale"], weights()["layer2.0.bn1.weight"])
+    np.testing.assert_array_equal(variables["params"]["fc"]["kernel"], weights()["fc.weight"].T)
+    np.testing.assert_array_equal(
+        variables["batch_stats"]["layer2.0"]["bn1"]["var"], weights()["layer2.0.bn1.running_var"]
+    )
+
+
+def test_channel_and_class_counts_are_read_off_the_tensors():
+    tensors = changed(
+        conv1__weight=np.ones((16, 1, 3, 3)), fc__weight=np.ones((7, 64)), fc__bias=np.ones(7), bn1__bias=np.ones(16)
+    )
+    params = from_torch_state_dict("resnet8", tensors)["params"]
+    assert params["conv1"]["kernel"].shape == (3, 3, 1, 16)
+    assert params["fc"]["kernel"].shape == (64, 7)
+    assert params["bn1"]["bias"].dtype == np.float32
+
+
+def test_counters_may_be_missing():
+    tensors = {name: value for name, value in weights().items() if not name.endswith("num_batches_tracked")}
+    assert jax.tree.structure(from_torch_state_dict("resnet8", tensors)) == jax.tree.structure(
+        from_torch_state_dict("resnet8", weights())
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, ml_dtypes.bfloat16], ids=lambda dtype: np.dtype(dtype).name)
+def test_any_floating_dtype_of_numpy(dtype):
+    tensors = {name: value.astype(dtype) for name, value in weights().items()}
+    bias = from_torch_state_dict("resnet8", tensors)["params"]["fc"]["bias"]
+    np.testing.assert_array_equal(bias, tensors["fc.bias"].astype(np.float32))
+    assert bias.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_torch_tensors(dtype):
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(value).to(getattr(torch, dtype)) for name, value in weights().items()}
+    tensors["fc.bias"].requires_grad_()
+    bias = from_torch_state_dict("resnet8", tensors)["params"]["fc"]["bias"]
+    np.testing.assert_array_equal(bias, tensors["fc.bias"].detach().float().numpy())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"layer1__0__bn1__bias": None}, "resnet8: tensor 'layer1.0.bn1.bias' of shape (16,) is missing"),
+        (
+            {"layer2__0__conv1__weight": np.ones((8, 16, 3, 3))},
+            "resnet8: tensor 'layer2.0.conv1.weight' has shape (8, 16, 3, 3), expected (32, 16, 3, 3)",
+        ),
+        ({"head__weight": np.ones((2, 3))}, "resnet8: unexpected tensor 'head.weight' of shape (2, 3)"),
+        ({"fc__weight": None}, "resnet8: tensor 'fc.weight' of shape (10, 64) is missing"),
+    ],
+    ids=["missing", "shape", "unexpected", "no classifier"],
+)
+def test_the_first_mismatch_is_named(tensors, message):
+    with pytest.raises(UserError) as error:
+        from_torch_state_dict("resnet8", changed(**tensors))
+    assert str(error.value) == message
+
+
+def test_variables_of_another_network_are_refused():
+    variables = from_torch_state_dict("resnet20", weights("resnet20"))
+    with pytest.raises(UserError, match=r"^resnet8: unexpected tensor 'layer1\.1\.conv1\.weight' of shape \(16, 16"):
+        to_torch_state_dict("resnet8", variables)
+
+
+def test_unknown_architecture():
+    with pytest.raises(UserError, match=r"^unknown model 'resnet9'; did you mean "):
+        from_torch_state_dict("resnet9", {})
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet20_option_a", "wrn16_2", "vgg11"])
+def test_architecture_is_inferred(name):
+    assert infer_architecture(weights(name)) == [name]
+
+
+def test_no_architecture_is_inferred_from_strange_tensors():
+    assert infer_architecture({"w": np.ones(3)}) == []
+    assert infer_architecture({}) == []
