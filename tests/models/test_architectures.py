@@ -1,0 +1,150 @@
+"""Every network against the names, shapes and logits of its public PyTorch implementation."""
+
+import functools
+
+import golden_values
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.interop import from_torch_state_dict
+from ssdkd_jax.models import create_model, model_names
+from ssdkd_jax.models.layers import kaiming_fan_out, torch_default
+
+LAYOUTS = golden_values.layouts()
+FORWARD = golden_values.load("forward")
+WITH_LOGITS = [name for name in model_names() if f"{name}/logits" in FORWARD]
+
+
+def test_the_reference_covers_every_family():
+    assert {"wrn40_2", "resnet18", "resnet50", "vgg11", "resnet110", "resnet32x4", "resnet56_option_a"} <= set(
+        WITH_LOGITS
+    )
+
+
+@pytest.mark.parametrize("name", WITH_LOGITS)
+def test_logits_equal_pytorch(name):
+    expected = FORWARD[f"{name}/logits"]
+    variables = from_torch_state_dict(name, golden_values.state_dict(LAYOUTS[name]))
+    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32).transpose(0, 2, 3, 1)
+    logits = create_model(name, num_classes=expected.shape[1]).apply(variables, x)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "name", ["wrn10_2", "resnet18", "resnet50", "resnet8", "resnet20_option_a", "vgg11", "convnet_8"]
+)
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (31, 64, 3)], ids=str)
+def test_any_image_size_and_channel_count(name, shape):
+    def logits_and_features(x):
+        (output, _) = create_model(name, num_classes=7).init_with_output(jax.random.key(0), x, return_features=True)
+        return output
+
+    logits, features = jax.eval_shape(logits_and_features, jnp.zeros((2, *shape)))
+    assert logits.shape == (2, 7)
+    assert features.shape[0] == 2 and features.ndim == 2
+
+
+def test_vgg_pools_large_images_once_more():
+    """As in the public code, 64x64 images reach the last convolutions as 4x4 maps, 32x32 images too."""
+    model = create_model("vgg11")
+    maps = {}
+    for size in (32, 64):
+        capture = functools.partial(model.init_with_output, capture_intermediates=True, mutable=True)
+        _, variables = jax.eval_shape(capture, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+        maps[size] = variables["intermediates"]["block4.4"]["__call__"][0].shape[1:3]
+    assert maps == {32: (4, 4), 64: (4, 4)}
+
+
+@functools.cache
+def small_network(dtype=jnp.float32):
+    model = create_model("convnet_8", dtype=dtype)
+    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
+    return model, model.init(jax.random.key(0), x), x
+
+
+def test_features_are_the_classifiers_input():
+    model, variables, x = small_network()
+    logits, features = model.apply(variables, x, return_features=True)
+    classifier = variables["params"]["fc"]
+    np.testing.assert_allclose(logits, features @ classifier["kernel"] + classifier["bias"], rtol=1e-5, atol=1e-6)
+    assert features.shape == (4, 32)
+    np.testing.assert_array_equal(logits, model.apply(variables, x))
+
+
+def test_training_mode_moves_the_running_statistics_by_a_tenth():
+    model, variables, x = small_network()
+    x = 3 + x
+    _, updates = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    first = model.apply(variables, x, capture_intermediates=True, mutable=["intermediates"])[1]
+    first_map = first["intermediates"]["conv1"]["__call__"][0]
+    mean = updates["batch_stats"]["bn1"]["mean"]
+    np.testing.assert_allclose(mean, 0.1 * jnp.mean(first_map, (0, 1, 2)), rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_computes_low_and_answers_in_float32():
+    model, variables, x = small_network(jnp.bfloat16)
+    logits, features = model.apply(variables, x, return_features=True)
+    exact = create_model("convnet_8").apply(variables, x)
+    assert logits.dtype == features.dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    assert 0 < np.abs(logits - exact).max() < 0.05
+
+
+def test_param_dtype_is_that_of_the_parameters():
+    model = create_model("wrn10_1", param_dtype=jnp.bfloat16)
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_the_convolution_given_is_used_everywhere():
+    seen = []
+
+    def convolution(*args, **kwargs):
+        seen.append(args[1].shape)
+        return jax.lax.conv_general_dilated(*args, **kwargs)
+
+    model = create_model("resnet8", conv_general_dilated=convolution)
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    kernels = [v for path, v in traverse_util.flatten_dict(variables["params"]).items() if path[-1] == "kernel"]
+    assert sorted(seen) == sorted(kernel.shape for kernel in kernels if len(kernel.shape) == 4)
+
+
+def test_initial_weights_spread_as_in_pytorch():
+    key, shape = jax.random.key(0), (3, 3, 64, 128)
+    assert np.std(kaiming_fan_out(key, shape)) == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
+    assert np.abs(torch_default(key, shape)).max() == pytest.approx((9 * 64) ** -0.5, rel=0.02)
+
+
+def test_batch_norm_over_devices_equals_one_device():
+    whole, variables, _ = small_network()
+    parts = create_model("convnet_8", bn_axis_name="devices")
+    x = jax.random.normal(jax.random.key(2), (16, 8, 8, 1)) * jnp.arange(1, 17)[:, None, None, None]
+    expected, expected_updates = whole.apply(variables, x, train=True, mutable=["batch_stats"])
+
+    @functools.partial(jax.pmap, axis_name="devices", in_axes=(None, 0))
+    def forward(variables, x):
+        return parts.apply(variables, x, train=True, mutable=["batch_stats"])
+
+    logits, updates = forward(variables, x.reshape(8, 2, 8, 8, 1))
+    np.testing.assert_allclose(logits.reshape(16, 10), expected, rtol=1e-4, atol=1e-5)
+    for device in (0, 7):
+        own = jax.tree.map(lambda leaf, device=device: leaf[device], updates)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), own, dict(expected_updates))
+
+
+def test_unknown_name_names_the_closest_and_all():
+    with pytest.raises(UserError) as error:
+        create_model("wrn16-1")
+    message = str(error.value)
+    assert "unknown model 'wrn16-1'; did you mean 'wrn16_1'?" in message
+    assert all(name in message for name in model_names())
+    assert "\n" not in message
+
+
+def test_unknown_name_without_a_neighbour():
+    with pytest.raises(UserError, match=r"^unknown model 'xyz'; known are: wrn10_1, "):
+        create_model("xyz")
