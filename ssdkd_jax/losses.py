@@ -1,0 +1,103 @@
+"""The losses of data-free distillation, as pure functions of arrays.
+
+Logits are (n, classes); everything is computed in float32 whatever comes in.  A loss "per sample" returns (n,), any other
+a scalar.  Under a pmapped axis a scalar is this device's value; average it over the axis.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ssdkd_jax.collectives import pmean
+
+# Keeps the gradient of a norm finite at zero.
+NORM_EPSILON = 1e-12
+
+
+def kl_divergence(teacher_logits, student_logits, temperature=1.0):
+    """Distillation loss per sample, `T^2 * KL(softmax(t/T) || softmax(s/T))` (Hinton et al. 2015).
+
+    Args:
+      teacher_logits: (n, classes).
+      student_logits: (n, classes).
+      temperature: T > 0; T^2 keeps the gradients' size the same for every T.
+
+    Returns:
+      (n,) float32, in nats, >= 0.
+    """
+    teacher = jax.nn.log_softmax(teacher_logits.astype(jnp.float32) / temperature)
+    student = jax.nn.log_softmax(student_logits.astype(jnp.float32) / temperature)
+    return temperature**2 * jnp.sum(jnp.exp(teacher) * (teacher - student), axis=-1)
+
+
+def cross_entropy(logits, classes):
+    """Cross-entropy per sample with class numbers: (n, classes), (n,) int -> (n,) float32 in nats."""
+    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return -jnp.take_along_axis(log_probabilities, classes[:, None], axis=-1)[:, 0]
+
+
+def own_argmax_cross_entropy(logits):
+    """Cross-entropy per sample against the network's own most likely class (the "one-hot" loss of DAFL, ICCV 2019)."""
+    return cross_entropy(logits, jnp.argmax(logits, axis=-1))
+
+
+def adversarial(teacher_logits, student_logits, *, masked=True):
+    """What a generator minimises to widen the gap between the two networks: `-KL(t || s)` per sample.
+
+    Args:
+      teacher_logits: (n, classes).
+      student_logits: (n, classes), of the *student* in evaluation mode.
+      masked: only samples on which both networks name the same class count, the others are zero (CMI and FastDFKD:
+        "decision adversarial distillation"); otherwise all count (DFQ, ZSKT).
+
+    Returns:
+      (n,) float32, <= 0.
+    """
+    loss = -kl_divergence(teacher_logits, student_logits)
+    if masked:
+        loss = loss * (jnp.argmax(teacher_logits, axis=-1) == jnp.argmax(student_logits, axis=-1))
+    return loss
+
+
+def jensen_shannon(teacher_logits, student_logits, temperature=3.0):
+    """Jensen-Shannon-like divergence per sample of softened predictions, as DeepInversion's public code computes it.
+
+    `(KL(m || t) + KL(m || s)) / 2` with the mixture m = (t + s) / 2 as first argument, each of the three clamped to
+    [0.01, 0.99].
+
+    Returns:
+      (n,) float32 in nats.
+    """
+    teacher = jax.nn.softmax(teacher_logits.astype(jnp.float32) / temperature)
+    student = jax.nn.softmax(student_logits.astype(jnp.float32) / temperature)
+    mixture, teacher, student = (jnp.clip(p, 0.01, 0.99) for p in (0.5 * (teacher + student), teacher, student))
+    terms = mixture * (jnp.log(mixture) - 0.5 * (jnp.log(teacher) + jnp.log(student)))
+    return jnp.sum(terms, axis=-1)
+
+
+def class_balance(logits, *, axis_name=None):
+    """Negative entropy of the batch's mean prediction, `sum_c p_c log p_c` (DAFL's information entropy loss).
+
+    Least, `-log(classes)`, when the batch is spread evenly over the classes.
+
+    Args:
+      logits: (n, classes), this device's part of the batch.
+      axis_name: the batch is averaged over this axis too.
+    """
+    mean = pmean(jnp.mean(jax.nn.softmax(logits.astype(jnp.float32)), axis=0), axis_name)
+    return jnp.sum(mean * jnp.log(mean + NORM_EPSILON))
+
+
+def total_variation(images):
+    """Sum over the four neighbour directions of the mean absolute difference (DeepInversion's `l1` form).
+
+    Args:
+      images: (n, h, w, c).
+    """
+    x = images.astype(jnp.float32)
+    differences = (
+        x[:, :, :-1] - x[:, :, 1:],
+        x[:, :-1] - x[:, 1:],
+        x[:, 1:, :-1] - x[:, :-1, 1:],
+        x[:, :-1, :-1] - x[:, 1:, 1:],
+    )
+    return sum(jnp.mean(jnp.abs(d)) for d in differences)

@@ -1,0 +1,139 @@
+"""What every method consists of, and how its phases become one epoch."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssdkd_jax.tasks import Task
+
+
+class Problem(NamedTuple):
+    """The networks and the kind of images; the same for every method that is compared.
+
+    teacher, student: Linen modules called as `apply(variables, normalised images, train=...)`.
+    generator: Linen module, latents (n, latent_size) to images (n, h, w, c) in [0, 1].
+    task: pure functions on the networks' outputs.
+    image_shape: (h, w, c).
+    num_classes: classes of the teacher.
+    mean, std: channel normalisation that both networks expect, in the [0, 1] scale.
+    crop_padding, flip: augmentation of the images that the networks see.
+    axis_name: the pmapped axis or None.
+    """
+
+    teacher: nn.Module
+    student: nn.Module
+    generator: nn.Module
+    task: Task
+    image_shape: tuple
+    num_classes: int
+    mean: tuple
+    std: tuple
+    crop_padding: int = 0
+    flip: bool = False
+    axis_name: str | None = None
+
+
+class Phase(NamedTuple):
+    """`begin`, then a number of `step`s, then `end`; each is pure and traceable.
+
+    begin: (state, key) -> carry.
+    step: (carry, key) -> (carry, metrics), metrics a dict of float32 scalars.
+    end: (carry, key) -> (state, metrics).
+    steps: how many steps; None where the caller of the epoch says how many.
+    """
+
+    begin: Callable
+    step: Callable
+    end: Callable
+    steps: int | None = None
+
+
+class Method(NamedTuple):
+    """A published method, composed of the rooms.
+
+    init: (key, teacher variables, devices) -> state, one pytree for one device.
+    synthesis: Phase that makes images.
+    distillation: Phase that trains the student.
+    distillation_steps: (epoch) -> how many steps that epoch has; 0 in a warm-up.
+    held_back: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student.
+    buffer: (state) -> ReplayBuffer.
+    student: (state) -> StudentState.
+    """
+
+    init: Callable
+    synthesis: Phase
+    distillation: Phase
+    distillation_steps: Callable
+    held_back: Callable
+    buffer: Callable
+    student: Callable
+
+
+def scanned_epoch(method):
+    """One epoch as one program: `epoch(state, key, distillation_steps) -> (state, metrics)`, pure.
+
+    `distillation_steps` may be traced, so that a warm-up without student steps is the same compiled program.  Metrics of
+    steps are averaged over them.
+    """
+
+    def epoch(state, key, distillation_steps):
+        synthesis_key, distillation_key = jax.random.split(key)
+        state, synthesis_metrics = _looped(method.synthesis, state, synthesis_key, method.synthesis.steps)
+        state, metrics = _looped(method.distillation, state, distillation_key, distillation_steps)
+        return state, {**synthesis_metrics, **metrics}
+
+    return epoch
+
+
+def stepwise_epoch(method, transform: Callable):
+    """The same epoch as single calls from Python, each of them wrapped once by `transform` (jit, pmap).
+
+    Numbers equal those of `scanned_epoch`, up to how the compiler fuses.
+    """
+    phases = [
+        phase._replace(begin=transform(phase.begin), step=transform(phase.step), end=transform(phase.end))
+        for phase in (method.synthesis, method.distillation)
+    ]
+    average = transform(lambda sums, steps: _averaged(sums, steps))
+    add = transform(lambda sums, metrics: jax.tree.map(jnp.add, sums, metrics))
+    fold_in = jax.jit(jax.random.fold_in)
+
+    def run(phase, state, key, steps):
+        begin_key, step_key, end_key = jax.random.split(key, 3)
+        carry, sums = phase.begin(state, begin_key), None
+        for i in range(steps):
+            carry, metrics = phase.step(carry, fold_in(step_key, i))
+            sums = metrics if sums is None else add(sums, metrics)
+        state, metrics = phase.end(carry, end_key)
+        return state, metrics | (average(sums, jnp.float32(steps)) if steps else {})
+
+    def epoch(state, key, distillation_steps):
+        synthesis_key, distillation_key = jax.random.split(key)
+        state, synthesis_metrics = run(phases[0], state, synthesis_key, method.synthesis.steps)
+        state, metrics = run(phases[1], state, distillation_key, int(distillation_steps))
+        return state, {**synthesis_metrics, **metrics}
+
+    return epoch
+
+
+def _looped(phase, state, key, steps):
+    begin_key, step_key, end_key = jax.random.split(key, 3)
+    carry = phase.begin(state, begin_key)
+    _, shapes = jax.eval_shape(phase.step, carry, step_key)
+    sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def body(i, carry_and_sums):
+        carry, sums = carry_and_sums
+        carry, metrics = phase.step(carry, jax.random.fold_in(step_key, i))
+        return carry, jax.tree.map(jnp.add, sums, metrics)
+
+    carry, sums = jax.lax.fori_loop(0, steps, body, (carry, sums))
+    state, metrics = phase.end(carry, end_key)
+    return state, metrics | _averaged(sums, steps)
+
+
+def _averaged(sums, steps) -> Any:
+    return jax.tree.map(lambda x: x / jnp.maximum(steps, 1), sums)

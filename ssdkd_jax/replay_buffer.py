@@ -1,0 +1,174 @@
+"""SSD-KD's replay buffer: device arrays of fixed size and pure functions on them.
+
+Prioritised experience replay (Schaul et al., ICLR 2016) with synthetic images for transitions.  On several devices the
+images are sharded, slot by slot in equal contiguous parts, while the small per-entry arrays (the ledger) are the same
+everywhere.  So every device draws the same indices and agrees on what to replace, as one device would.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssdkd_jax import collectives
+from ssdkd_jax.data.normalization import to_uint8, to_unit
+
+# Priority of the first entries; later ones get the buffer's largest.
+FIRST_PRIORITY = 1.0
+
+
+class ReplayBuffer(NamedTuple):
+    """B entries of which `valid` ones hold an image.
+
+    images: (slots, h, w, c) this device's slots, uint8 or a float dtype in [0, 1]; slots = ceil(B / devices).
+    predicted_class: (B,) int32, the teacher's most likely class.
+    confidence: (B,) float32, the teacher's largest softmax probability.
+    priority: (B,) float32 >= 0.
+    age: (B,) int32, insertions since the entry came in.
+    valid: (B,) bool.
+    """
+
+    images: jax.Array
+    predicted_class: jax.Array
+    confidence: jax.Array
+    priority: jax.Array
+    age: jax.Array
+    valid: jax.Array
+
+
+def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1, devices=1):
+    """An empty buffer.
+
+    Args:
+      capacity: B, at least `batch_size`.
+      image_shape: (h, w, c).
+      dtype: of the stored images: uint8 (a quarter of float32's memory) or a float dtype.
+      batch_size: the largest batch that `insert` will be given.
+      devices: over how many devices the images are sharded.
+
+    Raises:
+      ValueError: if a batch would not fit.
+    """
+    if capacity < batch_size:
+        raise ValueError(f"the buffer holds {capacity} images, expected at least one batch of {batch_size}")
+    return ReplayBuffer(
+        images=jnp.zeros((-(-capacity // devices), *image_shape), dtype),
+        predicted_class=jnp.zeros(capacity, jnp.int32),
+        confidence=jnp.zeros(capacity, jnp.float32),
+        priority=jnp.zeros(capacity, jnp.float32),
+        age=jnp.zeros(capacity, jnp.int32),
+        valid=jnp.zeros(capacity, bool),
+    )
+
+
+def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=None):
+    """Partial update: a batch enters; empty slots are filled first, then the entries of lowest reward are replaced.
+
+    New entries get the largest priority in the buffer, so that each is seen soon (the convention of prioritised replay).
+
+    Args:
+      buffer: a ReplayBuffer.
+      images: (b, h, w, c) float in [0, 1], this device's part of the batch, like the next two.
+      predicted_class: (b,) int.
+      confidence: (b,) float.
+      reward: (B,) float, what each entry is worth; ties are broken by the lower slot.
+      axis_name: the pmapped axis.
+
+    Returns:
+      the new ReplayBuffer.
+    """
+    images, predicted_class, confidence = collectives.all_gather(
+        (_encode(images, buffer.images.dtype), predicted_class, confidence), axis_name
+    )
+    _, slots = jax.lax.top_k(jnp.where(buffer.valid, -reward, jnp.inf), images.shape[0])
+    largest = jnp.max(jnp.where(buffer.valid, buffer.priority, 0.0))
+    return ReplayBuffer(
+        images=buffer.images.at[_local_rows(buffer, slots, axis_name)].set(images, mode="drop"),
+        predicted_class=buffer.predicted_class.at[slots].set(predicted_class.astype(jnp.int32)),
+        confidence=buffer.confidence.at[slots].set(confidence.astype(jnp.float32)),
+        priority=buffer.priority.at[slots].set(jnp.where(jnp.any(buffer.valid), largest, FIRST_PRIORITY)),
+        age=(buffer.age + buffer.valid).at[slots].set(0),
+        valid=buffer.valid.at[slots].set(True),
+    )
+
+
+def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="batch"):
+    """Draws entries with probability `P_i = (|priority_i| + epsilon)^alpha / sum over the buffer`.
+
+    One entry from each of `batch_size` equal parts of the probability mass (Schaul et al., appendix B.2.1): the expected
+    number of draws of entry i is `batch_size * P_i`, with less variance than independent draws.
+
+    Args:
+      buffer: a ReplayBuffer with at least one valid entry.
+      key: PRNG key, the same on every device.
+      batch_size: size b of the whole batch.
+      alpha: how strongly priorities count; 0 draws uniformly.
+      beta: how far the importance weights `w_i = (B P_i)^-beta` undo that; B = number of valid entries.
+      epsilon: keeps entries of zero priority in reach.
+      normalise_by: whose largest weight becomes 1: of the "batch" drawn or of the whole "buffer".  [our reading: batch]
+
+    Returns:
+      (indices (b,) int32, weights (b,) float32 in (0, 1]), the same on every device.
+    """
+    mass = jnp.where(buffer.valid, (jnp.abs(buffer.priority) + epsilon) ** alpha, 0.0)
+    cumulative = jnp.cumsum(mass)
+    points = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
+    indices = jnp.searchsorted(cumulative, points * cumulative[-1], side="right")
+    indices = _nearest_valid(buffer.valid, indices)
+
+    expected = mass / cumulative[-1] * jnp.sum(buffer.valid)
+    weights = jnp.where(buffer.valid, jnp.where(buffer.valid, expected, 1.0) ** -beta, 0.0)
+    drawn = weights[indices]
+    if normalise_by not in ("batch", "buffer"):
+        raise ValueError(f"normalise_by is {normalise_by!r}, expected 'batch' or 'buffer'")
+    return indices, drawn / jnp.max(drawn if normalise_by == "batch" else weights)
+
+
+def read(buffer, indices, dtype=jnp.float32, *, axis_name=None):
+    """Images of the given entries: (b,) int -> (b / devices, h, w, c) in [0, 1], this device's part of the batch."""
+    rows = _local_rows(buffer, indices, axis_name)
+    here = rows < buffer.images.shape[0]
+    found = jnp.where(here[:, None, None, None], buffer.images[jnp.where(here, rows, 0)], 0)
+    return _decode(collectives.sum_scatter(found, axis_name), dtype)
+
+
+def update_priorities(buffer, indices, priorities):
+    """Sets the priorities of the entries at `indices` (b,) to `|priorities|` (b,), both of the whole batch.
+
+    An entry that occurs several times gets the largest of its values, whatever the order of the updates.
+    """
+    latest = jnp.full_like(buffer.priority, -1.0).at[indices].max(jnp.abs(priorities).astype(jnp.float32))
+    return buffer._replace(priority=jnp.where(latest >= 0, latest, buffer.priority))
+
+
+def class_counts(buffer, num_classes):
+    """How many valid entries the teacher puts into each class: (num_classes,) int32."""
+    return jnp.zeros(num_classes, jnp.int32).at[buffer.predicted_class].add(buffer.valid.astype(jnp.int32))
+
+
+def size(buffer):
+    """Number of valid entries, int32 scalar."""
+    return jnp.sum(buffer.valid, dtype=jnp.int32)
+
+
+def _encode(images, dtype):
+    return to_uint8(images) if dtype == jnp.uint8 else images.astype(dtype)
+
+
+def _decode(stored, dtype):
+    return to_unit(stored, dtype) if stored.dtype == jnp.uint8 else stored.astype(dtype)
+
+
+def _local_rows(buffer, slots, axis_name):
+    """Rows of `buffer.images` on this device that hold the given slots; out of range for slots of other devices."""
+    rows_here = buffer.images.shape[0]
+    rows = slots - collectives.device_index(axis_name) * rows_here
+    return jnp.where((rows >= 0) & (rows < rows_here), rows, rows_here)
+
+
+def _nearest_valid(valid, indices):
+    """Rounding can put a point on the border of an entry without mass; take the valid entry before it, or the first."""
+    numbers = jnp.arange(valid.shape[0])
+    at_or_before = jax.lax.cummax(jnp.where(valid, numbers, -1))
+    index = at_or_before[jnp.minimum(indices, valid.shape[0] - 1)]
+    return jnp.where(index >= 0, index, jnp.argmax(valid)).astype(jnp.int32)
