@@ -89,7 +89,7 @@ def inversion_loss(
       task: a `tasks.Task`.
       weights: LossWeights.
       running: the teacher's `batch_stats`.
-      average, bn_momentum: the running average of earlier batches' statistics and its share in L_BN (FastDFKD's bn_mmt).
+      average, bn_momentum: running average of earlier batches' statistics, and its share in L_BN (FastDFKD's bn_mmt).
       class_counts: (classes,) of the replay buffer.
       modulate: Modulation.
       masked: whether L_adv counts only samples on which both networks agree.

@@ -1,7 +1,7 @@
 """The losses of data-free distillation, as pure functions of arrays.
 
-Logits are (n, classes); everything is computed in float32 whatever comes in.  A loss "per sample" returns (n,), any other
-a scalar.  Under a pmapped axis a scalar is this device's value; average it over the axis.
+Logits are (n, classes); everything is computed in float32 whatever comes in.  A loss "per sample" returns (n,), any
+other a scalar.  Under a pmapped axis a scalar is this device's value; average it over the axis.
 """
 
 import jax

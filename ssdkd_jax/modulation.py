@@ -1,8 +1,8 @@
 """SSD-KD's modulating function phi and the loss that it weighs (Small Scale Data-Free KD, CVPR 2024).
 
-phi(x) is the product of a diversity-aware part, small for samples of classes that the replay buffer already has many of,
-and a difficulty-aware part, small for samples that the teacher is sure of.  What the paper says is their properties; the
-two formulas are our reading.
+phi(x) is the product of a diversity-aware part, small for samples of classes that the replay buffer already has many
+of, and a difficulty-aware part, small for samples that the teacher is sure of.  What the paper says is their
+properties; the two formulas are our reading.
 """
 
 import jax

@@ -64,7 +64,7 @@ def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1, devices=1):
 def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=None):
     """Partial update: a batch enters; empty slots are filled first, then the entries of lowest reward are replaced.
 
-    New entries get the largest priority in the buffer, so that each is seen soon (the convention of prioritised replay).
+    New entries get the buffer's largest priority, so that each is seen soon (the convention of prioritised replay).
 
     Args:
       buffer: a ReplayBuffer.
@@ -95,8 +95,8 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
 def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="batch"):
     """Draws entries with probability `P_i = (|priority_i| + epsilon)^alpha / sum over the buffer`.
 
-    One entry from each of `batch_size` equal parts of the probability mass (Schaul et al., appendix B.2.1): the expected
-    number of draws of entry i is `batch_size * P_i`, with less variance than independent draws.
+    One entry from each of `batch_size` equal parts of the probability mass (Schaul et al., appendix B.2.1): the
+    expected number of draws of entry i is `batch_size * P_i`, with less variance than independent draws.
 
     Args:
       buffer: a ReplayBuffer with at least one valid entry.

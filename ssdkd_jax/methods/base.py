@@ -75,8 +75,8 @@ class Method(NamedTuple):
 def scanned_epoch(method):
     """One epoch as one program: `epoch(state, key, distillation_steps) -> (state, metrics)`, pure.
 
-    `distillation_steps` may be traced, so that a warm-up without student steps is the same compiled program.  Metrics of
-    steps are averaged over them.
+    `distillation_steps` may be traced, so that a warm-up without student steps is the same compiled program.  Metrics
+    of steps are averaged over them.
     """
 
     def epoch(state, key, distillation_steps):

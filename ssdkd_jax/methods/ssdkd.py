@@ -1,8 +1,8 @@
 """SSD-KD: Small Scale Data-Free Knowledge Distillation (CVPR 2024, arXiv 2406.07876).
 
-One epoch: a batch of images is synthesised under the modulating loss and enters a small replay buffer, where it replaces
-the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the buffer, and
-what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's.  [our reading]
+One epoch: a batch of images is synthesised under the modulating loss and enters a small replay buffer, where it
+replaces the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the
+buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's.  [our reading]
 """
 
 from typing import NamedTuple
