@@ -43,12 +43,14 @@ class Phase(NamedTuple):
     step: (carry, key) -> (carry, metrics), metrics a dict of float32 scalars.
     end: (carry, key) -> (state, metrics).
     steps: how many steps; None where the caller of the epoch says how many.
+    metrics: names of what `step` reports.
     """
 
     begin: Callable
     step: Callable
     end: Callable
     steps: int | None = None
+    metrics: tuple = ()
 
 
 class Method(NamedTuple):
@@ -59,6 +61,7 @@ class Method(NamedTuple):
     distillation: Phase that trains the student.
     distillation_steps: (epoch) -> how many steps that epoch has; 0 in a warm-up.
     held_back: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student.
+    sharded: (state) -> pytree of bools: leaves whose first axis is split over the devices; the rest is on each.
     buffer: (state) -> ReplayBuffer.
     student: (state) -> StudentState.
     """
@@ -68,6 +71,7 @@ class Method(NamedTuple):
     distillation: Phase
     distillation_steps: Callable
     held_back: Callable
+    sharded: Callable
     buffer: Callable
     student: Callable
 
@@ -97,8 +101,6 @@ def stepwise_epoch(method, transform: Callable):
         phase._replace(begin=transform(phase.begin), step=transform(phase.step), end=transform(phase.end))
         for phase in (method.synthesis, method.distillation)
     ]
-    average = transform(lambda sums, steps: _averaged(sums, steps))
-    add = transform(lambda sums, metrics: jax.tree.map(jnp.add, sums, metrics))
     fold_in = jax.jit(jax.random.fold_in)
 
     def run(phase, state, key, steps):
@@ -106,9 +108,9 @@ def stepwise_epoch(method, transform: Callable):
         carry, sums = phase.begin(state, begin_key), None
         for i in range(steps):
             carry, metrics = phase.step(carry, fold_in(step_key, i))
-            sums = metrics if sums is None else add(sums, metrics)
+            sums = metrics if sums is None else jax.tree.map(jnp.add, sums, metrics)
         state, metrics = phase.end(carry, end_key)
-        return state, metrics | (average(sums, jnp.float32(steps)) if steps else {})
+        return state, metrics | ({} if sums is None else _averaged(sums, steps))
 
     def epoch(state, key, distillation_steps):
         synthesis_key, distillation_key = jax.random.split(key)

@@ -2,7 +2,8 @@
 
 One epoch: a batch of images is synthesised under the modulating loss and enters a small replay buffer, where it
 replaces the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the
-buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's.  [our reading]
+buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's, which is
+our reading.
 """
 
 from typing import NamedTuple
@@ -294,12 +295,22 @@ def ssdkd(
         (_, inverted, _), _ = jax.lax.scan(inversion_step, begin_synthesis(state, begin_key), keys)
         return inverted.best_images
 
+    def sharded(state):
+        only_images = jax.tree.map(lambda _: False, state.buffer)._replace(images=True)
+        return jax.tree.map(lambda _: False, state)._replace(buffer=only_images)
+
     return Method(
         init=init,
         synthesis=Phase(begin_synthesis, inversion_step, end_synthesis, inversion_steps),
-        distillation=Phase(lambda state, key: state, distill_step, end_distillation),
+        distillation=Phase(
+            lambda state, key: state,
+            distill_step,
+            end_distillation,
+            metrics=("student_loss", "divergence", "importance"),
+        ),
         distillation_steps=lambda epoch: 0 if epoch < warmup_epochs else kd_steps,
         held_back=held_back,
+        sharded=sharded,
         buffer=lambda state: state.buffer,
         student=lambda state: state.student,
     )

@@ -1,0 +1,19 @@
+"""SSD-KD on CIFAR-10: the published benchmark.
+
+    python -m experiments.main --config=configs/cifar10.py --workdir=runs/cifar10
+    python -m experiments.main --config=configs/cifar10.py:wrn40_2-wrn16_1 --workdir=runs/cifar10_wrn
+
+HEADLINE
+Arguments: TEACHER-STUDENT, default resnet34-resnet18; the published pairs are resnet34-resnet18, vgg11-resnet18,
+wrn40_2-wrn16_1, wrn40_2-wrn40_1 and wrn40_2-wrn16_2.  `small`: a schedule for two CPU cores.  A public checkpoint:
+
+    python -m experiments.main --config=configs/cifar10.py:resnet56_option_a-resnet20,small \\
+        --config.teacher.path=resnet56-4bfd9763.th --workdir=runs/cifar10_resnet56
+"""
+
+from configs.cifar import get_cifar_config
+
+
+def get_config(argument=None):
+    """The config; 5,000 synthetic images are 10 % of the real training set."""
+    return get_cifar_config("cifar10", argument)

@@ -1,0 +1,34 @@
+"""SSD-KD on scikit-learn's handwritten digits (8x8, comes with the installation): the demo.
+
+    python -m experiments.main --config=configs/digits.py --workdir=runs/digits
+
+HEADLINE
+Argument: TEACHER-STUDENT, default convnet_32-convnet_8.
+"""
+
+from configs.common import get_common_config
+from configs.presets import parse
+
+
+def get_config(argument=None):
+    """The config; 144 synthetic images are 10 % of the 1,437 real training images."""
+    (teacher, student), _ = parse(argument, ("convnet_32", "convnet_8"))
+    c = get_common_config()
+    c.dataset = "digits"
+    c.teacher.name, c.student.name = teacher, student
+    c.teacher.epochs = 100
+    c.crop_padding = 1
+    c.flip = False  # a mirrored digit is no digit
+    c.generator.latent_size = 64
+    c.generator.width = 16
+    c.epochs = 100
+    c.evaluate_every = 10
+    c.checkpoint_every = 25
+    c.references = (0.1,)
+    c.ssdkd.warmup_epochs = 10
+    c.ssdkd.synthesis_batch_size = 64
+    c.ssdkd.adv = 1.0
+    c.ssdkd.buffer_size = 144
+    c.ssdkd.kd_steps = 60
+    c.ssdkd.kd_batch_size = 64
+    return c

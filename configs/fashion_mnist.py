@@ -1,0 +1,38 @@
+"""SSD-KD on Fashion-MNIST (28x28 gray): real data at a size that two CPU cores finish.
+
+    python -m experiments.main --config=configs/fashion_mnist.py:small --workdir=runs/fashion_mnist
+
+HEADLINE
+Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule for two cores).
+"""
+
+from configs.common import get_common_config
+from configs.presets import parse
+
+
+def get_config(argument=None):
+    """The config; 6,000 synthetic images are 10 % of the real training set."""
+    small = "small" in (argument or "").split(",")
+    default = ("convnet_32", "convnet_16") if small else ("wrn40_2", "wrn16_1")
+    (teacher, student), _ = parse(argument, default, sizes=("small",))
+    c = get_common_config()
+    c.dataset = "fashion_mnist"
+    c.teacher.name, c.student.name = teacher, student
+    c.crop_padding = 2
+    c.references = (0.1,)
+    c.ssdkd.buffer_size = 6000
+    if small:
+        c.teacher.epochs = 12
+        c.generator.latent_size = 64
+        c.generator.width = 8
+        c.epochs = 180
+        c.evaluate_every = 20
+        c.checkpoint_every = 20
+        c.ssdkd.warmup_epochs = 10
+        c.ssdkd.synthesis_batch_size = 128
+        c.ssdkd.inversion_steps = 10
+        c.ssdkd.generator_learning_rate = 2e-3
+        c.ssdkd.adv = 1.0
+        c.ssdkd.kd_steps = 40
+        c.ssdkd.kd_batch_size = 128
+    return c

@@ -1,0 +1,24 @@
+"""Distils a student from a teacher without data.
+
+python -m experiments.main --config=configs/digits.py --workdir=runs/digits
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments.command_line import launch
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "Config file, with an argument behind a colon if it takes one.")
+flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interrupted goes on.")
+
+
+def main(command, interruption):
+    """Runs the job of the flags."""
+    from ssdkd_jax.runtime.job import run
+
+    run(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
+
+
+if __name__ == "__main__":
+    launch(main, required=("config", "workdir"), example="--config=configs/digits.py --workdir=runs/digits")

@@ -1,0 +1,108 @@
+"""Checkpoints of a whole state and saved networks, both with Orbax."""
+
+import hashlib
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from ssdkd_jax.errors import UserError
+
+METADATA = "network.json"
+
+
+class Checkpoints:
+    """One folder with the newest checkpoint: a state (pytree of NumPy arrays) and `info` (anything that JSON takes).
+
+    Saving is asynchronous and atomic: a killed program leaves the last complete checkpoint.
+    """
+
+    def __init__(self, folder):
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
+
+    def save(self, step, state, info):
+        """Saves unless this step is already there."""
+        if step != self._manager.latest_step():
+            arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
+            self._manager.save(step, args=arguments, force=True)
+
+    def restore(self, like):
+        """(state, info) of the newest checkpoint, or None; `like` is a pytree of arrays or shapes."""
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), info=ocp.args.JsonRestore())
+        )
+        return jax.tree.map(np.asarray, restored.state), restored.info
+
+    def wait(self):
+        """Until everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self):
+        """Waits, and releases the manager's threads."""
+        self._manager.close()
+
+
+def save_network(folder, variables, metadata):
+    """Saves a network for later use as teacher or student.
+
+    Args:
+      folder: becomes the network's folder; an earlier one is replaced.
+      variables: {"params": ..., "batch_stats": ...}.
+      metadata: {"architecture", "num_classes", "image_shape", "mean", "std", "class_names", ...}.
+    """
+    folder = pathlib.Path(folder).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(unfinished / "variables", jax.tree.map(np.asarray, variables))
+    (unfinished / METADATA).write_text(json.dumps(metadata, indent=2))
+    unfinished.rename(folder)
+
+
+def load_network(folder):
+    """(variables, metadata) of a folder that `save_network` wrote.
+
+    Raises:
+      UserError: it is no such folder, or it is damaged.
+    """
+    folder = pathlib.Path(folder).resolve()
+    if not (folder / METADATA).is_file():
+        raise UserError(
+            f"{folder} is not a saved network: there is no {METADATA} in it; "
+            "expected a folder such as <workdir>/student, or a PyTorch file (.pth, .pt, .th, .safetensors)"
+        )
+    try:
+        metadata = json.loads((folder / METADATA).read_text())
+        with ocp.StandardCheckpointer() as checkpointer:
+            like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
+            variables = checkpointer.restore(folder / "variables", like)
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(f"{folder} cannot be read as a network ({reason}); save or train it again") from error
+    return jax.tree.map(np.asarray, variables), metadata
+
+
+def _tree_metadata(checkpointer, folder):
+    found = checkpointer.metadata(folder / "variables")
+    return getattr(found, "item_metadata", found)
+
+
+def sha256(variables):
+    """Hex digest of a pytree's paths, dtypes, shapes and values, in the fixed order of its sorted paths."""
+    digest = hashlib.sha256()
+    leaves = [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variables)]
+    for path, leaf in sorted(leaves, key=lambda item: item[0]):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,53 @@
+"""Where the time goes."""
+
+import contextlib
+import time
+
+
+class Clock:
+    """Seconds by purpose, also over interruptions: `Clock(earlier.seconds)` goes on where another clock stopped."""
+
+    def __init__(self, seconds=None):
+        self.seconds = dict(seconds or {})
+        self._start = time.perf_counter() - self.seconds.pop("total", 0.0)
+        self._inside = 0.0
+
+    @contextlib.contextmanager
+    def measure(self, purpose):
+        """Adds the time of the block to `purpose`, without that of blocks measured inside of it."""
+        start, outer, self._inside = time.perf_counter(), self._inside, 0.0
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            self.add(purpose, elapsed - self._inside)
+            self._inside = outer + elapsed
+
+    def add(self, purpose, seconds):
+        """Adds seconds to a purpose."""
+        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + seconds
+
+    def total(self):
+        """Seconds since the start, interruptions left out."""
+        return time.perf_counter() - self._start
+
+    def report(self):
+        """Seconds by purpose; `host` is what no purpose accounts for."""
+        total = self.total()
+        return {**self.seconds, "host": max(0.0, total - sum(self.seconds.values())), "total": total}
+
+
+class CompileOnce:
+    """A jitted or pmapped function that is compiled at its first call, on the clock, and never again.
+
+    A later call with other shapes, dtypes or placement is an error instead of a silent second compilation.
+    """
+
+    def __init__(self, function, clock):
+        self._function, self._clock, self._compiled = function, clock, None
+
+    def __call__(self, *args):
+        if self._compiled is None:
+            with self._clock.measure("compile"):
+                self._compiled = self._function.lower(*args).compile()
+        return self._compiled(*args)

@@ -1,0 +1,82 @@
+"""Local devices, and how a state is spread over them and gathered from them."""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ssdkd_jax.errors import UserError
+
+AXIS = "devices"
+
+
+def local_devices(count=0):
+    """The first `count` local devices, all of them for 0.
+
+    Raises:
+      UserError: more are asked for than there are.
+    """
+    devices = jax.local_devices()
+    if count > len(devices):
+        raise UserError(
+            f"devices={count}, but this machine has {len(devices)} ({devices[0].platform}); "
+            "use --config.devices=0 for all of them"
+        )
+    return devices[: count or None]
+
+
+def check_divisible(devices, **batch_sizes):
+    """Raises UserError unless every named batch size is a positive multiple of the number of devices."""
+    for field, size in batch_sizes.items():
+        if size < 1 or size % len(devices):
+            raise UserError(
+                f"{field}={size} cannot be divided over {len(devices)} devices; "
+                f"use a multiple of {len(devices)}, or fewer devices with --config.devices=1"
+            )
+
+
+def pmap(function, devices, *, in_axes=0, donate_argnums=()):
+    """`jax.pmap` over the project's axis and the given devices."""
+    return jax.pmap(function, axis_name=AXIS, devices=devices, in_axes=in_axes, donate_argnums=donate_argnums)
+
+
+def spread(state, devices, sharded=None):
+    """One device's view of a state -> the pmapped state, with a leading axis of devices.
+
+    Args:
+      state: pytree of arrays.
+      devices: list of devices.
+      sharded: pytree of bools like `state`: leaves whose first axis is split over the devices (padded with zeros to a
+        multiple of their number); the others are copied to each.  None: all are copied.
+    """
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+
+    def place(x, split=False):
+        x = np.asarray(x)
+        if split:
+            rows = -(-len(x) // len(devices))
+            padding = [(0, rows * len(devices) - len(x))] + [(0, 0)] * (x.ndim - 1)
+            x = np.pad(x, padding).reshape(len(devices), rows, *x.shape[1:])
+        else:
+            x = np.broadcast_to(x, (len(devices), *x.shape))
+        return jax.device_put(x, sharding)
+
+    return jax.tree.map(place, state) if sharded is None else jax.tree.map(place, state, sharded)
+
+
+def gather(state, like=None, sharded=None):
+    """The inverse of `spread`, as NumPy arrays on the host: the same whatever the number of devices.
+
+    Args:
+      state: pmapped pytree.
+      like: pytree of the arrays' (or shapes') original shapes; needed with `sharded`.
+      sharded: as for `spread`.
+    """
+    if sharded is None:
+        return jax.tree.map(lambda x: np.asarray(x[0]), state)
+
+    def collect(x, original, split):
+        if not split:
+            return np.asarray(x[0])
+        return np.asarray(x).reshape(-1, *x.shape[2:])[: original.shape[0]]
+
+    return jax.tree.map(collect, state, like, sharded)

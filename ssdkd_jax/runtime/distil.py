@@ -1,0 +1,198 @@
+"""The loop of a data-free distillation: epochs, evaluation, checkpoints, interruption."""
+
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.methods.base import Method, scanned_epoch, stepwise_epoch
+from ssdkd_jax.runtime import devices as devices_module
+from ssdkd_jax.runtime.checkpoints import Checkpoints
+from ssdkd_jax.runtime.clock import Clock, CompileOnce
+from ssdkd_jax.runtime.interruption import Interrupted
+from ssdkd_jax.runtime.tracking import MetricsLog, Progress
+
+
+class Plan(NamedTuple):
+    """Everything the loop is told.
+
+    epochs: how many.
+    evaluate_every, checkpoint_every: in epochs; the last epoch is always evaluated and saved.
+    seed: of everything random.
+    loop: "scan", an epoch is one program, or "steps", single calls.
+    score: (student variables, pmapped; state, pmapped) -> percent.
+    score_name: "student_accuracy" or "student_agreement".
+    images_per_epoch: (epoch) -> images that the student sees and that are made in it, for images/s.
+    """
+
+    epochs: int
+    evaluate_every: int
+    checkpoint_every: int
+    seed: int
+    loop: str
+    score: Callable
+    score_name: str
+    images_per_epoch: Callable
+
+
+class Result(NamedTuple):
+    """What the loop gives back: the canonical final state on the host, and the scores."""
+
+    state: Any
+    score: float
+    best_score: float
+    best_epoch: int
+
+
+def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Clock, interruption):
+    """Runs a method to its end, from its newest checkpoint if there is one.
+
+    Args:
+      method: Method.
+      teacher: variables, on the host.
+      plan: Plan.
+      workdir: takes metrics.jsonl, tensorboard/, checkpoints/latest and checkpoints/best.
+      devices: list of devices.
+      clock: Clock; replaced by the checkpoint's when a run goes on.
+      interruption: becomes true when the work should be saved and stopped.
+
+    Returns:
+      (Result, clock).
+
+    Raises:
+      Interrupted: on request, after saving.
+      UserError: a loss or a parameter is not finite; the last good checkpoint stays.
+    """
+    workdir = pathlib.Path(workdir)
+    key = jax.random.key(plan.seed)
+    with clock.measure("compile"):
+        canonical = jax.jit(method.init)(jax.random.fold_in(key, plan.epochs), teacher)
+    sharded = method.sharded(canonical)
+    latest, best = (Checkpoints(workdir / "checkpoints" / name) for name in ("latest", "best"))
+    info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "synthesis_seconds": None}
+    restored = latest.restore(canonical._replace(teacher={}))
+    if restored:
+        canonical, info = restored[0]._replace(teacher=teacher), restored[1]
+        clock = Clock(info.pop("seconds"))
+        print(f"going on after epoch {info['epoch']} of {plan.epochs}", flush=True)
+
+    shapes = jax.eval_shape(lambda: canonical)
+    state = devices_module.spread(canonical, devices, sharded)
+    run_epoch = _compiled_epoch(method, plan.loop, devices, clock)
+    timed = _TimedEpochs(run_epoch, method, clock, info["synthesis_seconds"])
+    log = MetricsLog(workdir, info["epoch"])
+
+    def save(checkpoints, epoch):
+        with clock.measure("checkpoint"):
+            host = devices_module.gather(state, shapes, sharded)._replace(teacher={})
+            _check_finite(host, epoch, workdir)
+            checkpoints.save(epoch, host, {**info, "seconds": {**clock.seconds, "total": clock.total()}})
+
+    try:
+        with Progress(f"{workdir.name}: epoch", plan.epochs, info["epoch"]) as progress:
+            for epoch in range(info["epoch"], plan.epochs):
+                state, metrics, seconds = timed.run(state, jax.random.fold_in(key, epoch), epoch)
+                _check_metrics(metrics, epoch + 1, workdir)
+                last = epoch + 1 == plan.epochs
+                info |= {"epoch": epoch + 1, "synthesis_seconds": timed.synthesis_seconds}
+                if last or (epoch + 1) % plan.evaluate_every == 0:
+                    with clock.measure("evaluation"):
+                        info["score"] = plan.score(method.student(state).variables, state)
+                    metrics[plan.score_name] = info["score"]
+                    if info["score"] > info["best_score"]:
+                        info |= {"best_score": info["score"], "best_epoch": epoch + 1}
+                        save(best, epoch + 1)
+                metrics["images_per_second"] = plan.images_per_epoch(epoch) / seconds
+                metrics["seconds"] = clock.total()
+                log.write(epoch + 1, metrics)
+                progress.update(epoch + 1, _headline(metrics, plan.score_name, info["score"]))
+                if last or interruption or (epoch + 1) % plan.checkpoint_every == 0:
+                    save(latest, epoch + 1)
+                if interruption and not last:
+                    raise Interrupted(f"stopped after epoch {epoch + 1} of {plan.epochs}, everything is saved")
+        with clock.measure("checkpoint"):
+            latest.wait()
+            best.wait()
+    finally:
+        log.close()
+        latest.close()
+        best.close()
+    final = devices_module.gather(state, shapes, sharded)
+    return Result(final, info["score"], info["best_score"], info["best_epoch"]), clock
+
+
+def _compiled_epoch(method, loop, devices, clock):
+    """(pmapped state, key, distillation steps) -> (pmapped state, pmapped metrics); the state is donated."""
+
+    def compiled(function, in_axes):
+        return CompileOnce(devices_module.pmap(function, devices, in_axes=in_axes, donate_argnums=0), clock)
+
+    if loop == "steps":
+        return stepwise_epoch(method, lambda function: compiled(function, (0, None)))
+    return compiled(scanned_epoch(method), (0, None, None))
+
+
+class _TimedEpochs:
+    """Runs epochs and tells synthesis from distillation on the clock.
+
+    An epoch is one program, so the clock cannot look inside.  An epoch without student steps takes as long as its
+    synthesis: that is what warm-up epochs are, and where there are none, one discarded call on a copy is.
+    """
+
+    def __init__(self, run_epoch, method, clock, synthesis_seconds):
+        self._run_epoch, self._method, self._clock = run_epoch, method, clock
+        self.synthesis_seconds = synthesis_seconds
+
+    def run(self, state, key, epoch):
+        """(state, metrics as floats, seconds of the epoch)."""
+        steps = self._method.distillation_steps(epoch)
+        if steps and self.synthesis_seconds is None:
+            *_, seconds = self._timed(jax.tree.map(jnp.copy, state), key, 0)
+            self._clock.add("inversion", seconds)
+        state, metrics, seconds = self._timed(state, key, steps)
+        synthesis = min(seconds, self.synthesis_seconds)
+        self._clock.add("inversion", synthesis)
+        self._clock.add("distillation", seconds - synthesis)
+        if not steps:
+            metrics = {name: value for name, value in metrics.items() if name not in self._method.distillation.metrics}
+        return state, metrics, seconds
+
+    def _timed(self, state, key, steps):
+        compiled_before = self._clock.seconds.get("compile", 0.0)
+        start = time.perf_counter()
+        state, metrics = self._run_epoch(state, key, np.int32(steps))
+        metrics = {name: float(value[0]) for name, value in metrics.items()}
+        seconds = time.perf_counter() - start - (self._clock.seconds.get("compile", 0.0) - compiled_before)
+        if not steps:
+            self.synthesis_seconds = min(seconds, self.synthesis_seconds or seconds)
+        return state, metrics, seconds
+
+
+def _check_metrics(metrics, epoch, workdir):
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{name} is {value} in epoch {epoch}: stopped; the last good checkpoint stays in "
+                f"{workdir}/checkpoints/latest; try a lower learning rate or a lower weight of that term"
+            )
+
+
+def _check_finite(state, epoch, workdir):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if not np.all(np.isfinite(np.asarray(leaf, np.float32))):
+            raise UserError(
+                f"{jax.tree_util.keystr(path)} is not finite after epoch {epoch}: stopped; the last good checkpoint "
+                f"stays in {workdir}/checkpoints/latest; try a lower learning rate"
+            )
+
+
+def _headline(metrics, score_name, score):
+    names = {"inversion_loss": "inversion", "student_loss": "student", "images_per_second": "images/s"}
+    shown = {short: metrics[name] for name, short in names.items() if name in metrics}
+    return shown if score is None else {**shown, score_name.removeprefix("student_"): score}

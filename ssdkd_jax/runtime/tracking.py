@@ -1,0 +1,79 @@
+"""What a run tells while it goes: a progress bar, `metrics.jsonl` and TensorBoard event files."""
+
+import json
+import pathlib
+import sys
+import time
+
+import tqdm
+from tensorboardX import SummaryWriter
+
+# Plain lines, when the output is no terminal, come at most this often.
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """A bar on a terminal, plain lines elsewhere: epoch, numbers and time left."""
+
+    def __init__(self, title, total, done=0):
+        self._title, self._total, self._first = title, total, done
+        self._start = self._last_line = time.perf_counter()
+        self._numbers = ""
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="epoch", dynamic_ncols=True)
+
+    def update(self, epoch, numbers):
+        """`epoch` epochs are done; `numbers` maps short names to floats."""
+        self._numbers = " ".join(f"{name}={value:.4g}" for name, value in numbers.items())
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._numbers, refresh=False)
+            self._bar.update(epoch - self._bar.n)
+            return
+        now = time.perf_counter()
+        if epoch == self._total or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            left = (now - self._start) / max(1, epoch - self._first) * (self._total - epoch)
+            print(f"{self._title} {epoch}/{self._total} {self._numbers} left={left:.0f}s", flush=True)
+
+    def close(self):
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class MetricsLog:
+    """`metrics.jsonl`, one object an epoch, and the same numbers as TensorBoard scalars under `tensorboard/`."""
+
+    def __init__(self, workdir, done=0):
+        """`done`: epochs of the checkpoint that a run goes on from; later lines of an interrupted run are dropped."""
+        path = pathlib.Path(workdir) / "metrics.jsonl"
+        kept = [line for line in _complete_lines(path) if json.loads(line)["epoch"] <= done]
+        path.write_text("".join(line + "\n" for line in kept))
+        self._file = path.open("a")
+        self._writer = SummaryWriter(str(pathlib.Path(workdir) / "tensorboard"), purge_step=done + 1)
+
+    def write(self, epoch, metrics):
+        """`metrics`: names to floats."""
+        self._file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self._file.flush()
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, epoch)
+
+    def close(self):
+        """Writes what is left."""
+        self._file.close()
+        self._writer.close()
+
+
+def _complete_lines(path):
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [line for line in lines[:-1] if line.startswith("{") and line.endswith("}")]

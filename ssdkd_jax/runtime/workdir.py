@@ -1,0 +1,92 @@
+"""A run's folder: whose it is, whether there is room, whether the run is finished, and its summary."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import shutil
+
+from ssdkd_jax.errors import UserError
+
+EXPERIMENT, SUMMARY = "experiment.json", "summary.json"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def make(workdir, room=0):
+    """Creates the folder and makes sure that it can be written and that `room` bytes are free.
+
+    Raises:
+      UserError: it cannot, or they are not.
+    """
+    workdir = pathlib.Path(workdir).expanduser()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".writable"
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"the workdir {workdir} cannot be written ({error.strerror or error}); choose another: --workdir=DIR"
+        ) from error
+    free = shutil.disk_usage(workdir).free
+    if free < room:
+        raise UserError(
+            f"the workdir {workdir} has {free / 1e6:.0f} MB free, expected {room / 1e6:.0f} MB for its checkpoints; "
+            "make room or choose another: --workdir=DIR"
+        )
+    return workdir
+
+
+def claim(workdir, identity, *, write=True):
+    """Makes sure that the folder belongs to this experiment.
+
+    Args:
+      workdir: existing folder.
+      identity: nested dict of plain values that decide the result.
+      write: whether to note the identity where there is none yet.
+
+    Raises:
+      UserError: it belongs to another; names the first field that differs.
+    """
+    path = pathlib.Path(workdir) / EXPERIMENT
+    identity = json.loads(json.dumps(identity))
+    if path.exists():
+        there, here = _flat(json.loads(path.read_text())), _flat(identity)
+        for field in sorted(there.keys() | here.keys()):
+            if there.get(field) != here.get(field):
+                raise UserError(
+                    f"the workdir {workdir} belongs to another experiment: {field} is {there.get(field)!r} there and "
+                    f"{here.get(field)!r} here; choose another --workdir=DIR, or delete it to start anew"
+                )
+    elif write:
+        path.write_text(json.dumps(identity, indent=1))
+
+
+def read_summary(workdir):
+    """The summary of a finished run of at least one epoch, or None."""
+    path = pathlib.Path(workdir) / SUMMARY
+    if not path.exists():
+        return None
+    summary = json.loads(path.read_text())
+    return summary if summary.get("epochs") else None
+
+
+def write_summary(workdir, summary):
+    """Writes summary.json at once or not at all."""
+    path = pathlib.Path(workdir) / SUMMARY
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(summary, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def versions():
+    """Versions of Python and of the packages that decide a result."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def _flat(tree, prefix=""):
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        key: value for name, sub in tree.items() for key, value in _flat(sub, f"{prefix}.{name}".strip(".")).items()
+    }
