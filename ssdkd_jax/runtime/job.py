@@ -452,7 +452,7 @@ def _summary_head(setting, teacher, command):
         "epochs": config.epochs,
         "seed": config.seed,
         "devices": len(setting.devices),
-        "platform": setting.devices[0].device_kind,
+        "hardware": workdir.hardware(setting.devices),
         "command": command,
         "date": datetime.date.today().isoformat(),
         "versions": workdir.versions(),

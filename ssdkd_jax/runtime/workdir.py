@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -82,6 +83,19 @@ def write_summary(workdir, summary):
 def versions():
     """Versions of Python and of the packages that decide a result."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def hardware(devices):
+    """Which devices a run used, e.g. "2 cores of AMD EPYC" or "8 x TPU v5e"."""
+    if devices[0].platform != "cpu":
+        return f"{len(devices)} x {devices[0].device_kind}"
+    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor() or 'CPU'}"
+
+
+def _cpu_lines():
+    path = pathlib.Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def _flat(tree, prefix=""):

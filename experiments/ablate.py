@@ -1,0 +1,134 @@
+"""Runs a config with its switches changed one by one, over several seeds: the paper's table 4 and more.
+
+    python -m experiments.ablate --config=configs/digits.py --seeds=5 --workdir=runs/ablation_digits \\
+        --out=results/digits_ablation.json
+
+Finished runs in the workdir are reused, so an interrupted ablation goes on where it stopped.
+"""
+
+import json
+import pathlib
+import statistics
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments.command_line import launch
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "Config file of the runs.")
+flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
+flags.DEFINE_string("workdir", None, "Folder of all runs, one below it each.")
+flags.DEFINE_string("out", None, "JSON file with the results.")
+flags.DEFINE_list("only", [], "Names of variants to run; all by default.")
+
+DEFAULT = "default"
+
+
+def variants(training_images, synthesis_batch_size):
+    """name -> changed `ssdkd` fields: both parts of phi, priority sampling, replacement rule, buffer size."""
+    no_priority = {"alpha": 0.0, "beta_start": 0.0, "beta_end": 0.0}
+    changes = {
+        DEFAULT: {},
+        "no diversity part": {"use_diversity": False},
+        "no difficulty part": {"use_difficulty": False},
+        "no phi": {"modulated_term": "none"},
+        "phi on both terms": {"modulated_term": "both"},
+        "uniform sampling": no_priority,
+        "no phi, uniform sampling": {"modulated_term": "none", **no_priority},
+        "no importance weights": {"beta_start": 0.0, "beta_end": 0.0},
+        "drawn targets": {"targets": "drawn"},
+    }
+    for rule in ("lowest_priority", "oldest", "lowest_phi", "random"):
+        changes[f"replace {rule.replace('_', ' ')}"] = {"replacement": rule}
+    for percent in (1, 5, 10, 20):
+        size = round(training_images * percent / 100)
+        changes[f"buffer {percent} %"] = {
+            "buffer_size": size,
+            "synthesis_batch_size": min(synthesis_batch_size, size),
+        }
+    return changes
+
+
+def summarise(accuracies):
+    """name -> mean, standard deviation, and whether the difference from the default exceeds the noise.
+
+    The noise is twice the standard error of a difference of two means (Welch); with few seeds that is a rough guide.
+    """
+    rows, default = {}, accuracies[DEFAULT]
+    for name, values in accuracies.items():
+        row = {"accuracies": values, "mean": statistics.mean(values), "std": _std(values)}
+        row["difference"] = row["mean"] - statistics.mean(default)
+        row["noise"] = 2 * (_std(values) ** 2 / len(values) + _std(default) ** 2 / len(default)) ** 0.5
+        row["exceeds_noise"] = name != DEFAULT and abs(row["difference"]) > row["noise"]
+        rows[name] = row
+    return rows
+
+
+def _std(values):
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def main(command, interruption):
+    """Runs every variant and seed, and writes the results after each."""
+    import copy
+
+    from ssdkd_jax import data
+    from ssdkd_jax.errors import UserError
+    from ssdkd_jax.runtime.job import run
+
+    base = FLAGS.config
+    base.references = ()
+    info = data.dataset_info(base.dataset, base.data_dir or None, image_size=base.image_size or None)
+    changes = variants(info.sizes["train"], base.ssdkd.synthesis_batch_size)
+    unknown = set(FLAGS.only) - set(changes)
+    if unknown:
+        raise UserError(f"unknown variants {', '.join(unknown)}; known are: {', '.join(changes)}")
+
+    accuracies, summaries = {}, []
+    for name, change in changes.items():
+        if FLAGS.only and name not in FLAGS.only and name != DEFAULT:
+            continue
+        for seed in range(base.seed, base.seed + FLAGS.seeds):
+            config = copy.deepcopy(base)
+            config.seed = seed
+            config.ssdkd.update(change)
+            twin = next(other for other in changes if _same(base.ssdkd, changes[other], change))
+            folder = pathlib.Path(FLAGS.workdir) / twin.replace(" ", "_").replace("%", "percent") / str(seed)
+            print(f"== {name}, seed {seed}", flush=True)
+            summary = run(config, folder, command=command, interruption=interruption)
+            accuracies.setdefault(name, []).append(summary["student_accuracy"])
+            summaries.append(summary)
+        _write(command, summaries, accuracies)
+
+
+def _same(defaults, one, other):
+    """Whether two changes mean the same run: a change to the default's own value is none."""
+    fields = {**defaults.to_dict()}
+    return {**fields, **one} == {**fields, **other}
+
+
+def _write(command, summaries, accuracies):
+    first = summaries[0]
+    kept = ("method", "dataset", "teacher", "student", "teacher_accuracy", "epochs", "hardware", "date", "versions")
+    results = {
+        "kind": "ablation",
+        "command": command,
+        **{field: first[field] for field in kept},
+        "synthetic_images": first["synthetic_images"],
+        "seconds": {part: statistics.mean(s["seconds"].get(part, 0.0) for s in summaries) for part in first["seconds"]},
+        "variants": summarise(accuracies),
+    }
+    path = pathlib.Path(FLAGS.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    for name, row in results["variants"].items():
+        print(f"{name:28s} {row['mean']:.2f} +- {row['std']:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    launch(
+        main,
+        required=("config", "workdir", "out"),
+        example="--config=configs/digits.py --seeds=5 --workdir=runs/ablation --out=results/digits_ablation.json",
+    )
