@@ -109,7 +109,12 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="
 
     Returns:
       (indices (b,) int32, weights (b,) float32 in (0, 1]), the same on every device.
+
+    Raises:
+      ValueError: an unknown `normalise_by`.
     """
+    if normalise_by not in ("batch", "buffer"):
+        raise ValueError(f"normalise_by is {normalise_by!r}, expected 'batch' or 'buffer'")
     mass = jnp.where(buffer.valid, (jnp.abs(buffer.priority) + epsilon) ** alpha, 0.0)
     cumulative = jnp.cumsum(mass)
     points = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
@@ -119,8 +124,6 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="
     expected = mass / cumulative[-1] * jnp.sum(buffer.valid)
     weights = jnp.where(buffer.valid, jnp.where(buffer.valid, expected, 1.0) ** -beta, 0.0)
     drawn = weights[indices]
-    if normalise_by not in ("batch", "buffer"):
-        raise ValueError(f"normalise_by is {normalise_by!r}, expected 'batch' or 'buffer'")
     return indices, drawn / jnp.max(drawn if normalise_by == "batch" else weights)
 
 
