@@ -6,6 +6,8 @@ buffer, and what it learns sets the priorities anew.  The synthesis and the stud
 our reading.
 """
 
+import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -17,9 +19,15 @@ from ssdkd_jax.data.augmentation import augment
 from ssdkd_jax.data.normalization import normalize
 from ssdkd_jax.methods.base import Method, Phase, Problem
 
-REPLACEMENTS = ("lowest_priority", "oldest", "lowest_phi", "random")
-TARGETS = ("own", "drawn")
-PRIORITIES = ("weighted_kl", "kl")
+# Fields that take one of a few names.
+SWITCHES = {
+    "meta_update": inversion.META_UPDATES,
+    "targets": ("own", "drawn"),
+    "modulated_term": modulation.MODULATED_TERMS,
+    "replacement": ("lowest_priority", "oldest", "lowest_phi", "random"),
+    "priority": ("weighted_kl", "kl"),
+    "weight_normalisation": ("batch", "buffer"),
+}
 
 
 class State(NamedTuple):
@@ -43,48 +51,11 @@ class State(NamedTuple):
     epoch: jax.Array
 
 
-def ssdkd(
-    problem: Problem,
-    *,
-    epochs=220,
-    warmup_epochs=20,
-    synthesis_batch_size=256,
-    inversion_steps=5,
-    generator_learning_rate=3e-3,
-    latent_learning_rate=0.01,
-    meta_update="fomaml",
-    bn=10.0,
-    oh=0.5,
-    adv=1.33,
-    adv_masked=True,
-    bn_momentum=0.9,
-    augment_inversion=True,
-    targets="own",
-    gamma=1.0,
-    use_diversity=True,
-    use_difficulty=True,
-    modulated_term="task",
-    gradient_through_phi=False,
-    buffer_size=5000,
-    buffer_dtype="uint8",
-    replacement="lowest_priority",
-    alpha=0.6,
-    beta_start=0.4,
-    beta_end=1.0,
-    priority="weighted_kl",
-    priority_epsilon=1e-6,
-    weight_normalisation="batch",
-    kd_steps=400,
-    kd_batch_size=256,
-    temperature=20.0,
-    student_learning_rate=0.2,
-    student_final_learning_rate=2e-4,
-    student_momentum=0.9,
-    student_weight_decay=1e-4,
-):
-    """Composes SSD-KD for a problem.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SSDKD:
+    """SSD-KD on a problem; its methods are pure functions of arrays, `method` puts them together.
 
-    Args:
+    Attributes:
       problem: networks and kind of images.
       epochs: of one synthesis and `kd_steps` student steps.
       warmup_epochs: first epochs, without student steps and without the adversarial loss.
@@ -100,7 +71,7 @@ def ssdkd(
       gamma: exponent of phi's difficulty part.  [our reading: 1]
       use_diversity, use_difficulty: the two parts of phi.
       modulated_term: what phi weighs: task, adversarial, both or none.  [our reading: task]
-      gradient_through_phi: whether images are also optimised for a large or small phi.  [our reading: no]
+      gradient_through_phi: whether images are also optimised for a small or large phi.  [our reading: no]
       buffer_size: images that the replay buffer holds; the paper's "small" is 10 % of the real training set.
       buffer_dtype: "uint8" or a float dtype.
       replacement: whom a new image replaces: lowest_priority, oldest, lowest_phi or random.  [our reading: priority]
@@ -114,206 +85,272 @@ def ssdkd(
       student_learning_rate, student_final_learning_rate: of SGD, a cosine over all student steps.
       student_momentum, student_weight_decay: of SGD.
 
-    Returns:
-      a Method.
-
     Raises:
       ValueError: an unknown name of a switch.
     """
-    for field, value, known in (
-        ("meta_update", meta_update, inversion.META_UPDATES),
-        ("targets", targets, TARGETS),
-        ("modulated_term", modulated_term, modulation.MODULATED_TERMS),
-        ("replacement", replacement, REPLACEMENTS),
-        ("priority", priority, PRIORITIES),
-        ("weight_normalisation", weight_normalisation, ("batch", "buffer")),
-    ):
-        if value not in known:
-            raise ValueError(f"{field} is {value!r}, expected one of {', '.join(known)}")
 
-    task, axis_name, num_classes = problem.task, problem.axis_name, problem.num_classes
-    optimizers = inversion.fastdfkd_optimizers(generator_learning_rate, latent_learning_rate, inversion_steps)
-    modulate = inversion.Modulation(gamma, use_diversity, use_difficulty, modulated_term, gradient_through_phi)
-    student_steps = max(1, (epochs - warmup_epochs) * kd_steps)
-    schedule = optax.cosine_decay_schedule(
-        student_learning_rate, student_steps, alpha=student_final_learning_rate / student_learning_rate
-    )
-    student_optimizer = distillation.sgd(schedule, momentum=student_momentum, weight_decay=student_weight_decay)
+    problem: Problem
+    epochs: int = 220
+    warmup_epochs: int = 20
+    synthesis_batch_size: int = 256
+    inversion_steps: int = 5
+    generator_learning_rate: float = 3e-3
+    latent_learning_rate: float = 0.01
+    meta_update: str = "fomaml"
+    bn: float = 10.0
+    oh: float = 0.5
+    adv: float = 1.33
+    adv_masked: bool = True
+    bn_momentum: float = 0.9
+    augment_inversion: bool = True
+    targets: str = "own"
+    gamma: float = 1.0
+    use_diversity: bool = True
+    use_difficulty: bool = True
+    modulated_term: str = "task"
+    gradient_through_phi: bool = False
+    buffer_size: int = 5000
+    buffer_dtype: str = "uint8"
+    replacement: str = "lowest_priority"
+    alpha: float = 0.6
+    beta_start: float = 0.4
+    beta_end: float = 1.0
+    priority: str = "weighted_kl"
+    priority_epsilon: float = 1e-6
+    weight_normalisation: str = "batch"
+    kd_steps: int = 400
+    kd_batch_size: int = 256
+    temperature: float = 20.0
+    student_learning_rate: float = 0.2
+    student_final_learning_rate: float = 2e-4
+    student_momentum: float = 0.9
+    student_weight_decay: float = 1e-4
 
-    def networks_input(key, images, augmented=True):
-        if augmented:
-            images = augment(
-                key, images, padding=problem.crop_padding, flip=problem.flip, axis_name=axis_name
-            )  # fmt: skip
-        return normalize(images, problem.mean, problem.std)
+    def __post_init__(self):
+        for field, known in SWITCHES.items():
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} is {getattr(self, field)!r}, expected one of {', '.join(known)}")
 
-    def generate(variables, latents):
-        images, updated = problem.generator.apply(variables, latents, train=True, mutable=["batch_stats"])
-        return images, updated["batch_stats"]
+    def method(self):
+        """The Method."""
+        return Method(
+            init=self.init,
+            synthesis=Phase(self.begin_synthesis, self.inversion_step, self.end_synthesis, self.inversion_steps),
+            distillation=Phase(
+                lambda state, key: state,
+                self.distill_step,
+                self.end_distillation,
+                metrics=("student_loss", "divergence", "importance"),
+            ),
+            distillation_steps=lambda epoch: 0 if epoch < self.warmup_epochs else self.kd_steps,
+            held_back=self.held_back,
+            sharded=sharded,
+            buffer=lambda state: state.buffer,
+            student=lambda state: state.student,
+        )
 
-    def apply_student(variables, images):
-        output, updated = problem.student.apply(variables, images, train=True, mutable=["batch_stats"])
-        return output, updated.get("batch_stats", {})
+    @functools.cached_property
+    def _optimizers(self):
+        return inversion.fastdfkd_optimizers(
+            self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps
+        )
 
-    def init(key, teacher, devices=1):
+    @functools.cached_property
+    def _schedule(self):
+        steps = max(1, (self.epochs - self.warmup_epochs) * self.kd_steps)
+        last = self.student_final_learning_rate / self.student_learning_rate
+        return optax.cosine_decay_schedule(self.student_learning_rate, steps, alpha=last)
+
+    @functools.cached_property
+    def _student_optimizer(self):
+        return distillation.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
+
+    def init(self, key, teacher, devices=1):
+        """State before the first epoch, from a key and the teacher's variables, as one of `devices` holds it."""
+        problem = self.problem
         student_key, generator_key = jax.random.split(key)
-        image = jnp.zeros((1, *problem.image_shape))
+        student = problem.student.init(student_key, jnp.zeros((1, *problem.image_shape)))
         generator = problem.generator.init(generator_key, jnp.zeros((1, problem.generator.latent_size)))
         return State(
             teacher=teacher,
-            student=distillation.init_student(problem.student.init(student_key, image), student_optimizer),
+            student=distillation.init_student(student, self._student_optimizer),
             generator=generator,
-            meta_optimizer_state=optimizers.meta.init(generator["params"]),
+            meta_optimizer_state=self._optimizers.meta.init(generator["params"]),
             statistics_average=jax.tree.map(jnp.zeros_like, teacher["batch_stats"]),
             buffer=replay_buffer.init(
-                buffer_size,
+                self.buffer_size,
                 problem.image_shape,
-                dtype=jnp.dtype(buffer_dtype),
-                batch_size=synthesis_batch_size,
+                dtype=jnp.dtype(self.buffer_dtype),
+                batch_size=self.synthesis_batch_size,
                 devices=devices,
             ),
             epoch=jnp.int32(0),
         )
 
-    def begin_synthesis(state, key):
+    def begin_synthesis(self, state, key):
+        """Draws latents and classes; the draws are the whole batch's, of which each device takes its part."""
+        problem = self.problem
         latent_key, target_key = jax.random.split(key)
-        whole = (synthesis_batch_size, problem.generator.latent_size)
-        latents = collectives.local_part(jax.random.normal(latent_key, whole), axis_name)
-        drawn = jax.random.randint(target_key, (synthesis_batch_size,), 0, num_classes)
+        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
+        drawn = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
+        latents, drawn = collectives.local_part((latents, drawn), problem.axis_name)
         inverted = inversion.begin_synthesis(
-            state.generator, latents, optimizers, problem.image_shape, state.statistics_average
+            state.generator, latents, self._optimizers, problem.image_shape, state.statistics_average
         )
-        return state, inverted, collectives.local_part(drawn, axis_name)
+        return state, inverted, drawn
 
-    def inversion_step(carry, key):
+    def inversion_step(self, carry, key):
+        """One optimisation step of latents and generator under the modulating loss."""
         state, inverted, drawn = carry
-
-        def loss_function(images):
-            seen = networks_input(key, images, augment_inversion)
-            teacher_output, statistics = batchnorm.apply_with_batch_statistics(
-                problem.teacher, state.teacher, seen, axis_name=axis_name
-            )
-            loss, metrics = inversion.inversion_loss(
-                teacher_output,
-                statistics,
-                problem.student.apply(state.student.variables, seen),
-                drawn if targets == "drawn" else None,
-                task=task,
-                weights=inversion.LossWeights(bn, oh, jnp.where(state.epoch < warmup_epochs, 0.0, adv)),
-                running=state.teacher["batch_stats"],
-                average=state.statistics_average,
-                bn_momentum=jnp.where(state.epoch == 0, 0.0, bn_momentum),
-                class_counts=replay_buffer.class_counts(state.buffer, num_classes),
-                modulate=modulate,
-                masked=adv_masked,
-            )
-            return loss, (statistics, metrics)
-
-        inverted, metrics = inversion.inversion_step(inverted, loss_function, generate, optimizers, axis_name=axis_name)
+        inverted, metrics = inversion.inversion_step(
+            inverted,
+            lambda images: self._inversion_loss(state, drawn, key, images),
+            self._generate,
+            self._optimizers,
+            axis_name=self.problem.axis_name,
+        )
         return (state, inverted, drawn), metrics
 
-    def replacement_reward(buffer, key):
-        if replacement == "lowest_priority":
-            return buffer.priority
-        if replacement == "oldest":
-            return -buffer.age.astype(jnp.float32)
-        if replacement == "random":
-            return jax.random.uniform(key, buffer.priority.shape)
-        counts = replay_buffer.class_counts(buffer, num_classes)
-        return modulation.phi(
-            counts, buffer.predicted_class, buffer.confidence,
-            gamma=gamma, use_diversity=use_diversity, use_difficulty=use_difficulty,
-        )  # fmt: skip
+    def _generate(self, variables, latents):
+        images, updated = self.problem.generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+        return images, updated["batch_stats"]
 
-    def end_synthesis(carry, key):
+    def _inversion_loss(self, state, drawn, key, images):
+        problem = self.problem
+        seen = self._networks_input(key, images, augmented=self.augment_inversion)
+        teacher_output, statistics = batchnorm.apply_with_batch_statistics(
+            problem.teacher, state.teacher, seen, axis_name=problem.axis_name
+        )
+        loss, metrics = inversion.inversion_loss(
+            teacher_output,
+            statistics,
+            problem.student.apply(state.student.variables, seen),
+            drawn if self.targets == "drawn" else None,
+            task=problem.task,
+            weights=inversion.LossWeights(self.bn, self.oh, jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)),
+            running=state.teacher["batch_stats"],
+            average=state.statistics_average,
+            bn_momentum=jnp.where(state.epoch == 0, 0.0, self.bn_momentum),
+            class_counts=replay_buffer.class_counts(state.buffer, problem.num_classes),
+            modulate=inversion.Modulation(
+                self.gamma, self.use_diversity, self.use_difficulty, self.modulated_term, self.gradient_through_phi
+            ),
+            masked=self.adv_masked,
+        )
+        return loss, (statistics, metrics)
+
+    def _networks_input(self, key, images, *, augmented=True):
+        problem = self.problem
+        if augmented:
+            images = augment(key, images, padding=problem.crop_padding, flip=problem.flip, axis_name=problem.axis_name)
+        return normalize(images, problem.mean, problem.std)
+
+    def end_synthesis(self, carry, key):
+        """The meta generator follows, and the best images enter the buffer."""
         state, inverted, _ = carry
+        problem = self.problem
         generator, meta_optimizer_state = inversion.meta_update(
-            meta_update, state.generator, inverted, optimizers.meta, state.meta_optimizer_state
+            self.meta_update, state.generator, inverted, self._optimizers.meta, state.meta_optimizer_state
         )
         images = inverted.best_images
         output = problem.teacher.apply(state.teacher, normalize(images, problem.mean, problem.std))
         buffer = replay_buffer.insert(
             state.buffer,
             images,
-            task.predicted_class(output),
-            task.confidence(output),
-            replacement_reward(state.buffer, key),
-            axis_name=axis_name,
+            problem.task.predicted_class(output),
+            problem.task.confidence(output),
+            self._replacement_reward(state.buffer, key),
+            axis_name=problem.axis_name,
         )
         state = state._replace(
             generator=generator,
             meta_optimizer_state=meta_optimizer_state,
             statistics_average=inversion.update_average(
-                state.statistics_average, inverted.statistics, bn_momentum, first=state.epoch == 0
+                state.statistics_average, inverted.statistics, self.bn_momentum, first=state.epoch == 0
             ),
             buffer=buffer,
         )
-        return state, _buffer_metrics(buffer, num_classes)
+        return state, _buffer_metrics(buffer, problem.num_classes)
 
-    def beta_of(epoch):
-        progress = (epoch - warmup_epochs) / max(1, epochs - warmup_epochs)
-        return beta_start + (beta_end - beta_start) * jnp.clip(progress, 0.0, 1.0)
+    def _replacement_reward(self, buffer, key):
+        if self.replacement == "lowest_priority":
+            return buffer.priority
+        if self.replacement == "oldest":
+            return -buffer.age.astype(jnp.float32)
+        if self.replacement == "random":
+            return jax.random.uniform(key, buffer.priority.shape)
+        return modulation.phi(
+            replay_buffer.class_counts(buffer, self.problem.num_classes),
+            buffer.predicted_class,
+            buffer.confidence,
+            gamma=self.gamma,
+            use_diversity=self.use_diversity,
+            use_difficulty=self.use_difficulty,
+        )
 
-    def distill_step(carry, key):
-        state, sample_key, augment_key = carry, *jax.random.split(key)
+    def distill_step(self, state, key):
+        """One student step on a batch that priority sampling draws; its divergences are the new priorities."""
+        problem = self.problem
+        sample_key, augment_key = jax.random.split(key)
         indices, weights = replay_buffer.sample(
             state.buffer,
             sample_key,
-            kd_batch_size,
-            alpha=alpha,
-            beta=beta_of(state.epoch),
-            epsilon=priority_epsilon,
-            normalise_by=weight_normalisation,
+            self.kd_batch_size,
+            alpha=self.alpha,
+            beta=self._beta(state.epoch),
+            epsilon=self.priority_epsilon,
+            normalise_by=self.weight_normalisation,
         )
-        images = networks_input(augment_key, replay_buffer.read(state.buffer, indices, axis_name=axis_name))
+        images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
+        images = self._networks_input(augment_key, images)
         student, loss, divergence = distillation.distill_step(
             state.student,
             images,
-            collectives.local_part(weights, axis_name),
+            collectives.local_part(weights, problem.axis_name),
             problem.teacher.apply(state.teacher, images),
-            apply_student=apply_student,
-            kl=task.kl,
-            temperature=temperature,
-            optimizer=student_optimizer,
-            axis_name=axis_name,
+            apply_student=self._apply_student,
+            kl=problem.task.kl,
+            temperature=self.temperature,
+            optimizer=self._student_optimizer,
+            axis_name=problem.axis_name,
         )
-        divergence = collectives.all_gather(divergence, axis_name)
-        priorities = divergence * weights if priority == "weighted_kl" else divergence
-        state = state._replace(
-            student=student, buffer=replay_buffer.update_priorities(state.buffer, indices, priorities)
-        )
-        return state, {"student_loss": loss, "divergence": jnp.mean(divergence), "importance": jnp.mean(weights)}
+        divergence = collectives.all_gather(divergence, problem.axis_name)
+        priorities = divergence * weights if self.priority == "weighted_kl" else divergence
+        buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
+        metrics = {"student_loss": loss, "divergence": jnp.mean(divergence), "importance": jnp.mean(weights)}
+        return state._replace(student=student, buffer=buffer), metrics
 
-    def end_distillation(state, key):
+    def _apply_student(self, variables, images):
+        output, updated = self.problem.student.apply(variables, images, train=True, mutable=["batch_stats"])
+        return output, updated.get("batch_stats", {})
+
+    def _beta(self, epoch):
+        progress = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
+        return self.beta_start + (self.beta_end - self.beta_start) * jnp.clip(progress, 0.0, 1.0)
+
+    def end_distillation(self, state, key):
+        """Counts the epoch."""
         del key
-        steps_done = jnp.maximum(state.epoch - warmup_epochs + 1, 0) * kd_steps
-        return state._replace(epoch=state.epoch + 1), {"learning_rate": schedule(steps_done)}
+        steps_done = jnp.maximum(state.epoch - self.warmup_epochs + 1, 0) * self.kd_steps
+        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._schedule(steps_done)}
 
-    def held_back(state, key):
+    def held_back(self, state, key):
+        """A synthesis whose images enter no buffer and leave the state as it is."""
         begin_key, step_key = jax.random.split(key)
-        keys = jax.random.split(step_key, inversion_steps)
-        (_, inverted, _), _ = jax.lax.scan(inversion_step, begin_synthesis(state, begin_key), keys)
+        keys = jax.random.split(step_key, self.inversion_steps)
+        (_, inverted, _), _ = jax.lax.scan(self.inversion_step, self.begin_synthesis(state, begin_key), keys)
         return inverted.best_images
 
-    def sharded(state):
-        only_images = jax.tree.map(lambda _: False, state.buffer)._replace(images=True)
-        return jax.tree.map(lambda _: False, state)._replace(buffer=only_images)
 
-    return Method(
-        init=init,
-        synthesis=Phase(begin_synthesis, inversion_step, end_synthesis, inversion_steps),
-        distillation=Phase(
-            lambda state, key: state,
-            distill_step,
-            end_distillation,
-            metrics=("student_loss", "divergence", "importance"),
-        ),
-        distillation_steps=lambda epoch: 0 if epoch < warmup_epochs else kd_steps,
-        held_back=held_back,
-        sharded=sharded,
-        buffer=lambda state: state.buffer,
-        student=lambda state: state.student,
-    )
+def ssdkd(problem, **settings):
+    """SSD-KD as a Method; `settings` are the attributes of `SSDKD`."""
+    return SSDKD(problem=problem, **settings).method()
+
+
+def sharded(state):
+    """Only the buffer's images are split over the devices."""
+    only_images = jax.tree.map(lambda _: False, state.buffer)._replace(images=True)
+    return jax.tree.map(lambda _: False, state)._replace(buffer=only_images)
 
 
 def _buffer_metrics(buffer, num_classes):
