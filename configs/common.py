@@ -1,6 +1,6 @@
 """Every field of a config, with its meaning and its default; the benchmarks' files beside this one change some.
 
-All fields are overridden on the command line as `--config.FIELD=VALUE`, for example `--config.epochs=3` or
+All fields are overridden on the command line as `--config.FIELD=VALUE`, for example `--config.seed=1` or
 `--config.ssdkd.alpha=0`.
 """
 

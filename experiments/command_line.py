@@ -1,5 +1,6 @@
 """What all command-line programs share: flags, one-line errors, interruption, exit status."""
 
+import errno
 import os
 import shlex
 import sys
@@ -12,6 +13,8 @@ from ssdkd_jax.runtime.interruption import Interrupted, Interruption
 
 # Compiled programs are kept here, so that the next run of a config starts in seconds.
 COMPILATION_CACHE = "~/.cache/ssdkd_jax/compiled"
+# The system's numbers for a disk or a quota without room.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def launch(main, *, required, example):
@@ -21,10 +24,13 @@ def launch(main, *, required, example):
     """
     program = f"python -m experiments.{os.path.basename(sys.argv[0]).removesuffix('.py')}"
     command = shlex.join([*program.split(), *sys.argv[1:]])
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
+        return
     try:
-        _parse_flags(required, f"{program} {example}")
-        _keep_compiled_programs()
         with Interruption() as interruption:
+            _parse_flags(required, f"{program} {example}")
+            _keep_compiled_programs()
             main(command, interruption)
     except UserError as error:
         _fail(error)
@@ -33,25 +39,75 @@ def launch(main, *, required, example):
     except KeyboardInterrupt:
         print(f"stopped at once; to go on from the last checkpoint: {command}", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        trouble = _trouble_with_files(error)
+        if trouble is None:
+            raise
+        _fail(f"{trouble}; then go on from the last checkpoint: {command}")
+
+
+def _trouble_with_files(error):
+    """What to mend where an exception, or one behind it, is about the disk and not about the program; else None."""
+    while error is not None:
+        # Orbax and TensorStore hand the system's words on in exceptions of their own.
+        if getattr(error, "errno", None) in NO_ROOM or any(os.strerror(number) in str(error) for number in NO_ROOM):
+            return f"the disk is full{_named(error)}; make room"
+        if isinstance(error, OSError) and error.filename:
+            return f"{error.strerror or 'cannot be used'}{_named(error)}; mend that"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _named(error):
+    return f" ({error.filename})" if getattr(error, "filename", None) else ""
 
 
 def _parse_flags(required, example):
     sys.path.insert(0, os.getcwd())
+    _check_config_file(sys.argv, example)
     try:
         rest = flags.FLAGS(sys.argv)[1:]
+    except UserError:
+        raise
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(f"{_reason(error).rstrip('?').strip()}; for example: {example}") from error
+    except (AttributeError, KeyError) as error:
+        raise UserError(f"{_unknown_field(error)}; configs/common.py lists the fields") from error
     except flags.Error as error:
-        raise UserError(f"{_first_line(error)}; for example: {example}") from error
-    except (AttributeError, KeyError, ValueError, TypeError, OSError) as error:
-        raise UserError(f"the config cannot be read: {_first_line(error)}; for example: {example}") from error
+        raise UserError(f"{_reason(error)}; for example: {example}") from error
+    except Exception as error:
+        raise UserError(f"the config cannot be read: {type(error).__name__}: {_reason(error)}") from error
     missing = [f"--{name}" for name in required if not getattr(flags.FLAGS, name)]
     if rest or missing:
         problem = f"unexpected arguments {' '.join(rest)}" if rest else f"{' and '.join(missing)} missing"
         raise UserError(f"{problem}; for example: {example}")
 
 
-def _first_line(error):
-    text = str(error.args[0]) if error.args else str(error)
-    return " ".join(text.split("\n")[0].split()) or type(error).__name__
+def _check_config_file(argv, example):
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.lstrip("-") == "config" and argument.startswith("-"):
+            path = (value if equals else following).partition(":")[0]
+            if not os.path.isfile(path):
+                raise UserError(f"there is no config file {path!r}; for example: {example}")
+
+
+def _unknown_field(error):
+    """The argument that names the field an error is about, or the error's own words."""
+    name = str(error.args[0] if error.args else error).strip("'\"")
+    for argument in sys.argv[1:]:
+        field = argument.partition("=")[0]
+        if field.endswith(f".{name}"):
+            return f"unknown config field {field}"
+    return f"the config cannot be read: {_reason(error)}"
+
+
+def _reason(error):
+    """The first line of what an exception says; the last one where it quotes a whole traceback."""
+    lines = [line for line in str(error.args[0] if error.args else error).split("\n") if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[-1 if "Traceback (most recent call last):" in lines else 0].split())
 
 
 def _keep_compiled_programs():

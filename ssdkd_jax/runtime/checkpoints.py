@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from ssdkd_jax.errors import UserError
 
 METADATA = "network.json"
+METADATA_FIELDS = {"architecture", "num_classes", "image_shape", "mean", "std", "class_names"}
 
 
 class Checkpoints:
@@ -56,7 +57,7 @@ def save_network(folder, variables, metadata):
     Args:
       folder: becomes the network's folder; an earlier one is replaced.
       variables: {"params": ..., "batch_stats": ...}.
-      metadata: {"architecture", "num_classes", "image_shape", "mean", "std", "class_names", ...}.
+      metadata: METADATA_FIELDS and more.
     """
     folder = pathlib.Path(folder).resolve()
     shutil.rmtree(folder, ignore_errors=True)
@@ -83,6 +84,9 @@ def load_network(folder):
         )
     try:
         metadata = json.loads((folder / METADATA).read_text())
+        missing = METADATA_FIELDS - metadata.keys()
+        if missing:
+            raise ValueError(f"{METADATA} lacks {', '.join(sorted(missing))}")
         with ocp.StandardCheckpointer() as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
             variables = checkpointer.restore(folder / "variables", like)

@@ -5,12 +5,18 @@ import time
 
 
 class Clock:
-    """Seconds by purpose, also over interruptions: `Clock(earlier.seconds)` goes on where another clock stopped."""
+    """Seconds by purpose."""
 
-    def __init__(self, seconds=None):
-        self.seconds = dict(seconds or {})
-        self._start = time.perf_counter() - self.seconds.pop("total", 0.0)
+    def __init__(self):
+        self.seconds = {}
+        self._start = time.perf_counter()
         self._inside = 0.0
+
+    def add_earlier(self, seconds):
+        """Adds another clock's `report`, of the same job before it was interrupted."""
+        self._start -= seconds["total"]
+        for purpose in seconds.keys() - {"host", "total"}:
+            self.add(purpose, seconds[purpose])
 
     @contextlib.contextmanager
     def measure(self, purpose):

@@ -15,7 +15,11 @@ def local_devices(count=0):
     Raises:
       UserError: more are asked for than there are.
     """
-    devices = jax.local_devices()
+    try:
+        devices = jax.local_devices()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"JAX finds no device ({reason}); to use the CPU, set JAX_PLATFORMS=cpu") from error
     if count > len(devices):
         raise UserError(
             f"devices={count}, but this machine has {len(devices)} ({devices[0].platform}); "

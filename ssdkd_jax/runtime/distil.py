@@ -59,11 +59,11 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
       plan: Plan.
       workdir: takes metrics.jsonl, tensorboard/, checkpoints/latest and checkpoints/best.
       devices: list of devices.
-      clock: Clock; replaced by the checkpoint's when a run goes on.
+      clock: Clock; takes over the checkpoint's seconds when a run goes on.
       interruption: becomes true when the work should be saved and stopped.
 
     Returns:
-      (Result, clock).
+      Result.
 
     Raises:
       Interrupted: on request, after saving.
@@ -79,8 +79,10 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
     restored = latest.restore(canonical._replace(teacher={}))
     if restored:
         canonical, info = restored[0]._replace(teacher=teacher), restored[1]
-        clock = Clock(info.pop("seconds"))
+        clock.add_earlier(info.pop("seconds"))
         print(f"going on after epoch {info['epoch']} of {plan.epochs}", flush=True)
+    if interruption and info["epoch"] < plan.epochs:
+        raise Interrupted(f"stopped after epoch {info['epoch']} of {plan.epochs}, everything is saved")
 
     shapes = jax.eval_shape(lambda: canonical)
     state = devices_module.spread(canonical, devices, sharded)
@@ -92,7 +94,7 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
         with clock.measure("checkpoint"):
             host = devices_module.gather(state, shapes, sharded)._replace(teacher={})
             _check_finite(host, epoch, workdir)
-            checkpoints.save(epoch, host, {**info, "seconds": {**clock.seconds, "total": clock.total()}})
+            checkpoints.save(epoch, host, {**info, "seconds": clock.report()})
 
     try:
         with Progress(f"{workdir.name}: epoch", plan.epochs, info["epoch"]) as progress:
@@ -124,7 +126,7 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
         latest.close()
         best.close()
     final = devices_module.gather(state, shapes, sharded)
-    return Result(final, info["score"], info["best_score"], info["best_epoch"]), clock
+    return Result(final, info["score"], info["best_score"], info["best_epoch"])
 
 
 def _compiled_epoch(method, loop, devices, clock):

@@ -15,16 +15,18 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
-from ssdkd_jax.runtime import checkpoints, supervised, workdir
+from ssdkd_jax.runtime import checkpoints, checks, supervised, workdir
 from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime import teacher as teacher_module
-from ssdkd_jax.runtime.clock import Clock
+from ssdkd_jax.runtime.clock import Clock, CompileOnce
 from ssdkd_jax.runtime.distil import Plan, distil
 from ssdkd_jax.runtime.evaluation import accuracy, make_predictor
 from ssdkd_jax.runtime.report import write_report
 
 # Fields that say where and how often, and change nothing about the result.
 PLACE_FIELDS = ("data_dir", "devices", "checkpoint_every", "evaluation_batch_size")
+# The latest and the best, each with its successor while that is written.
+CHECKPOINTS_AT_ONCE = 4
 
 
 class Images(NamedTuple):
@@ -62,20 +64,28 @@ def run(config, folder, *, command="", interruption=False):
       UserError: anything that the user can mend.
       Interrupted: on request, after saving.
     """
+    checks.check_values(config)
     devices = devices_module.local_devices(config.devices)
-    _check(config, devices)
+    checks.check_batches(config, devices)
     folder = workdir.make(folder)
-    workdir.claim(folder, _identity(config), write=config.epochs > 0)
-    finished = workdir.read_summary(folder)
-    if finished:
-        print(f"{folder} is finished: {_one_line(finished)}; see {folder}/report.html", flush=True)
-        return finished
+    with workdir.alone(folder):
+        workdir.claim(folder, _identity(config), write=False)
+        summary = workdir.read_summary(folder)
+        if summary is None:
+            return _run(Setting(config, devices, Clock(), interruption, folder), command)
+        if not (folder / "report.html").exists():
+            write_report(folder)
+        print(f"{folder} is finished: {_one_line(summary)}; see {folder}/report.html", flush=True)
+        return summary
 
-    setting = Setting(config, devices, Clock(), interruption, folder)
+
+def _run(setting, command):
+    """The job itself, in a folder that nobody else uses; returns the summary."""
+    config, folder = setting.config, setting.workdir
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     teacher, images = _find_teacher(setting)
-    test = _load(config, "test") if config.evaluate_on == "test" else None
+    test, reference_sets = _real_images(config)
     predict_teacher, teacher_variables = _predictor(setting, teacher.architecture, images, teacher.variables)
     summary = _summary_head(setting, teacher, command)
     real = None
@@ -89,23 +99,22 @@ def run(config, folder, *, command="", interruption=False):
         workdir.write_summary(folder, summary)
         return summary
 
-    method = _method(setting, teacher, images)
+    workdir.claim(folder, _identity(config))
+    method = _method(setting, teacher.architecture, images)
     score, score_name = _score(setting, method, images, test, predict_teacher, teacher_variables)
-    result, clock = distil(
+    result = distil(
         method,
         teacher.variables,
         _plan(config, score, score_name),
         workdir=folder,
-        devices=devices,
+        devices=setting.devices,
         clock=setting.clock,
-        interruption=interruption,
+        interruption=setting.interruption,
     )
-    setting = setting._replace(clock=clock)
-    student = method.student(result.state).variables
-    _save_student(setting, student, images)
-    _save_buffer(folder, method.buffer(result.state), images, real)
-    summary["references"] = _references(setting, images, test)
-    buffer = method.buffer(result.state)
+    student, buffer = method.student(result.state).variables, method.buffer(result.state)
+    checkpoints.save_network(folder / "student", student, _metadata(config.student.name, images))
+    _save_buffer(folder, buffer, images, real)
+    summary["references"] = _references(setting, images, test, reference_sets)
     summary |= {
         score_name: result.score,
         f"best_{score_name}": result.best_score,
@@ -114,50 +123,12 @@ def run(config, folder, *, command="", interruption=False):
         "synthetic_images": int(np.sum(buffer.valid)),
         "buffer_capacity": len(buffer.valid),
         "synthesised_images": config.epochs * config[config.method].synthesis_batch_size,
-        "seconds": clock.report(),
+        "seconds": setting.clock.report(),
     }
     workdir.write_summary(folder, summary)
     write_report(folder)
     print(f"{_one_line(summary)}; see {folder}/report.html", flush=True)
     return summary
-
-
-def _check(config, devices):
-    """Everything that can be known to be wrong before any work."""
-    if config.method not in METHODS:
-        raise UserError(f"unknown method {config.method!r}; known are: {', '.join(METHODS)}")
-    _check_choice("loop", config.loop, ("auto", "scan", "steps"))
-    _check_choice("evaluate_on", config.evaluate_on, ("test", "none"))
-    _check_choice("dtype", config.dtype, ("float32", "bfloat16", "float16"))
-    _check_choice("param_dtype", config.param_dtype, ("float32", "bfloat16"))
-    _check_choice("matmul_precision", config.matmul_precision, ("default", "high", "highest"))
-    for field in ("evaluate_every", "checkpoint_every", "evaluation_batch_size", "held_back_batches"):
-        if config[field] < 1:
-            raise UserError(f"{field} is {config[field]}, expected at least 1")
-    if config.epochs < 0:
-        raise UserError(f"epochs is {config.epochs}, expected 0 or more")
-    settings = config[config.method]
-    prefix = f"{config.method}."
-    for field in ("synthesis_batch_size", "kd_batch_size"):
-        devices_module.check_divisible(devices, **{prefix + field: settings[field]})
-    if settings.buffer_size < settings.synthesis_batch_size:
-        raise UserError(
-            f"{prefix}buffer_size is {settings.buffer_size}, expected at least one batch "
-            f"({prefix}synthesis_batch_size={settings.synthesis_batch_size})"
-        )
-    models.create_model(config.student.name)
-    if config.teacher.name:
-        models.create_model(config.teacher.name)
-    if config.teacher.path and not pathlib.Path(config.teacher.path).expanduser().exists():
-        raise UserError(
-            f"there is no teacher at {config.teacher.path}; "
-            "give an existing folder or file with --config.teacher.path=..."
-        )
-
-
-def _check_choice(field, value, known):
-    if value not in known:
-        raise UserError(f"{field} is {value!r}, expected one of: {', '.join(known)}")
 
 
 def _identity(config):
@@ -188,6 +159,17 @@ def _kind_of_images(config, num_classes=None):
     return tuple(info.image_shape), tuple(info.class_names)
 
 
+def _real_images(config):
+    """(test set or None, [(share, training set)] of the references), read before hours of work depend on them."""
+    if config.evaluate_on == "none":
+        return None, []
+    test = _load(config, "test")
+    if not config.references:
+        return test, []
+    train = _load(config, "train")
+    return test, [(share, data.subset(train, share, config.seed)) for share in config.references]
+
+
 def _find_teacher(setting):
     """(Teacher, Images)."""
     config, clock = setting.config, setting.clock
@@ -197,21 +179,34 @@ def _find_teacher(setting):
             shape, class_names = _kind_of_images(config, teacher_module.classes_of(teacher))
             images = _images(config, shape, class_names, teacher.metadata)
             teacher_module.check_fits(teacher, len(class_names), shape, config.teacher.path)
+            _check_networks(setting, teacher.architecture, images)
         else:
-            if config.evaluate_on == "none":
-                raise UserError(
-                    "evaluate_on=none looks for no real image, so no teacher can be trained; "
-                    "give one with --config.teacher.path=FILE_OR_FOLDER"
-                )
             shape, class_names = _kind_of_images(config)
             images = _images(config, shape, class_names, {})
+            _check_networks(setting, config.teacher.name, images)
             teacher = _train_teacher(setting, images)
-    if not has_batch_norm(teacher.variables):
+    return teacher, images
+
+
+def _check_networks(setting, architecture, images):
+    """Before hours of work: can a method be made of these networks for these images, and its state be saved?"""
+    method = _method(setting, architecture, images)
+    model = _model(setting, architecture, len(images.class_names))
+    teacher = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *images.shape)))
+    if not has_batch_norm(teacher):
         raise UserError(
-            f"the teacher {teacher.architecture} has no BatchNorm layers, but {config.method} needs their statistics; "
+            f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
-    return teacher, images
+    state = jax.eval_shape(method.init, jax.random.key(0), teacher)
+    workdir.check_room(setting.workdir, CHECKPOINTS_AT_ONCE * _bytes(state._replace(teacher={})))
+    if not setting.config.teacher.path:
+        kept_in = workdir.make(setting.config.teacher.kept_in, "--config.teacher.kept_in")
+        workdir.check_room(kept_in, CHECKPOINTS_AT_ONCE * _bytes(teacher), "--config.teacher.kept_in")
+
+
+def _bytes(shapes):
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def _images(config, shape, class_names, metadata):
@@ -297,15 +292,19 @@ def _train_teacher(setting, images):
         "dtype": [config.dtype, config.param_dtype],
     }
     return teacher_module.trained_teacher(
-        config.teacher.kept_in, made_from, train, _metadata(config.teacher.name, images)
+        config.teacher.kept_in,
+        made_from,
+        train,
+        _metadata(config.teacher.name, images),
+        interruption=setting.interruption,
     )
 
 
-def _method(setting, teacher, images):
+def _method(setting, architecture, images):
     config, axis = setting.config, devices_module.AXIS
     num_classes = len(images.class_names)
     problem = Problem(
-        teacher=_model(setting, teacher.architecture, num_classes),
+        teacher=_model(setting, architecture, num_classes),
         student=_model(setting, config.student.name, num_classes, bn_axis_name=axis),
         generator=models.create_generator(
             images.shape,
@@ -328,7 +327,7 @@ def _method(setting, teacher, images):
     try:
         return METHODS[config.method](problem, epochs=config.epochs, **config[config.method].to_dict())
     except ValueError as error:
-        raise UserError(f"{config.method}: {error}") from error
+        raise UserError(f"{config.method}.{error}") from error
 
 
 def _plan(config, score, score_name):
@@ -373,7 +372,7 @@ def _score(setting, method, images, test, predict_teacher, teacher_variables):
             predict_student(student, test.images)[0], test.labels
         ), "student_accuracy"
 
-    hold_back = devices_module.pmap(method.held_back, setting.devices, in_axes=(0, None))
+    hold_back = CompileOnce(devices_module.pmap(method.held_back, setting.devices, in_axes=(0, None)), setting.clock)
     # No epoch's key is folded in from this number, so these latents never reach the student.
     key = jax.random.fold_in(jax.random.key(setting.config.seed), 2**31 - 1)
 
@@ -386,10 +385,6 @@ def _score(setting, method, images, test, predict_teacher, teacher_variables):
         return accuracy(predict_student(student, held_back)[0], predict_teacher(teacher_variables, held_back)[0])
 
     return agreement, "student_agreement"
-
-
-def _save_student(setting, student, images):
-    checkpoints.save_network(setting.workdir / "student", student, _metadata(setting.config.student.name, images))
 
 
 def _save_buffer(folder, buffer, images, real):
@@ -406,15 +401,12 @@ def _save_buffer(folder, buffer, images, real):
     np.savez_compressed(folder / "buffer.npz", **arrays)
 
 
-def _references(setting, images, test):
+def _references(setting, images, test, reference_sets):
     """The same student trained on a share of the real images, for as many steps: {what: accuracy in percent}."""
     config, found = setting.config, {}
-    if test is None:
-        return found
     settings = config[config.method]
     student_steps = max(1, (config.epochs - settings.warmup_epochs) * settings.kd_steps)
-    for share in config.references:
-        train_images = data.subset(_load(config, "train"), share, config.seed)
+    for share, train_images in reference_sets:
         steps_per_epoch = max(1, len(train_images.images) // config.teacher.batch_size)
         with setting.clock.measure("references"):
             variables = supervised.train(

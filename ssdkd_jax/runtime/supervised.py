@@ -102,6 +102,8 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
     restored = checkpoints.restore(state) if checkpoints else None
     if restored:
         state, done = restored[0], restored[1]["epoch"]
+    if interruption and done < recipe.epochs:
+        raise Interrupted(f"{title} stopped after epoch {done} of {recipe.epochs}")
 
     state, images, labels = devices_module.spread((state, dataset.images, dataset.labels), devices)
     epoch_function = CompileOnce(

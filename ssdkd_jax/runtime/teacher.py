@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import time
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 
 from ssdkd_jax import interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.runtime import checkpoints
+from ssdkd_jax.runtime import checkpoints, workdir
 from ssdkd_jax.runtime.interruption import Interrupted
 
 
@@ -59,7 +60,10 @@ def load_teacher(path, architecture=""):
     if not architecture:
         architecture = _only_one(interop.infer_architecture(state_dict), path)
         print(f"{path} looks like a {architecture}", flush=True)
-    return Teacher(architecture, interop.from_torch_state_dict(architecture, state_dict), {})
+    try:
+        return Teacher(architecture, interop.from_torch_state_dict(architecture, state_dict), {})
+    except UserError as error:
+        raise UserError(f"{path} is no {error}; say what it is with --config.teacher.name=NAME") from error
 
 
 def _only_one(candidates, path):
@@ -69,7 +73,7 @@ def _only_one(candidates, path):
     raise UserError(f"{path} {found}; say which with --config.teacher.name=NAME ({', '.join(models.model_names())})")
 
 
-def trained_teacher(folder, made_from, train, metadata):
+def trained_teacher(folder, made_from, train, metadata, *, interruption=False):
     """A teacher from the folder of kept teachers, trained first where it is not there yet.
 
     Args:
@@ -77,25 +81,41 @@ def trained_teacher(folder, made_from, train, metadata):
       made_from: plain values of everything that decides its weights (data set, architecture, recipe, seed); the key.
       train: (Checkpoints) -> variables.
       metadata: for `save_network`, with "architecture".
+      interruption: becomes true when this should stop.
     """
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     kept = (
         pathlib.Path(folder).expanduser()
         / f"{made_from['dataset'].replace('/', '_')}-{metadata['architecture']}-{digest}"
     )
-    if (kept / checkpoints.METADATA).is_file():
-        print(f"teacher: {kept}", flush=True)
-        return load_teacher(kept)
-    unfinished = checkpoints.Checkpoints(kept.with_name(kept.name + ".training"))
-    try:
-        variables = train(unfinished)
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; its checkpoint is kept") from stop
-    finally:
-        unfinished.close()
-    checkpoints.save_network(kept, variables, {**metadata, "made_from": made_from})
-    shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with _wait_for_lock(kept.with_name(kept.name + ".lock"), interruption):
+        if (kept / checkpoints.METADATA).is_file():
+            print(f"teacher: {kept}", flush=True)
+            return load_teacher(kept)
+        unfinished = checkpoints.Checkpoints(kept.with_name(kept.name + ".training"))
+        try:
+            variables = train(unfinished)
+        except Interrupted as stop:
+            raise Interrupted(f"{stop}; its checkpoint is kept") from stop
+        finally:
+            unfinished.close()
+        checkpoints.save_network(kept, variables, {**metadata, "made_from": made_from})
+        shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
     return Teacher(metadata["architecture"], variables, metadata)
+
+
+def _wait_for_lock(path, interruption):
+    """The lock of a teacher that several runs may want to train at once: the others wait for the first."""
+    lock = workdir.try_lock(path)
+    if lock is None:
+        print(f"another run is training this teacher; waiting for it ({path})", flush=True)
+    while lock is None:
+        if interruption:
+            raise Interrupted("stopped while another run was training the teacher")
+        time.sleep(0.2)
+        lock = workdir.try_lock(path)
+    return lock
 
 
 def check_fits(teacher, num_classes, image_shape, path):

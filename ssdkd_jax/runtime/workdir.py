@@ -1,5 +1,7 @@
 """A run's folder: whose it is, whether there is room, whether the run is finished, and its summary."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -13,11 +15,11 @@ EXPERIMENT, SUMMARY = "experiment.json", "summary.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def make(workdir, room=0):
-    """Creates the folder and makes sure that it can be written and that `room` bytes are free.
+def make(workdir, flag="--workdir"):
+    """Creates the folder and makes sure that it can be written; `flag` is what chooses it, for the message.
 
     Raises:
-      UserError: it cannot, or they are not.
+      UserError: it cannot.
     """
     workdir = pathlib.Path(workdir).expanduser()
     try:
@@ -27,15 +29,44 @@ def make(workdir, room=0):
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f"the workdir {workdir} cannot be written ({error.strerror or error}); choose another: --workdir=DIR"
+            f"the folder {workdir} cannot be written ({error.strerror or error}); choose another: {flag}=DIR"
         ) from error
+    return workdir
+
+
+def check_room(workdir, room, flag="--workdir"):
+    """Raises UserError unless `room` bytes are free where the folder lies."""
     free = shutil.disk_usage(workdir).free
     if free < room:
         raise UserError(
-            f"the workdir {workdir} has {free / 1e6:.0f} MB free, expected {room / 1e6:.0f} MB for its checkpoints; "
-            "make room or choose another: --workdir=DIR"
+            f"the disk of {workdir} has {free / 1e6:.1f} MB free, expected {room / 1e6:.1f} MB for checkpoints; "
+            f"make room, or choose another folder: {flag}=DIR"
         )
-    return workdir
+
+
+def try_lock(path):
+    """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+@contextlib.contextmanager
+def alone(workdir):
+    """Makes sure that no other run uses the folder at the same time.
+
+    Raises:
+      UserError: one does.
+    """
+    lock = try_lock(workdir / ".lock")
+    if lock is None:
+        raise UserError(f"another run is using the workdir {workdir}; wait for it, or choose another: --workdir=DIR")
+    with lock:
+        yield
 
 
 def claim(workdir, identity, *, write=True):
@@ -60,7 +91,7 @@ def claim(workdir, identity, *, write=True):
                     f"{here.get(field)!r} here; choose another --workdir=DIR, or delete it to start anew"
                 )
     elif write:
-        path.write_text(json.dumps(identity, indent=1))
+        _write_at_once(path, identity)
 
 
 def read_summary(workdir):
@@ -74,9 +105,12 @@ def read_summary(workdir):
 
 def write_summary(workdir, summary):
     """Writes summary.json at once or not at all."""
-    path = pathlib.Path(workdir) / SUMMARY
+    _write_at_once(pathlib.Path(workdir) / SUMMARY, summary)
+
+
+def _write_at_once(path, content):
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(summary, indent=1) + "\n")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n")
     unfinished.replace(path)
 
 
