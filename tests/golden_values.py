@@ -1,7 +1,7 @@
 """The golden files, and the rule that makes their weights.
 
-The `.npz` and `.json` files in `golden/` hold what public PyTorch implementations compute.  Weights are not stored: both
-sides make them from the tensor's PyTorch name and shape.
+The `.npz` and `.json` files in `golden/` hold what public PyTorch implementations compute.  Weights are not stored:
+both sides make them from the tensor's PyTorch name and shape.
 """
 
 import json

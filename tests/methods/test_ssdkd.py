@@ -1,0 +1,347 @@
+"""SSD-KD as a whole, on tiny networks, and mostly without compiling: what is called once costs more to compile."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ssdkd_jax import losses, models, replay_buffer, tasks
+from ssdkd_jax.data import normalize, to_uint8
+from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
+from ssdkd_jax.methods.ssdkd import ssdkd
+from ssdkd_jax.runtime import devices
+
+CLASSES = 4
+# A small deviation makes much of the little by which images of an untrained generator differ.
+MEAN, STD = (0.5,), (0.05,)
+TINY = {
+    "epochs": 4,
+    "warmup_epochs": 1,
+    "synthesis_batch_size": 8,
+    "inversion_steps": 2,
+    "buffer_size": 20,  # full, and half replaced, in the third epoch
+    "buffer_dtype": "float32",
+    "kd_steps": 3,
+    "kd_batch_size": 8,
+    "temperature": 4.0,
+}
+
+
+# Without biases before BatchNorm: their gradient is nothing but rounding, of which Adam makes whole steps.
+class TinyNetwork(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.Dense(12, use_bias=False)(x.reshape(len(x), -1))
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        return nn.Dense(CLASSES, name="fc")(nn.relu(x))
+
+
+class TinyGenerator(nn.Module):
+    latent_size: int = 6
+
+    @nn.compact
+    def __call__(self, z, train=True):
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(16, use_bias=False)(z))
+        return nn.sigmoid(x).reshape(-1, 4, 4, 1)
+
+
+PROBLEM = Problem(
+    TinyNetwork(), TinyNetwork(), TinyGenerator(), tasks.CLASSIFICATION, (4, 4, 1), CLASSES, MEAN, STD, crop_padding=1
+)
+
+
+def a_teacher(problem):
+    """Variables with running statistics as of some data set, and decided opinions of all classes."""
+    image_key, *keys = jax.random.split(jax.random.key(7), 3)
+    variables = problem.teacher.init(keys[0], jnp.zeros((1, *problem.image_shape)))
+    rng = np.random.default_rng(7)
+
+    def statistic(path, x):
+        drawn = rng.uniform(0.5, 1.5, x.shape) if path[-1].key == "var" else 0.3 * rng.standard_normal(x.shape)
+        return jnp.asarray(drawn, jnp.float32)
+
+    variables["batch_stats"] = jax.tree_util.tree_map_with_path(statistic, variables["batch_stats"])
+    latents = jax.random.normal(image_key, (64, problem.generator.latent_size))
+    images, _ = problem.generator.init_with_output(keys[1], latents)
+    logits = problem.teacher.apply(variables, normalize(images, MEAN, STD))
+    last = variables["params"]["fc"]
+    variables["params"]["fc"] = {"kernel": 10 * last["kernel"], "bias": 10 * (last["bias"] - logits.mean(0))}
+    return variables
+
+
+TEACHER = a_teacher(PROBLEM)
+
+
+def train(method, epoch, seed=0, epochs=TINY["epochs"]):
+    """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
+    states, metrics = [method.init(jax.random.key(seed), TEACHER, 1)], []
+    for i in range(epochs):
+        key = jax.random.fold_in(jax.random.key(seed + 1), i)
+        state, of_epoch = epoch(states[-1], key, jnp.int32(method.distillation_steps(i)))
+        states.append(state)
+        metrics.append(of_epoch)
+    return states, metrics
+
+
+def assert_trees_equal(a, b):
+    jax.tree.map(assert_array_equal, a, b)
+
+
+def differs(a, b):
+    return any(not np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def uncompiled_epoch(method):
+    return stepwise_epoch(method, lambda function: function)
+
+
+METHOD = ssdkd(PROBLEM, **TINY)
+EPOCH = jax.jit(scanned_epoch(METHOD))
+
+
+@functools.cache
+def tiny_run():
+    return train(METHOD, EPOCH)
+
+
+# ---- epochs
+
+
+def test_scanned_and_stepwise_epochs_give_the_same_numbers():
+    states, metrics = tiny_run()
+    stepwise_states, stepwise_metrics = train(METHOD, uncompiled_epoch(METHOD))
+    jax.tree.map(functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), stepwise_states[-1], states[-1])
+    for scanned, stepwise in zip(metrics, stepwise_metrics, strict=True):
+        for name in stepwise:
+            assert_allclose(scanned[name], stepwise[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_bits():
+    assert_trees_equal(train(METHOD, EPOCH), tiny_run())
+    assert differs(train(METHOD, EPOCH, seed=1)[0][-1].student, tiny_run()[0][-1].student)
+
+
+def test_a_warm_up_leaves_the_student_untouched():
+    states, _ = tiny_run()
+    assert_trees_equal(states[1].student, states[0].student)
+    assert differs(states[1].generator["params"], states[0].generator["params"])
+    assert replay_buffer.size(states[1].buffer) == 8
+    assert differs(states[2].student.params, states[1].student.params)
+    assert differs(states[2].student.batch_stats, states[1].student.batch_stats)
+    assert_trees_equal(states[-1].teacher, TEACHER)
+
+
+def test_the_adversarial_loss_counts_from_the_end_of_the_warm_up():
+    for epoch, metrics in enumerate(tiny_run()[1]):
+        without = 10.0 * metrics["bn_loss"] + 0.5 * metrics["task_loss"]
+        adversarial = 1.33 * metrics["adversarial_loss"]
+        assert adversarial < -1e-3
+        assert_allclose(metrics["inversion_loss"], without + (adversarial if epoch > 0 else 0), rtol=1e-5)
+
+
+def test_the_learning_rate_falls_to_its_end():
+    rates = [metrics["learning_rate"] for metrics in tiny_run()[1]]
+    assert_allclose((rates[0], rates[-1]), (0.2, 2e-4), rtol=1e-4)
+    assert rates[0] > rates[1] > rates[2] > rates[3]
+
+
+def test_the_adversarial_loss_compares_the_teacher_with_the_student():
+    """It is zero for a student that is the teacher, and only then."""
+    state = tiny_run()[0][0]
+    twin = state._replace(student=state.student._replace(params=TEACHER["params"], batch_stats=TEACHER["batch_stats"]))
+    _, of_twin = EPOCH(twin, jax.random.key(1), jnp.int32(0))
+    _, of_student = EPOCH(state, jax.random.key(1), jnp.int32(0))
+    assert_allclose(of_twin["adversarial_loss"], 0, atol=1e-6)
+    assert of_student["adversarial_loss"] < -1e-3
+
+
+# ---- the buffer
+
+
+def teacher_output(images):
+    return PROBLEM.teacher.apply(TEACHER, normalize(images, MEAN, STD))
+
+
+def test_the_buffer_fills_up_and_keeps_what_the_teacher_says_of_its_images():
+    states, metrics = tiny_run()
+    assert [m["buffer_size"] for m in metrics] == [8, 16, 20, 20]
+    buffer = states[-1].buffer
+    output = teacher_output(buffer.images)
+    assert_array_equal(buffer.predicted_class, output.argmax(1))
+    assert_allclose(buffer.confidence, jax.nn.softmax(output).max(1), rtol=1e-4)
+    # The last batch is in it, and something of each but possibly the oldest.
+    assert (np.asarray(buffer.age) == 0).sum() == 8
+    shares = np.bincount(buffer.predicted_class, minlength=CLASSES) / 20
+    entropy = -sum(p * np.log(p) for p in shares if p) / np.log(CLASSES)
+    assert_allclose(metrics[-1]["class_entropy"], entropy, atol=1e-5)
+    assert entropy > 0.3  # a teacher that sees but one class would make many a test above empty
+
+
+def test_a_step_sets_the_priorities_of_the_entries_it_drew():
+    """To importance weight times KL at T = 1, the student in training mode, before the step."""
+    method = ssdkd(PROBLEM._replace(crop_padding=0), **TINY)
+    state = tiny_run()[0][2]
+    key = jax.random.key(5)
+    after, metrics = method.distillation.step(state, key)
+
+    # The first epoch after the warm-up is past, so beta is 0.4 + 1/3 * 0.6.
+    sample_key, _ = jax.random.split(key)
+    indices, weights = replay_buffer.sample(state.buffer, sample_key, 8, alpha=0.6, beta=0.6)
+    images = replay_buffer.read(state.buffer, indices)
+    output, _ = PROBLEM.student.apply(
+        state.student.variables, normalize(images, MEAN, STD), train=True, mutable=["batch_stats"]
+    )
+    assert 0 < weights.min() < 0.99
+    expected = np.array(state.buffer.priority)
+    expected[indices] = 0
+    np.maximum.at(expected, indices, weights * losses.kl_divergence(teacher_output(images), output))
+    assert_allclose(after.buffer.priority, expected, rtol=1e-3)
+    loss = np.mean(weights * losses.kl_divergence(teacher_output(images), output, 4.0))
+    assert_allclose(metrics["student_loss"], loss, rtol=1e-3)
+
+
+def test_importance_weights_are_annealed():
+    method = ssdkd(PROBLEM, **TINY, beta_start=0.0, beta_end=1.0)
+    _, metrics = train(method, uncompiled_epoch(method))
+    assert_allclose(metrics[1]["importance"], 1)
+    assert metrics[2]["importance"] < 0.999
+    assert metrics[3]["importance"] < 0.999
+
+
+def test_held_back_images_are_new():
+    state = tiny_run()[0][-1]
+    held_back = jax.jit(METHOD.held_back)(state, jax.random.key(9))
+    assert held_back.shape == (8, 4, 4, 1)
+    assert ((held_back >= 0) & (held_back <= 1)).all()
+    stored = {image.tobytes() for image in np.asarray(to_uint8(state.buffer.images))}
+    assert len(stored) == 20
+    assert stored.isdisjoint({image.tobytes() for image in np.asarray(to_uint8(held_back))})
+
+
+# ---- switches
+
+
+@functools.cache
+def one_epoch_with(**switches):
+    """(state, metrics) after an epoch of one step each, from a full buffer in which reward, age and phi all differ."""
+    method = ssdkd(PROBLEM, **(TINY | {"inversion_steps": 1} | switches))
+    return uncompiled_epoch(method)(tiny_run()[0][3], jax.random.key(3), 1)
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        ("meta_update", "reptile"),
+        ("meta_update", "none"),
+        ("adv_masked", False),
+        ("bn_momentum", 0.0),
+        ("augment_inversion", False),
+        ("targets", "drawn"),
+        ("gamma", 0.5),
+        ("use_diversity", False),
+        ("use_difficulty", False),
+        ("modulated_term", "adversarial"),
+        ("modulated_term", "both"),
+        ("modulated_term", "none"),
+        ("gradient_through_phi", True),
+        ("replacement", "oldest"),
+        ("replacement", "lowest_phi"),
+        ("replacement", "random"),
+        ("alpha", 0.0),
+        ("priority", "kl"),
+        ("weight_normalisation", "buffer"),
+    ],
+)
+def test_every_switch_runs_and_makes_a_difference(switch, value):
+    switched = one_epoch_with(**{switch: value})
+    for leaf in jax.tree.leaves(switched):
+        assert np.isfinite(np.asarray(leaf, np.float32)).all()
+    assert differs(switched, one_epoch_with())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
+def test_images_are_stored_as_asked(dtype):
+    method = ssdkd(PROBLEM, **(TINY | {"buffer_dtype": dtype}))
+    states, metrics = train(method, uncompiled_epoch(method), epochs=2)
+    assert np.isfinite(metrics[-1]["student_loss"])
+    stored, floats = states[1].buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
+    assert stored.dtype == dtype
+    decoded = replay_buffer.read(states[1].buffer, jnp.arange(8))
+    assert_allclose(decoded, floats, atol=1 / 255)
+
+
+@pytest.mark.parametrize(
+    "switch", ["meta_update", "targets", "modulated_term", "replacement", "priority", "weight_normalisation"]
+)
+def test_an_unknown_name_of_a_switch_is_refused(switch):
+    with pytest.raises(ValueError, match=f"{switch} is 'nonsense', expected one of "):
+        ssdkd(PROBLEM, **{switch: "nonsense"})
+
+
+def test_a_buffer_smaller_than_a_batch_is_refused():
+    method = ssdkd(PROBLEM, **(TINY | {"buffer_size": 7}))
+    with pytest.raises(ValueError, match="at least one batch of 8"):
+        method.init(jax.random.key(0), TEACHER, 1)
+
+
+# ---- devices
+
+
+def test_eight_devices_are_one():
+    """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
+
+    Devices sum up in another order than one does, which can tip a decision: which entry has the lowest priority, on
+    which images the networks agree, which class is the likeliest, to which byte a pixel is rounded.  So the mask is
+    off, images are kept as floats, and the run is so short that no other two candidates come within rounding of each
+    other; were that to happen, classes, ages or whole images would differ.
+    """
+    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
+    problem = Problem(
+        models.create_model("convnet_8", CLASSES, **(kwargs | {"bn_axis_name": None})),
+        models.create_model("convnet_8", CLASSES, **kwargs),
+        models.create_generator((8, 8, 1), 8, 4, **kwargs),
+        tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
+    )  # fmt: skip
+    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
+    method = ssdkd(problem, **(TINY | settings))
+    start = method.init(jax.random.key(0), a_teacher(problem), 1)
+    sharded = method.sharded(start)
+
+    def run(count):
+        chosen = devices.local_devices(count)
+        assert len(chosen) == count
+        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
+        state, metrics = devices.spread(start, chosen, sharded), []
+        for i in range(TINY["epochs"]):
+            state, of_epoch = epoch(
+                state, jax.random.fold_in(jax.random.key(1), i), jnp.int32(method.distillation_steps(i))
+            )
+            metrics.append(of_epoch)
+        return state, metrics
+
+    (one, metrics), (eight, metrics_of_eight) = run(1), run(8)
+    assert eight.buffer.images.shape == (8, 5, 8, 8, 1)
+    # Whatever is not sharded is the same on every device, to the bit.
+    for leaf, split in zip(jax.tree.leaves(eight), jax.tree.leaves(sharded), strict=True):
+        if not split:
+            assert_array_equal(leaf, np.stack([leaf[0]] * 8))
+
+    one, eight = (devices.gather(state, start, sharded) for state in (one, eight))
+    for field in ("predicted_class", "age", "valid"):
+        assert_array_equal(getattr(eight.buffer, field), getattr(one.buffer, field))
+    assert_array_equal(*(replay_buffer.class_counts(state.buffer, CLASSES) for state in (one, eight)))
+    close = functools.partial(assert_allclose, rtol=1e-3, atol=1e-4)
+    jax.tree.map(close, eight, one)
+    jax.tree.map(close, [jax.tree.map(lambda x: x[0], m) for m in metrics_of_eight],
+                 [jax.tree.map(lambda x: x[0], m) for m in metrics])  # fmt: skip
+
+    # The comparison means something: the buffer is full, has replaced some entries, and the student has learnt.
+    assert one.buffer.valid.all()
+    assert len(set(one.buffer.age.tolist())) > 2
+    assert len(np.unique(one.buffer.predicted_class)) > 1
+    for old, new in zip(jax.tree.leaves(start.student.params), jax.tree.leaves(one.student.params), strict=True):
+        assert np.abs(new - old).max() > 1e-3
