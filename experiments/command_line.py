@@ -1,6 +1,7 @@
 """What all command-line programs share: flags, one-line errors, interruption, exit status."""
 
 import errno
+import logging
 import os
 import shlex
 import sys
@@ -27,6 +28,7 @@ def launch(main, *, required, example):
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
         return
+    _be_quiet()
     try:
         with Interruption() as interruption:
             _parse_flags(required, f"{program} {example}")
@@ -43,7 +45,8 @@ def launch(main, *, required, example):
         trouble = _trouble_with_files(error)
         if trouble is None:
             raise
-        _fail(f"{trouble}; then go on from the last checkpoint: {command}")
+        # At once, since writers would try again and complain when Python exits.
+        _fail(f"{trouble}; then go on from the last checkpoint: {command}", leave=os._exit)
 
 
 def _trouble_with_files(error):
@@ -115,9 +118,17 @@ def _keep_compiled_programs():
 
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(COMPILATION_CACHE))
+
+
+def _be_quiet():
+    """Keeps off the terminal what libraries log about their own work; what goes wrong comes as exceptions."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
-def _fail(error):
+def _fail(error, leave=sys.exit):
+    sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-    sys.exit(2)
+    leave(2)

@@ -11,6 +11,8 @@ import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
 
+# Bytes of the files beside the arrays in a checkpoint, generously.
+SMALL_FILES = 2**17
 METADATA = "network.json"
 METADATA_FIELDS = {"architecture", "num_classes", "image_shape", "mean", "std", "class_names"}
 
@@ -23,13 +25,28 @@ class Checkpoints:
 
     def __init__(self, folder):
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(pathlib.Path(folder).resolve(), options=options)
+        self._folder = pathlib.Path(folder).resolve()
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step, state, info):
-        """Saves unless this step is already there."""
+        """Saves unless this step is already there.
+
+        Raises:
+          UserError: the disk is too full; earlier checkpoints stay.
+        """
         if step != self._manager.latest_step():
+            self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SMALL_FILES)
             arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
             self._manager.save(step, args=arguments, force=True)
+
+    def _check_room(self, size):
+        # Asked first, because what writes in the background fails with pages of messages.
+        free = shutil.disk_usage(self._folder).free
+        if free < size:
+            raise UserError(
+                f"the disk is full: {self._folder} has {free / 1e6:.1f} MB free and a checkpoint takes "
+                f"{size / 1e6:.1f} MB; the last complete one stays: make room and run the same command again"
+            )
 
     def restore(self, like):
         """(state, info) of the newest checkpoint, or None; `like` is a pytree of arrays or shapes."""

@@ -180,8 +180,9 @@ def _check_metrics(metrics, epoch, workdir):
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise UserError(
-                f"{name} is {value} in epoch {epoch}: stopped; the last good checkpoint stays in "
-                f"{workdir}/checkpoints/latest; try a lower learning rate or a lower weight of that term"
+                f"{name} is {value} in epoch {epoch}: stopped; the last checkpoint before stays in "
+                f"{workdir}/checkpoints/latest; start anew in another workdir with a lower learning rate, "
+                "or a lower weight of that term"
             )
 
 
@@ -189,8 +190,8 @@ def _check_finite(state, epoch, workdir):
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if not np.all(np.isfinite(np.asarray(leaf, np.float32))):
             raise UserError(
-                f"{jax.tree_util.keystr(path)} is not finite after epoch {epoch}: stopped; the last good checkpoint "
-                f"stays in {workdir}/checkpoints/latest; try a lower learning rate"
+                f"{jax.tree_util.keystr(path)} is not finite after epoch {epoch}: stopped; the last checkpoint before "
+                f"stays in {workdir}/checkpoints/latest; start anew in another workdir with a lower learning rate"
             )
 
 
