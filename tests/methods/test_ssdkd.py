@@ -55,21 +55,28 @@ PROBLEM = Problem(
 
 
 def a_teacher(problem):
-    """Variables with running statistics as of some data set, and decided opinions of all classes."""
-    image_key, *keys = jax.random.split(jax.random.key(7), 3)
-    variables = problem.teacher.init(keys[0], jnp.zeros((1, *problem.image_shape)))
+    """Variables by NumPy, with running statistics as of some data set and an opinion of all classes, none too sure."""
+    shapes = jax.eval_shape(problem.teacher.init, jax.random.key(0), jnp.zeros((1, *problem.image_shape)))
     rng = np.random.default_rng(7)
 
-    def statistic(path, x):
-        drawn = rng.uniform(0.5, 1.5, x.shape) if path[-1].key == "var" else 0.3 * rng.standard_normal(x.shape)
-        return jnp.asarray(drawn, jnp.float32)
+    def value(path, leaf):
+        drawn = {
+            "kernel": lambda: np.sqrt(2 / np.prod(leaf.shape[:-1])) * rng.standard_normal(leaf.shape),
+            "scale": lambda: np.ones(leaf.shape),
+            "bias": lambda: np.zeros(leaf.shape),
+            "mean": lambda: 0.3 * rng.standard_normal(leaf.shape),
+            "var": lambda: rng.uniform(0.5, 1.5, leaf.shape),
+        }
+        return jnp.asarray(drawn[path[-1].key](), jnp.float32)
 
-    variables["batch_stats"] = jax.tree_util.tree_map_with_path(statistic, variables["batch_stats"])
-    latents = jax.random.normal(image_key, (64, problem.generator.latent_size))
-    images, _ = problem.generator.init_with_output(keys[1], latents)
-    logits = problem.teacher.apply(variables, normalize(images, MEAN, STD))
-    last = variables["params"]["fc"]
-    variables["params"]["fc"] = {"kernel": 10 * last["kernel"], "bias": 10 * (last["bias"] - logits.mean(0))}
+    variables = jax.tree_util.tree_map_with_path(value, shapes)
+    # What an untrained generator makes looks about like this.
+    h, w, c = problem.image_shape
+    images = 0.5 + 0.07 * rng.standard_normal((64, h // 2, w // 2, c)).repeat(2, axis=1).repeat(2, axis=2)
+    logits = jax.jit(problem.teacher.apply)(variables, normalize(jnp.asarray(images, jnp.float32), MEAN, STD))
+    scale = 2 / logits.std(0)
+    variables["params"]["fc"]["kernel"] *= scale
+    variables["params"]["fc"]["bias"] = -scale * logits.mean(0)
     return variables
 
 
@@ -308,7 +315,7 @@ def test_eight_devices_are_one():
     )  # fmt: skip
     settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
     method = ssdkd(problem, **(TINY | settings))
-    start = method.init(jax.random.key(0), a_teacher(problem), 1)
+    start = jax.jit(method.init, static_argnums=2)(jax.random.key(0), a_teacher(problem), 1)
     sharded = method.sharded(start)
 
     def run(count):
