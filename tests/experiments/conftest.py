@@ -1,0 +1,71 @@
+"""One trained teacher, one finished job and one cache of compiled programs for all tests of the job."""
+
+import os
+import pathlib
+import shutil
+import time
+
+import jax
+import pytest
+
+from ssdkd_jax.runtime.workdir import try_lock
+from tests import tiny_job
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder that all test processes of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_job"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(shared):
+    """The cache of compiled programs, here and in the programs that tests start."""
+    settings = {
+        "jax_compilation_cache_dir": str(shared / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+        del os.environ[name.upper()]
+
+
+@pytest.fixture(scope="session")
+def kept_in(shared):
+    """Folder of kept teachers; the first job trains, the others wait and find."""
+    return shared / "teachers"
+
+
+@pytest.fixture(scope="session")
+def finished(shared, kept_in):
+    """Workdir of a job that the real command line ran without interruption; read it only."""
+    workdir = shared / "finished"
+    with waited_lock(shared / "finished.lock"):
+        if not (workdir / "summary.json").exists():
+            status, out, err = tiny_job.command_line(tiny_job.arguments(workdir, kept_in))
+            (shared / "finished.out").write_text(out)
+            (shared / "finished.err").write_text(err)
+            assert status == 0, err
+    return workdir
+
+
+@pytest.fixture
+def teacher(finished, kept_in, tmp_path):
+    """Folder of a trained teacher, a copy to be damaged at will."""
+    (found,) = [path for path in kept_in.iterdir() if (path / "network.json").exists()]
+    return pathlib.Path(shutil.copytree(found, tmp_path / "teacher"))
+
+
+def waited_lock(path):
+    """An exclusive lock among the test processes."""
+    while (lock := try_lock(path)) is None:
+        time.sleep(0.1)
+    return lock

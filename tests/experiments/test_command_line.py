@@ -1,0 +1,81 @@
+"""How a program ends."""
+
+import errno
+import sys
+
+import pytest
+
+from experiments import command_line
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.runtime.interruption import Interrupted
+
+
+@pytest.fixture
+def end(monkeypatch, capsys):
+    """end(error): (exit status, stdout, stderr) of a program whose work raises that error."""
+    monkeypatch.setattr(sys, "argv", ["experiments/main.py", "--workdir=a b"])
+    monkeypatch.setattr(command_line, "_parse_flags", lambda *_: None)
+    monkeypatch.setattr(command_line, "_keep_compiled_programs", lambda: None)
+    monkeypatch.setattr(command_line.os, "_exit", sys.exit)
+
+    def launch(error=None):
+        def main(command, interruption):
+            if error:
+                raise error
+
+        status = 0
+        try:
+            command_line.launch(main, required=(), example="")
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return launch
+
+
+def test_done(end):
+    assert end() == (0, "", "")
+
+
+def test_users_mistake_is_one_line(end):
+    assert end(UserError("wrong;\nmend it")) == (2, "", "error: wrong; mend it\n")
+
+
+def test_interruption_says_how_to_go_on(end):
+    expected = "stopped after epoch 3; to go on: python -m experiments.main '--workdir=a b'\n"
+    assert end(Interrupted("stopped after epoch 3")) == (0, expected, "")
+
+
+def test_second_interrupt(end):
+    status, _, err = end(KeyboardInterrupt())
+    assert status == 130
+    assert "to go on from the last checkpoint: python -m experiments.main" in err
+
+
+def wrapped(error):
+    """As Orbax does: the system's error behind one of its own."""
+    try:
+        raise ValueError("background thread failed") from error
+    except ValueError as outer:
+        return outer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/x/metrics.jsonl"),
+        wrapped(OSError(errno.ENOSPC, "No space left on device")),
+        ValueError('RESOURCE_EXHAUSTED: Failed writing: "/x/.zarray": [OS error 28: No space left on device]'),
+    ],
+    ids=["system", "wrapped", "tensorstore"],
+)
+def test_full_disk_is_one_line(end, error):
+    status, out, err = end(error)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: the disk is full")
+    assert "then go on from the last checkpoint: python -m experiments.main" in err
+
+
+def test_our_own_mistakes_keep_their_traceback(end):
+    with pytest.raises(ZeroDivisionError):
+        end(ZeroDivisionError())

@@ -1,0 +1,115 @@
+"""The job in this process: devices, loops, compilations, and runs without any real data."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from ssdkd_jax import data
+from ssdkd_jax.runtime import checkpoints
+from ssdkd_jax.runtime.interruption import Interrupted
+from ssdkd_jax.runtime.job import run
+from tests.tiny_job import SHORT, config, epochs_done, job, summary
+
+
+@pytest.fixture(scope="module")
+def one_device(finished, kept_in, tmp_path_factory):
+    """Workdir of the short job on one device, and the epochs that were done at each compilation."""
+    workdir, compilations = tmp_path_factory.mktemp("one_device"), []
+
+    def listen(event, _, **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compilations.append(len(epochs_done(workdir)))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    job(workdir, kept_in, **SHORT)
+    jax.monitoring.unregister_event_duration_listener(listen)
+    return workdir, compilations
+
+
+def assert_same_student(workdir, other, rtol):
+    """Every tensor of the saved students agrees, in relation to the tensor's norm."""
+    (one, _), (two, _) = (checkpoints.load_network(folder / "student") for folder in (workdir, other))
+    distances = jax.tree.map(lambda a, b: float(np.linalg.norm(a - b) / np.linalg.norm(a)), one, two)
+    assert max(jax.tree.leaves(distances)) < rtol, distances
+
+
+def test_nothing_is_compiled_after_the_first_evaluated_epoch(one_device):
+    _, compilations = one_device
+    assert compilations, "the listener heard nothing"
+    assert set(compilations) == {0}, "the first epoch is evaluated before its line is written"
+
+
+def test_single_steps_give_the_student_of_the_scanned_epoch(one_device, kept_in, tmp_path):
+    job(tmp_path, kept_in, loop="steps", **SHORT)
+    assert_same_student(one_device[0], tmp_path, 1e-3)
+
+
+def test_eight_devices_give_the_student_of_one(one_device, kept_in, tmp_path):
+    """The buffer's 44 images are no multiple of 8."""
+    found = job(tmp_path, kept_in, devices=8, **SHORT)
+    assert found["devices"] == 8
+    assert_same_student(one_device[0], tmp_path, 1e-3)
+    assert found["synthetic_images"] == summary(one_device[0])["synthetic_images"] == 44
+
+
+def test_going_on_with_other_devices(one_device, kept_in, tmp_path):
+    """Epochs 1 and 2 on one device, the third on eight."""
+
+    class AfterTwoEpochs:
+        def __bool__(self):
+            return len(epochs_done(tmp_path)) == 2
+
+    with pytest.raises(Interrupted):
+        run(config(kept_in, **SHORT), tmp_path, interruption=AfterTwoEpochs())
+    found = job(tmp_path, kept_in, devices=8, **SHORT)
+    assert (found["devices"], epochs_done(tmp_path)) == (8, [1, 2, 3])
+    assert_same_student(one_device[0], tmp_path, 1e-3)
+
+
+def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):
+    """A data set that nobody knows, an empty data_dir: the teacher's folder and the shape of the images are enough."""
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError("real data was asked for")
+
+    monkeypatch.setattr(data, "load_split", forbidden)
+    found = job(
+        tmp_path / "job",
+        tmp_path / "no_teachers_here",
+        dataset="mystery",
+        data_dir=str(tmp_path / "nothing"),
+        image_shape=(8, 8, 1),
+        evaluate_on="none",
+        teacher__path=str(teacher),
+        teacher__name="",
+        **SHORT,
+    )
+    assert found["teacher_accuracy"] is found["student_accuracy"] is found["best_student_accuracy"] is None
+    assert 0 <= found["student_agreement"] <= found["best_student_agreement"] <= 100
+    last = json.loads((tmp_path / "job/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["student_agreement"] == found["student_agreement"]
+    assert "student_accuracy" not in last
+    assert "mystery" in (tmp_path / "job/report.html").read_text()
+
+
+def test_references_are_the_same_student_on_real_images(one_device, kept_in, tmp_path):
+    """A finished distillation is not done again: only the references are, from its last checkpoint."""
+    workdir = tmp_path / "job"
+    shutil.copytree(one_device[0], workdir)
+    (workdir / "summary.json").unlink()
+    experiment = json.loads((workdir / "experiment.json").read_text())
+    (workdir / "experiment.json").write_text(json.dumps({**experiment, "references": [0.1]}))
+    found = job(workdir, kept_in, **{**SHORT, "references": (0.1,)})
+    assert found["student_sha256"] == summary(one_device[0])["student_sha256"]
+    assert 0 < found["references"]["same student on 10% real images"] <= 100
+
+
+def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, kept_in, tmp_path):
+    workdir = tmp_path / "job"
+    shutil.copytree(one_device[0], workdir)
+    (workdir / "report.html").unlink()
+    job(workdir, kept_in, **SHORT)
+    assert (workdir / "report.html").exists()

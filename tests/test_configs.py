@@ -1,0 +1,83 @@
+"""Every config builds with every argument it documents, and says what the code's own defaults say."""
+
+import dataclasses
+import importlib
+
+import pytest
+
+from configs import common, presets
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.models import create_generator, model_names
+from ssdkd_jax.runtime import checks
+
+PUBLISHED_PAIRS = ("resnet34-resnet18", "vgg11-resnet18", "wrn40_2-wrn16_1", "wrn40_2-wrn40_1", "wrn40_2-wrn16_2")
+ARGUMENTS = {
+    "digits": (None, "convnet_64-convnet_16"),
+    "fashion_mnist": (None, "small", "wrn40_2-wrn16_1,small", "convnet_32-convnet_8"),
+    "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small"),
+    "cifar100": (None, "small", *PUBLISHED_PAIRS),
+}
+CASES = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
+
+
+def build(name, argument):
+    return importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+@pytest.mark.parametrize(("name", "argument"), CASES)
+def test_builds_and_makes_sense(name, argument):
+    config = build(name, argument)
+    checks.check_values(config)
+    assert config.dataset == name
+    if argument and "-" in argument:
+        assert f"{config.teacher.name}-{config.student.name}" == argument.split(",")[0]
+    width = {"digits": 8, "fashion_mnist": 28}.get(name, 32)
+    create_generator((width, width, 3), config.generator.latent_size, config.generator.width)
+
+
+@pytest.mark.parametrize(("name", "argument"), CASES)
+def test_has_the_documented_fields_and_no_others(name, argument):
+    def fields(tree, prefix=""):
+        for key, value in tree.items():
+            yield from fields(value, f"{prefix}{key}.") if hasattr(value, "items") else [prefix + key]
+
+    assert set(fields(build(name, argument))) == set(fields(common.get_common_config()))
+
+
+def test_ssdkd_fields_are_the_methods_own_with_its_defaults():
+    """All but the problem, which the networks and the data make, and the epochs, which stand above every method."""
+    of_the_method = {
+        field.name: field.default for field in dataclasses.fields(SSDKD) if field.name not in ("problem", "epochs")
+    }
+    assert common.get_common_config().ssdkd.to_dict() == of_the_method
+
+
+def test_small_is_shorter():
+    for name in ("cifar10", "cifar100", "fashion_mnist"):
+        assert build(name, "small").epochs < build(name, None).epochs
+
+
+@pytest.mark.parametrize("teacher", ["resnet34", "vgg11", "wrn40_2"])
+def test_loss_weights_follow_the_teachers_family(teacher):
+    published = {"resnet34": (1.33, 0.5), "vgg11": (1.0, 0.5), "wrn40_2": (1.1, 0.4)}
+    config = build("cifar10", f"{teacher}-resnet18")
+    assert (config.ssdkd.adv, config.ssdkd.oh) == published[teacher]
+
+
+def test_buffers_are_a_tenth_of_the_training_sets():
+    training_images = {"digits": 1437, "fashion_mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000}
+    for name, count in training_images.items():
+        assert build(name, None).ssdkd.buffer_size == round(count / 10)
+
+
+def test_presets():
+    assert presets.parse(None, ("a", "b")) == (("a", "b"), set())
+    assert presets.parse("wrn40_2-wrn16_1,small", ("a", "b"), ("small",)) == (("wrn40_2", "wrn16_1"), {"small"})
+    assert set(model_names()) >= {"wrn40_2", "wrn16_1"}
+
+
+@pytest.mark.parametrize("word", ["tiny", "wrn40_2", "wrn40_2-wrn16_9", "wrn40_2-wrn16_1-wrn16_2"])
+def test_unknown_preset(word):
+    with pytest.raises(UserError, match=f"unknown preset '{word}': expected TEACHER-STUDENT"):
+        build("cifar10", word)

@@ -1,0 +1,102 @@
+"""A job of seconds on the real digits, from the command line or in this process."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from configs import digits
+from ssdkd_jax.runtime.job import run
+
+# Few enough steps that rounding has not grown yet.
+SHORT = {"epochs": 3, "ssdkd__kd_steps": 4, "evaluate_every": 1}
+ROOT = pathlib.Path(__file__).parent.parent
+PAIR = "convnet_8-convnet_8"
+FIELDS = {
+    "teacher.epochs": 3,
+    "epochs": 8,
+    "evaluate_every": 2,
+    "checkpoint_every": 3,
+    "references": (),
+    "generator.width": 8,
+    "generator.latent_size": 16,
+    "ssdkd.warmup_epochs": 1,
+    "ssdkd.synthesis_batch_size": 16,
+    "ssdkd.inversion_steps": 2,
+    "ssdkd.buffer_size": 44,  # which 8 devices cannot share equally
+    "ssdkd.kd_steps": 150,  # epochs of about half a second, so that a test can act between two of them
+    "ssdkd.kd_batch_size": 16,
+    "ssdkd.student_learning_rate": 0.05,
+}
+
+
+def arguments(workdir, kept_in, **fields):
+    """Command-line arguments of experiments.main; `fields` write a dot as two underscores: ssdkd__adv."""
+    fields = {**FIELDS, **_dotted(fields), "teacher.kept_in": kept_in}
+    overrides = [f"--config.{name}={value}" for name, value in fields.items()]
+    return [f"--config=configs/digits.py:{PAIR}", f"--workdir={workdir}", *overrides]
+
+
+def start(arguments, devices=1):
+    """The job as a program of its own."""
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    command = [sys.executable, "-m", "experiments.main", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    """(exit status, stdout, stderr)."""
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def command_line(arguments, devices=1):
+    """(exit status, stdout, stderr) of the whole program."""
+    return finish(start(arguments, devices))
+
+
+def stop_when(process, number, condition):
+    """Sends a signal as soon as a condition holds; (exit status, stdout, stderr)."""
+    give_up = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, f"ended before the signal: {process.communicate()}"
+        assert time.monotonic() < give_up, "waited too long for the moment of the signal"
+        time.sleep(0.005)
+    process.send_signal(number)
+    return finish(process)
+
+
+def config(kept_in, **fields):
+    """The same job's config, for `ssdkd_jax.runtime.job.run`."""
+    c = digits.get_config(PAIR)
+    c.update_from_flattened_dict({**FIELDS, "teacher.kept_in": str(kept_in), "devices": 1, **_dotted(fields)})
+    return c
+
+
+def job(workdir, kept_in, **fields):
+    """Runs it in this process; the summary."""
+    return run(config(kept_in, **fields), workdir)
+
+
+def epochs_done(workdir):
+    """Epochs in metrics.jsonl, in its order; the last line may be half written."""
+    path = pathlib.Path(workdir) / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line)["epoch"] for line in lines]
+
+
+def summary(workdir):
+    """summary.json."""
+    return json.loads((pathlib.Path(workdir) / "summary.json").read_text())
+
+
+def _dotted(fields):
+    return {name.replace("__", "."): value for name, value in fields.items()}
+
+
+SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGKILL": signal.SIGKILL}
