@@ -126,6 +126,7 @@ def _be_quiet():
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
 
 
 def _fail(error, leave=sys.exit):

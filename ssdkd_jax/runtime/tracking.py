@@ -57,7 +57,10 @@ class MetricsLog:
         kept = [line for line in _complete_lines(path) if json.loads(line)["epoch"] <= done]
         path.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
-        self._writer = SummaryWriter(str(pathlib.Path(workdir) / "tensorboard"), purge_step=done + 1)
+        # The suffix keeps a run that goes on within the same second from overwriting the file of the run before.
+        self._writer = SummaryWriter(
+            str(pathlib.Path(workdir) / "tensorboard"), purge_step=done + 1, filename_suffix=f".after_epoch_{done}"
+        )
 
     def write(self, epoch, metrics):
         """`metrics`: names to floats."""
