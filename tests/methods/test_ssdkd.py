@@ -150,6 +150,15 @@ def test_the_adversarial_loss_counts_from_the_end_of_the_warm_up():
         assert_allclose(metrics["inversion_loss"], without + (adversarial if epoch > 0 else 0), rtol=1e-5)
 
 
+def test_the_first_synthesis_has_no_average_of_earlier_ones():
+    method = ssdkd(PROBLEM, **(TINY | {"bn_momentum": 0.0}))
+    states, metrics = train(method, uncompiled_epoch(method), epochs=2)
+    assert_allclose(metrics[0]["bn_loss"], tiny_run()[1][0]["bn_loss"], rtol=1e-4)
+    assert abs(metrics[1]["bn_loss"] - tiny_run()[1][1]["bn_loss"]) > 1e-2
+    average = tiny_run()[0][1].statistics_average
+    jax.tree.map(functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), states[1].statistics_average, average)
+
+
 def test_the_learning_rate_falls_to_its_end():
     rates = [metrics["learning_rate"] for metrics in tiny_run()[1]]
     assert_allclose((rates[0], rates[-1]), (0.2, 2e-4), rtol=1e-4)
