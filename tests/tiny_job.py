@@ -51,7 +51,7 @@ def start(arguments, devices=1):
 
 def finish(process):
     """(exit status, stdout, stderr)."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -62,7 +62,7 @@ def command_line(arguments, devices=1):
 
 def stop_when(process, number, condition):
     """Sends a signal as soon as a condition holds; (exit status, stdout, stderr)."""
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, f"ended before the signal: {process.communicate()}"
         assert time.monotonic() < give_up, "waited too long for the moment of the signal"

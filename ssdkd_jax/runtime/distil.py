@@ -82,7 +82,7 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
         clock.add_earlier(info.pop("seconds"))
         print(f"going on after epoch {info['epoch']} of {plan.epochs}", flush=True)
     if interruption and info["epoch"] < plan.epochs:
-        raise Interrupted(f"stopped after epoch {info['epoch']} of {plan.epochs}, everything is saved")
+        raise Interrupted(f"stopped before epoch {info['epoch'] + 1} of {plan.epochs}")
 
     shapes = jax.eval_shape(lambda: canonical)
     state = devices_module.spread(canonical, devices, sharded)

@@ -276,7 +276,7 @@ def _train_teacher(setting, images):
             seed=config.teacher.seed,
             devices=setting.devices,
             clock=setting.clock,
-            title=f"teacher {config.teacher.name}: epoch",
+            title=f"teacher {config.teacher.name}",
             checkpoints=unfinished,
             interruption=setting.interruption,
         )
@@ -418,7 +418,7 @@ def _references(setting, images, test, reference_sets):
                 seed=config.seed,
                 devices=setting.devices,
                 clock=setting.clock,
-                title=f"student on {share:.0%} real images: epoch",
+                title=f"student on {share:.0%} real images",
                 interruption=setting.interruption,
             )
             predict, variables = _predictor(setting, config.student.name, images, variables)

@@ -103,7 +103,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
     if restored:
         state, done = restored[0], restored[1]["epoch"]
     if interruption and done < recipe.epochs:
-        raise Interrupted(f"{title} stopped after epoch {done} of {recipe.epochs}")
+        raise Interrupted(f"{title}: stopped before epoch {done + 1} of {recipe.epochs}")
 
     state, images, labels = devices_module.spread((state, dataset.images, dataset.labels), devices)
     epoch_function = CompileOnce(
@@ -116,7 +116,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
         clock,
     )
     every = max(1, recipe.epochs // 10)
-    with Progress(title, recipe.epochs, done) as progress:
+    with Progress(f"{title}: epoch", recipe.epochs, done) as progress:
         for epoch in range(done, recipe.epochs):
             state, metrics = epoch_function(state, jax.random.fold_in(key, epoch), images, labels)
             loss = float(metrics["loss"][0])
@@ -128,5 +128,5 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
             if interruption and epoch + 1 < recipe.epochs:
                 if checkpoints:
                     checkpoints.wait()
-                raise Interrupted(f"{title} stopped after epoch {epoch + 1} of {recipe.epochs}")
+                raise Interrupted(f"{title}: stopped after epoch {epoch + 1} of {recipe.epochs}")
     return devices_module.gather(state).variables

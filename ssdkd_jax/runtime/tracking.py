@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import sys
 import time
 
@@ -20,7 +21,8 @@ class Progress:
         self._start = self._last_line = time.perf_counter()
         self._numbers = ""
         self._bar = None
-        if sys.stderr.isatty():
+        # Terminals of containers and CI may have no width, where a bar would be empty lines.
+        if sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
             self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="epoch", dynamic_ncols=True)
 
     def update(self, epoch, numbers):

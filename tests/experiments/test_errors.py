@@ -75,7 +75,7 @@ def test_set_that_is_not_prepared_is_told_within_seconds(tmp_path):
     assert (status, out) == (2, "")
     assert err.startswith(f"error: cifar10 is not prepared: looked in {tmp_path}. Prepare it: pip install tensorflow")
     assert err.count("\n") == 1
-    assert time.monotonic() - start < 20  # mostly imports, on a busy machine; a look into the network takes minutes
+    assert time.monotonic() - start < 45  # mostly imports, on a busy machine; a look into the network takes minutes
 
 
 class RunsCode:

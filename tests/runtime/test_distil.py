@@ -122,7 +122,7 @@ def test_interrupted_run_goes_on_bit_by_bit(tmp_path, epoch):
 
 
 def test_request_before_the_first_epoch(tmp_path):
-    with pytest.raises(Interrupted, match="stopped after epoch 0 of 6"):
+    with pytest.raises(Interrupted, match="stopped before epoch 1 of 6"):
         run(tmp_path, interruption=True)
     assert epochs_done(tmp_path) == []
 

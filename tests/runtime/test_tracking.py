@@ -70,6 +70,7 @@ def test_plain_lines_tell_the_time_left(no_terminal, capsys, monkeypatch):
 
 def test_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
     with Progress("run: epoch", 3, done=1) as progress:
         progress.update(2, {"loss": 0.5})
         progress.update(3, {"loss": 0.25})
