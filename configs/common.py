@@ -80,7 +80,7 @@ def get_common_config():
     c.ssdkd.beta_end = 1.0  # ... linearly to this
     c.ssdkd.priority = "weighted_kl"  # weighted_kl or kl
     c.ssdkd.priority_epsilon = 1e-6  # added to every priority
-    c.ssdkd.weight_normalisation = "batch"  # whose largest importance weight is 1: batch or buffer
+    c.ssdkd.weight_normalisation = "mean"  # which importance weight is 1: the mean, or the largest of batch or buffer
     c.ssdkd.kd_steps = 400  # student steps per epoch
     c.ssdkd.kd_batch_size = 256  # images per student step
     c.ssdkd.temperature = 20.0  # T

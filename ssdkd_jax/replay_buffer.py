@@ -15,6 +15,7 @@ from ssdkd_jax.data.normalization import to_uint8, to_unit
 
 # Priority of the first entries; later ones get the buffer's largest.
 FIRST_PRIORITY = 1.0
+NORMALISATIONS = ("batch", "buffer", "mean")
 
 
 class ReplayBuffer(NamedTuple):
@@ -105,16 +106,17 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="
       alpha: how strongly priorities count; 0 draws uniformly.
       beta: how far the importance weights `w_i = (B P_i)^-beta` undo that; B = number of valid entries.
       epsilon: keeps entries of zero priority in reach.
-      normalise_by: whose largest weight becomes 1: of the "batch" drawn or of the whole "buffer".  [our reading: batch]
+      normalise_by: what becomes 1: the largest weight of the "batch" drawn, as in prioritised replay, the largest of
+        the whole "buffer", or the batch's "mean" weight, which leaves the size of the gradient as it is.
 
     Returns:
-      (indices (b,) int32, weights (b,) float32 in (0, 1]), the same on every device.
+      (indices (b,) int32, weights (b,) float32 > 0), the same on every device.
 
     Raises:
       ValueError: an unknown `normalise_by`.
     """
-    if normalise_by not in ("batch", "buffer"):
-        raise ValueError(f"normalise_by is {normalise_by!r}, expected 'batch' or 'buffer'")
+    if normalise_by not in NORMALISATIONS:
+        raise ValueError(f"normalise_by is {normalise_by!r}, expected one of {', '.join(NORMALISATIONS)}")
     mass = jnp.where(buffer.valid, (jnp.abs(buffer.priority) + epsilon) ** alpha, 0.0)
     cumulative = jnp.cumsum(mass)
     points = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
@@ -124,7 +126,8 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="
     expected = mass / cumulative[-1] * jnp.sum(buffer.valid)
     weights = jnp.where(buffer.valid, jnp.where(buffer.valid, expected, 1.0) ** -beta, 0.0)
     drawn = weights[indices]
-    return indices, drawn / jnp.max(drawn if normalise_by == "batch" else weights)
+    unit = {"batch": jnp.max(drawn), "buffer": jnp.max(weights), "mean": jnp.mean(drawn)}[normalise_by]
+    return indices, drawn / unit
 
 
 def read(buffer, indices, dtype=jnp.float32, *, axis_name=None):

@@ -219,8 +219,17 @@ def test_a_point_on_the_border_of_an_empty_slot_moves_to_a_valid_one():
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ValueError, match="'mean', expected 'batch' or 'buffer'"):
-        replay_buffer.sample(filled([1.0]), jax.random.key(0), 1, alpha=1.0, beta=1.0, normalise_by="mean")
+    with pytest.raises(ValueError, match="'median', expected one of batch, buffer, mean"):
+        replay_buffer.sample(filled([1.0]), jax.random.key(0), 1, alpha=1.0, beta=1.0, normalise_by="median")
+
+
+def test_weights_of_mean_one_keep_their_ratios():
+    buffer, key = filled([1.0, 2.0, 4.0]), jax.random.key(3)
+    settings = {"alpha": 1.0, "beta": 0.5}
+    _, by_largest = replay_buffer.sample(buffer, key, 16, **settings)
+    _, by_mean = replay_buffer.sample(buffer, key, 16, normalise_by="mean", **settings)
+    np.testing.assert_allclose(np.mean(by_mean), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(by_mean, by_largest / np.mean(by_largest), rtol=1e-6)
 
 
 # ---- transformations

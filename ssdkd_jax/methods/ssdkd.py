@@ -26,7 +26,7 @@ SWITCHES = {
     "modulated_term": modulation.MODULATED_TERMS,
     "replacement": ("lowest_priority", "oldest", "lowest_phi", "random"),
     "priority": ("weighted_kl", "kl"),
-    "weight_normalisation": ("batch", "buffer"),
+    "weight_normalisation": replay_buffer.NORMALISATIONS,
 }
 
 
@@ -79,7 +79,7 @@ class SSDKD:
       beta_start, beta_end: exponent of the importance weights, annealed linearly over the epochs after the warm-up.
       priority: "weighted_kl", the importance weight times KL(teacher || student) at T = 1, or "kl" alone.
       priority_epsilon: added to every priority.
-      weight_normalisation: whose largest importance weight is 1: of the "batch" or the "buffer".  [our reading: batch]
+      weight_normalisation: of the importance weights, see `replay_buffer.sample`.  [our reading: mean]
       kd_steps, kd_batch_size: student steps per epoch, and images per step.
       temperature: T of the student's loss.
       student_learning_rate, student_final_learning_rate: of SGD, a cosine over all student steps.
@@ -117,7 +117,7 @@ class SSDKD:
     beta_end: float = 1.0
     priority: str = "weighted_kl"
     priority_epsilon: float = 1e-6
-    weight_normalisation: str = "batch"
+    weight_normalisation: str = "mean"
     kd_steps: int = 400
     kd_batch_size: int = 256
     temperature: float = 20.0
@@ -140,7 +140,7 @@ class SSDKD:
                 lambda state, key: state,
                 self.distill_step,
                 self.end_distillation,
-                metrics=("student_loss", "divergence", "importance"),
+                metrics=("student_loss", "divergence", "importance_ratio"),
             ),
             distillation_steps=lambda epoch: 0 if epoch < self.warmup_epochs else self.kd_steps,
             held_back=self.held_back,
@@ -317,7 +317,11 @@ class SSDKD:
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
-        metrics = {"student_loss": loss, "divergence": jnp.mean(divergence), "importance": jnp.mean(weights)}
+        metrics = {
+            "student_loss": loss,
+            "divergence": jnp.mean(divergence),
+            "importance_ratio": jnp.min(weights) / jnp.max(weights),
+        }
         return state._replace(student=student, buffer=buffer), metrics
 
     def _apply_student(self, variables, images):

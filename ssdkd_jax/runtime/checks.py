@@ -11,7 +11,7 @@ from ssdkd_jax.runtime import devices as devices_module
 _CHOICES = {
     "loop": ("auto", "scan", "steps"),
     "evaluate_on": ("test", "none"),
-    "dtype": ("float32", "bfloat16", "float16"),
+    "dtype": ("float32", "bfloat16"),
     "param_dtype": ("float32", "bfloat16"),
     "matmul_precision": ("default", "high", "highest"),
     "buffer_dtype": ("uint8", "bfloat16", "float32"),
@@ -89,12 +89,6 @@ def _check_images(config):
 
 def _check_schedule(config):
     settings, prefix = config[config.method], f"{config.method}."
-    if 0 < config.epochs <= settings.warmup_epochs:
-        raise UserError(
-            f"epochs is {config.epochs}, but the first {settings.warmup_epochs} are a warm-up without student steps, "
-            "so the student would learn nothing; "
-            f"use more epochs, or fewer of those: --config.{prefix}warmup_epochs={config.epochs // 2}"
-        )
     if settings.buffer_size < settings.synthesis_batch_size:
         raise UserError(
             f"{prefix}buffer_size is {settings.buffer_size}, expected at least one batch "

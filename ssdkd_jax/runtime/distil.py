@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -69,64 +70,88 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
       Interrupted: on request, after saving.
       UserError: a loss or a parameter is not finite; the last good checkpoint stays.
     """
-    workdir = pathlib.Path(workdir)
-    key = jax.random.key(plan.seed)
-    with clock.measure("compile"):
-        canonical = jax.jit(method.init)(jax.random.fold_in(key, plan.epochs), teacher)
-    sharded = method.sharded(canonical)
-    latest, best = (Checkpoints(workdir / "checkpoints" / name) for name in ("latest", "best"))
-    info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "synthesis_seconds": None}
-    restored = latest.restore(canonical._replace(teacher={}))
-    if restored:
-        canonical, info = restored[0]._replace(teacher=teacher), restored[1]
-        clock.add_earlier(info.pop("seconds"))
-        print(f"going on after epoch {info['epoch']} of {plan.epochs}", flush=True)
-    if interruption and info["epoch"] < plan.epochs:
-        raise Interrupted(f"stopped before epoch {info['epoch'] + 1} of {plan.epochs}")
+    run = _Run(method, teacher, plan, pathlib.Path(workdir), devices, clock)
+    first = run.info["epoch"]
+    if first:
+        print(f"going on after epoch {first} of {plan.epochs}", flush=True)
+    if interruption and first < plan.epochs:
+        raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
+    with run, Progress(f"{run.workdir.name}: epoch", plan.epochs, first) as progress:
+        for epoch in range(first + 1, plan.epochs + 1):
+            metrics = run.epoch(epoch)
+            progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
+            last = epoch == plan.epochs
+            if last or interruption or epoch % plan.checkpoint_every == 0:
+                run.save(run.latest)
+            if interruption and not last:
+                raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}, everything is saved")
+    return Result(run.canonical(), run.info["score"], run.info["best_score"], run.info["best_epoch"])
 
-    shapes = jax.eval_shape(lambda: canonical)
-    state = devices_module.spread(canonical, devices, sharded)
-    run_epoch = _compiled_epoch(method, plan.loop, devices, clock)
-    timed = _TimedEpochs(run_epoch, method, clock, info["synthesis_seconds"])
-    log = MetricsLog(workdir, info["epoch"])
 
-    def save(checkpoints, epoch):
-        with clock.measure("checkpoint"):
-            host = devices_module.gather(state, shapes, sharded)._replace(teacher={})
-            _check_finite(host, epoch, workdir)
-            checkpoints.save(epoch, host, {**info, "seconds": clock.report()})
+class _Run:
+    """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
-    try:
-        with Progress(f"{workdir.name}: epoch", plan.epochs, info["epoch"]) as progress:
-            for epoch in range(info["epoch"], plan.epochs):
-                state, metrics, seconds = timed.run(state, jax.random.fold_in(key, epoch), epoch)
-                _check_metrics(metrics, epoch + 1, workdir)
-                last = epoch + 1 == plan.epochs
-                info |= {"epoch": epoch + 1, "synthesis_seconds": timed.synthesis_seconds}
-                if last or (epoch + 1) % plan.evaluate_every == 0:
-                    with clock.measure("evaluation"):
-                        info["score"] = plan.score(method.student(state).variables, state)
-                    metrics[plan.score_name] = info["score"]
-                    if info["score"] > info["best_score"]:
-                        info |= {"best_score": info["score"], "best_epoch": epoch + 1}
-                        save(best, epoch + 1)
-                metrics["images_per_second"] = plan.images_per_epoch(epoch) / seconds
-                metrics["seconds"] = clock.total()
-                log.write(epoch + 1, metrics)
-                progress.update(epoch + 1, _headline(metrics, plan.score_name, info["score"]))
-                if last or interruption or (epoch + 1) % plan.checkpoint_every == 0:
-                    save(latest, epoch + 1)
-                if interruption and not last:
-                    raise Interrupted(f"stopped after epoch {epoch + 1} of {plan.epochs}, everything is saved")
-        with clock.measure("checkpoint"):
-            latest.wait()
-            best.wait()
-    finally:
-        log.close()
-        latest.close()
-        best.close()
-    final = devices_module.gather(state, shapes, sharded)
-    return Result(final, info["score"], info["best_score"], info["best_epoch"])
+    info: what a checkpoint remembers beside the state: epoch, scores, and how long syntheses took.
+    """
+
+    def __init__(self, method, teacher, plan, workdir, devices, clock):
+        self.method, self.plan, self.workdir, self._clock = method, plan, workdir, clock
+        self._key = jax.random.key(plan.seed)
+        with clock.measure("compile"):
+            canonical = jax.jit(method.init)(jax.random.fold_in(self._key, plan.epochs), teacher)
+        self._sharded, self._shapes = method.sharded(canonical), jax.eval_shape(lambda: canonical)
+        self.latest, self.best = (Checkpoints(workdir / "checkpoints" / name) for name in ("latest", "best"))
+        self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "synthesis_seconds": []}
+        restored = self.latest.restore(canonical._replace(teacher={}))
+        if restored:
+            canonical, self.info = restored[0]._replace(teacher=teacher), restored[1]
+            clock.add_earlier(self.info.pop("seconds"))
+        self._state = devices_module.spread(canonical, devices, self._sharded)
+        run_epoch = _compiled_epoch(method, plan.loop, devices, clock)
+        self._timed = _TimedEpochs(run_epoch, method, clock, self.info["synthesis_seconds"])
+        self._log = MetricsLog(workdir, self.info["epoch"])
+
+    def epoch(self, epoch):
+        """Runs the epoch of this number, counted from 1, and returns its metrics."""
+        key = jax.random.fold_in(self._key, epoch - 1)
+        self._state, metrics, seconds = self._timed.run(self._state, key, epoch - 1)
+        _check_metrics(metrics, epoch, self.workdir)
+        self.info["epoch"] = epoch
+        if epoch == self.plan.epochs or epoch % self.plan.evaluate_every == 0:
+            metrics[self.plan.score_name] = self._evaluate()
+        metrics["images_per_second"] = self.plan.images_per_epoch(epoch - 1) / seconds
+        metrics["seconds"] = self._clock.total()
+        self._log.write(epoch, metrics)
+        return metrics
+
+    def _evaluate(self):
+        with self._clock.measure("evaluation"):
+            score = self.plan.score(self.method.student(self._state).variables, self._state)
+        self.info["score"] = score
+        if score > self.info["best_score"]:
+            self.info |= {"best_score": score, "best_epoch": self.info["epoch"]}
+            self.save(self.best)
+        return score
+
+    def save(self, checkpoints):
+        """Saves the state without the teacher, unless something in it is not finite."""
+        with self._clock.measure("checkpoint"):
+            host = self.canonical()._replace(teacher={})
+            _check_finite(host, self.info["epoch"], self.workdir)
+            checkpoints.save(self.info["epoch"], host, {**self.info, "seconds": self._clock.report()})
+
+    def canonical(self):
+        """The state as one device would hold it, on the host."""
+        return devices_module.gather(self._state, self._shapes, self._sharded)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with self._clock.measure("checkpoint"):
+            self.latest.close()
+            self.best.close()
+        self._log.close()
 
 
 def _compiled_epoch(method, loop, devices, clock):
@@ -154,11 +179,11 @@ class _TimedEpochs:
     def run(self, state, key, epoch):
         """(state, metrics as floats, seconds of the epoch)."""
         steps = self._method.distillation_steps(epoch)
-        if steps and self.synthesis_seconds is None:
+        if steps and not self.synthesis_seconds:
             *_, seconds = self._timed(jax.tree.map(jnp.copy, state), key, 0)
             self._clock.add("inversion", seconds)
         state, metrics, seconds = self._timed(state, key, steps)
-        synthesis = min(seconds, self.synthesis_seconds)
+        synthesis = min(seconds, statistics.median(self.synthesis_seconds))
         self._clock.add("inversion", synthesis)
         self._clock.add("distillation", seconds - synthesis)
         if not steps:
@@ -172,7 +197,7 @@ class _TimedEpochs:
         metrics = {name: float(value[0]) for name, value in metrics.items()}
         seconds = time.perf_counter() - start - (self._clock.seconds.get("compile", 0.0) - compiled_before)
         if not steps:
-            self.synthesis_seconds = min(seconds, self.synthesis_seconds or seconds)
+            self.synthesis_seconds.append(seconds)
         return state, metrics, seconds
 
 

@@ -47,6 +47,13 @@ def test_single_steps_give_the_student_of_the_scanned_epoch(one_device, kept_in,
     assert_same_student(one_device[0], tmp_path, 1e-3)
 
 
+def test_a_short_run_shortens_its_warmup(one_device, kept_in, tmp_path, capsys):
+    """`--config.epochs=3` alone must do, whatever the config's warm-up."""
+    job(tmp_path, kept_in, **{**SHORT, "ssdkd__warmup_epochs": 10})
+    assert "the warm-up is shortened from 10 to 1 epochs" in capsys.readouterr().out
+    assert_same_student(one_device[0], tmp_path, 1e-7)
+
+
 def test_eight_devices_give_the_student_of_one(one_device, kept_in, tmp_path):
     """The buffer's 44 images are no multiple of 8."""
     found = job(tmp_path, kept_in, devices=8, **SHORT)

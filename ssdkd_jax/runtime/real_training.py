@@ -1,0 +1,89 @@
+"""Training on real images, as a config asks for it: a missing teacher, and references to compare a student with."""
+
+from ssdkd_jax.runtime import devices as devices_module
+from ssdkd_jax.runtime import setting as setting_room
+from ssdkd_jax.runtime import supervised
+from ssdkd_jax.runtime import teacher as teacher_module
+from ssdkd_jax.runtime.evaluation import accuracy
+
+
+def _recipe(config, epochs):
+    return supervised.Recipe(
+        epochs=epochs,
+        batch_size=config.teacher.batch_size,
+        learning_rate=config.teacher.learning_rate,
+        weight_decay=config.teacher.weight_decay,
+        crop_padding=config.crop_padding,
+        flip=config.flip,
+    )
+
+
+def train_teacher(setting, images):
+    """The config's teacher, trained from the real training set where none is kept."""
+    config = setting.config
+    recipe = _recipe(config, config.teacher.epochs)
+    train_images = setting_room.load_split(config, "train")
+
+    def train(unfinished):
+        return supervised.train(
+            setting_room.make_model(
+                setting, config.teacher.name, len(images.class_names), bn_axis_name=devices_module.AXIS
+            ),
+            train_images,
+            recipe,
+            images.mean,
+            images.std,
+            seed=config.teacher.seed,
+            devices=setting.devices,
+            clock=setting.clock,
+            title=f"teacher {config.teacher.name}",
+            checkpoints=unfinished,
+            interruption=setting.interruption,
+        )
+
+    made_from = {
+        "dataset": config.dataset,
+        "training_images": len(train_images.images),
+        "image_shape": list(images.shape),
+        "normalization": [list(images.mean), list(images.std)],
+        "architecture": config.teacher.name,
+        "recipe": recipe._asdict(),
+        "seed": config.teacher.seed,
+        "dtype": [config.dtype, config.param_dtype],
+    }
+    return teacher_module.trained_teacher(
+        config.teacher.kept_in,
+        made_from,
+        train,
+        setting_room.metadata(config.teacher.name, images),
+        interruption=setting.interruption,
+    )
+
+
+def train_references(setting, images, test, reference_sets):
+    """The same student trained on a share of the real images, for as many steps: {what: accuracy in percent}."""
+    config, found = setting.config, {}
+    settings = config[config.method]
+    student_steps = max(1, (config.epochs - settings.warmup_epochs) * settings.kd_steps)
+    for share, train_images in reference_sets:
+        steps_per_epoch = max(1, len(train_images.images) // config.teacher.batch_size)
+        with setting.clock.measure("references"):
+            variables = supervised.train(
+                setting_room.make_model(
+                    setting, config.student.name, len(images.class_names), bn_axis_name=devices_module.AXIS
+                ),
+                train_images,
+                _recipe(config, max(1, student_steps // steps_per_epoch)),
+                images.mean,
+                images.std,
+                seed=config.seed,
+                devices=setting.devices,
+                clock=setting.clock,
+                title=f"student on {share:.0%} real images",
+                interruption=setting.interruption,
+            )
+            predict, variables = setting_room.make_predictor_of(setting, config.student.name, images, variables)
+            found[f"same student on {share:.0%} real images"] = accuracy(
+                predict(variables, test.images)[0], test.labels
+            )
+    return found

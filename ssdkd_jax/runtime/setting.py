@@ -1,0 +1,136 @@
+"""A config made concrete: what images a run is about, and the networks for them."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from ssdkd_jax import data, models, tasks
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
+from ssdkd_jax.runtime import devices as devices_module
+from ssdkd_jax.runtime.clock import Clock
+from ssdkd_jax.runtime.evaluation import make_predictor
+
+
+class Images(NamedTuple):
+    """What kind of images a run is about: shape (h, w, c), classes, and their normalisation."""
+
+    shape: tuple
+    class_names: tuple
+    mean: tuple
+    std: tuple
+
+
+class Setting(NamedTuple):
+    """What every part of a job is handed."""
+
+    config: Any
+    devices: list
+    clock: Clock
+    interruption: Any
+    workdir: pathlib.Path
+
+
+def load_split(config, split):
+    """The config's data set: "train" or "test"."""
+    return data.load_split(
+        config.dataset, split, data_dir=config.data_dir or None, image_size=config.image_size or None
+    )
+
+
+def kind_of_images(config, num_classes=None):
+    """(shape (h, w, c), class names) of the data set, or of the config where nobody knows the data set."""
+    if any(config.image_shape):
+        names = tuple(str(i) for i in range(num_classes or 10))
+        return tuple(config.image_shape), names
+    try:
+        info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+    except UserError as error:
+        if config.evaluate_on == "none":
+            raise UserError(f"{error} Or say what the images are: --config.image_shape='(32,32,3)'.") from error
+        raise
+    return tuple(info.image_shape), tuple(info.class_names)
+
+
+def describe_images(config, shape, class_names, metadata):
+    """Images with their normalisation: the config's, else the teacher's own, else the data set's."""
+    if metadata and not config.normalization:
+        return Images(shape, tuple(metadata["class_names"]), tuple(metadata["mean"]), tuple(metadata["std"]))
+    mean, std = data.normalization(config.normalization or config.dataset, shape[-1])
+    if len(mean) != shape[-1]:
+        raise UserError(
+            f"normalization {config.normalization or config.dataset!r} is for {len(mean)} channels, "
+            f"but the images have {shape[-1]}; choose another with --config.normalization=NAME"
+        )
+    return Images(shape, class_names, mean, std)
+
+
+def real_images(config):
+    """(test set or None, [(share, training set)] of the references), read before hours of work depend on them."""
+    if config.evaluate_on == "none":
+        return None, []
+    test = load_split(config, "test")
+    if not config.references:
+        return test, []
+    train = load_split(config, "train")
+    return test, [(share, data.subset(train, share, config.seed)) for share in config.references]
+
+
+def make_model(setting, name, num_classes, **kwargs):
+    """A network in the config's dtypes, for the run's devices."""
+    config = setting.config
+    return models.create_model(
+        name,
+        num_classes,
+        dtype=jnp.dtype(config.dtype),
+        param_dtype=jnp.dtype(config.param_dtype),
+        conv_general_dilated=_convolution(setting.devices),
+        **kwargs,
+    )
+
+
+def make_generator(setting, image_shape, **kwargs):
+    """The config's generator for images of this shape."""
+    config = setting.config
+    return models.create_generator(
+        image_shape,
+        config.generator.latent_size,
+        config.generator.width,
+        dtype=jnp.dtype(config.dtype),
+        param_dtype=jnp.dtype(config.param_dtype),
+        conv_general_dilated=_convolution(setting.devices),
+        **kwargs,
+    )
+
+
+def _convolution(devices):
+    """XLA's own on accelerators; on CPU the one whose gradients stay fast inside loops."""
+    return loop_friendly_conv_general_dilated if devices[0].platform == "cpu" else None
+
+
+def metadata(architecture, images):
+    """What `checkpoints.save_network` writes beside a network's variables."""
+    return {
+        "architecture": architecture,
+        "num_classes": len(images.class_names),
+        "image_shape": images.shape,
+        "mean": images.mean,
+        "std": images.std,
+        "class_names": images.class_names,
+    }
+
+
+def make_predictor_of(setting, architecture, images, variables=None):
+    """(predict, pmapped variables) of a network, see `evaluation.make_predictor`."""
+    model = make_model(setting, architecture, len(images.class_names))
+    predict = make_predictor(
+        model,
+        images.mean,
+        images.std,
+        tasks.CLASSIFICATION,
+        setting.devices,
+        setting.clock,
+        batch_size=setting.config.evaluation_batch_size,
+    )
+    return predict, None if variables is None else devices_module.spread(variables, setting.devices)
