@@ -8,22 +8,39 @@ from ssdkd_jax.models.layers import Layers
 
 
 class ConvNet(nn.Module):
-    """Three convolutions of `width`, 2 and 4 times `width` channels, the last two with stride 2.
+    """Convolutions with BatchNorm and ReLU, average pooling and a linear layer.
+
+    Attributes:
+      channels: of each convolution.
+      strides: of each convolution.
 
     See `create_model` for the arguments of `__call__`.
     """
 
-    width: int
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
     num_classes: int
     layers: Layers
 
     @nn.compact
     def __call__(self, x, train=False, return_features=False):
         layers = self.layers
-        for i, stride in enumerate((1, 2, 2)):
-            x = layers.conv(self.width * 2**i, 3, f"conv{i + 1}", stride=stride)(x)
-            x = nn.relu(layers.batch_norm(train, f"bn{i + 1}")(x))
+        for i, (channels, stride) in enumerate(zip(self.channels, self.strides, strict=True), start=1):
+            x = layers.conv(channels, 3, f"conv{i}", stride=stride)(x)
+            x = nn.relu(layers.batch_norm(train, f"bn{i}")(x))
         return layers.classify(x, self.num_classes, "fc", return_features=return_features)
 
 
-ARCHITECTURES = {f"convnet_{width}": functools.partial(ConvNet, width=width) for width in (8, 16, 32, 64)}
+def _plain(w):
+    return functools.partial(ConvNet, channels=(w, 2 * w, 4 * w), strides=(1, 2, 2))
+
+
+def _strided(w):
+    """Half the resolution from the first layer on: four times as many channels for the same work on a CPU."""
+    return functools.partial(ConvNet, channels=(w, 2 * w, 2 * w, 4 * w), strides=(2, 2, 1, 2))
+
+
+ARCHITECTURES = {
+    **{f"convnet_{width}": _plain(width) for width in (8, 16, 32, 64)},
+    **{f"strided_convnet_{width}": _strided(width) for width in (16, 32, 64)},
+}
