@@ -3,7 +3,9 @@
     python -m experiments.main --config=configs/cifar10.py --workdir=runs/cifar10
     python -m experiments.main --config=configs/cifar10.py:wrn40_2-wrn16_1 --workdir=runs/cifar10_wrn
 
-HEADLINE
+Reaches: not measured yet.  FastDFKD publishes 94.05 % (resnet34-resnet18) and 89.29 % (wrn40_2-wrn16_1) with ten
+inversion steps and a growing bank.
+
 Arguments: TEACHER-STUDENT, default resnet34-resnet18; the published pairs are resnet34-resnet18, vgg11-resnet18,
 wrn40_2-wrn16_1, wrn40_2-wrn40_1 and wrn40_2-wrn16_2.  `small`: a schedule for two CPU cores.  A public checkpoint:
 

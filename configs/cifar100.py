@@ -2,7 +2,9 @@
 
     python -m experiments.main --config=configs/cifar100.py --workdir=runs/cifar100
 
-HEADLINE
+Reaches: not measured yet.  FastDFKD publishes 74.34 % (resnet34-resnet18) and 54.02 % (wrn40_2-wrn16_1) with ten
+inversion steps and a growing bank.
+
 Arguments as for cifar10.py.
 """
 

@@ -2,7 +2,10 @@
 
     python -m experiments.main --config=configs/fashion_mnist.py:small --workdir=runs/fashion_mnist
 
-HEADLINE
+`small` reaches: teacher 91.6 %, student 89.2 % from 6,000 synthetic images (seed 0, 4.5 minutes on two CPU cores
+without the teacher's training, which takes about as long, 2026-11-20; results/fashion_mnist_small.json).  The full
+size is not measured yet.
+
 Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule for two cores).
 """
 
@@ -13,19 +16,18 @@ from configs.presets import parse
 def get_config(argument=None):
     """The config; 6,000 synthetic images are 10 % of the real training set."""
     small = "small" in (argument or "").split(",")
-    default = ("convnet_32", "convnet_16") if small else ("wrn40_2", "wrn16_1")
+    default = ("strided_convnet_64", "strided_convnet_32") if small else ("wrn40_2", "wrn16_1")
     (teacher, student), _ = parse(argument, default, sizes=("small",))
     c = get_common_config()
     c.dataset = "fashion_mnist"
     c.teacher.name, c.student.name = teacher, student
     c.crop_padding = 2
-    c.references = (0.1,)
     c.ssdkd.buffer_size = 6000
     if small:
-        c.teacher.epochs = 12
+        c.teacher.epochs = 8
         c.generator.latent_size = 64
         c.generator.width = 8
-        c.epochs = 180
+        c.epochs = 120
         c.evaluate_every = 20
         c.checkpoint_every = 20
         c.ssdkd.warmup_epochs = 10
