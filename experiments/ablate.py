@@ -73,6 +73,8 @@ def main(command, interruption):
     """Runs every variant and seed, and writes the results after each."""
     import copy
 
+    import jax
+
     from ssdkd_jax import data
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.runtime.job import run
@@ -97,6 +99,8 @@ def main(command, interruption):
             folder = pathlib.Path(FLAGS.workdir) / twin.replace(" ", "_").replace("%", "percent") / str(seed)
             print(f"== {name}, seed {seed}", flush=True)
             summary = run(config, folder, command=command, interruption=interruption)
+            # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
+            jax.clear_caches()
             accuracies.setdefault(name, []).append(summary["student_accuracy"])
             summaries.append(summary)
         _write(command, summaries, accuracies)
