@@ -3,7 +3,7 @@
     python -m experiments.main --config=configs/fashion_mnist.py:small --workdir=runs/fashion_mnist
 
 `small` reaches: teacher 91.6 %, student 89.2 % from 6,000 synthetic images (seed 0, 4.5 minutes on two CPU cores
-without the teacher's training, which takes about as long, 2026-11-20; results/fashion_mnist_small.json).  The full
+with a teacher that was trained before, 2026-11-20; results/fashion_mnist_small.json).  The full
 size is not measured yet.
 
 Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule for two cores).

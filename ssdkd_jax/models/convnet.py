@@ -36,7 +36,7 @@ def _plain(w):
 
 
 def _strided(w):
-    """Half the resolution from the first layer on: four times as many channels for the same work on a CPU."""
+    """Half the resolution from the first layer on: a quarter of the work for as many channels."""
     return functools.partial(ConvNet, channels=(w, 2 * w, 2 * w, 4 * w), strides=(2, 2, 1, 2))
 
 
