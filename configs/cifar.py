@@ -20,13 +20,13 @@ def get_cifar_config(dataset, argument):
         c.normalization = "imagenet"  # as akamaster's public checkpoints expect
     if "small" in words:
         c.teacher.epochs = 10
-        c.epochs = 100
+        c.epochs = 120
         c.generator.latent_size = 128
         c.generator.width = 32
-        c.evaluate_every = 5
+        c.evaluate_every = 10
         c.checkpoint_every = 5
         c.ssdkd.warmup_epochs = 10
         c.ssdkd.synthesis_batch_size = 128
-        c.ssdkd.kd_steps = 60
+        c.ssdkd.kd_steps = 40
         c.ssdkd.kd_batch_size = 128
     return c
