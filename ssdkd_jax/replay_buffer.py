@@ -37,15 +37,14 @@ class ReplayBuffer(NamedTuple):
     valid: jax.Array
 
 
-def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1, devices=1):
-    """An empty buffer.
+def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1):
+    """An empty buffer, whole; `runtime.devices.spread` gives every device its slots.
 
     Args:
       capacity: B, at least `batch_size`.
       image_shape: (h, w, c).
       dtype: of the stored images: uint8 (a quarter of float32's memory) or a float dtype.
       batch_size: the largest batch that `insert` will be given.
-      devices: over how many devices the images are sharded.
 
     Raises:
       ValueError: if a batch would not fit.
@@ -53,7 +52,7 @@ def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1, devices=1):
     if capacity < batch_size:
         raise ValueError(f"the buffer holds {capacity} images, expected at least one batch of {batch_size}")
     return ReplayBuffer(
-        images=jnp.zeros((-(-capacity // devices), *image_shape), dtype),
+        images=jnp.zeros((capacity, *image_shape), dtype),
         predicted_class=jnp.zeros(capacity, jnp.int32),
         confidence=jnp.zeros(capacity, jnp.float32),
         priority=jnp.zeros(capacity, jnp.float32),

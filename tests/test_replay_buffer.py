@@ -280,7 +280,7 @@ def test_eight_devices_are_one():
     one = replay_buffer.init(capacity, SHAPE, batch_size=batch)
     only_images = jax.tree.map(lambda _: False, one)._replace(images=True)
     spread = devices.spread(one, everywhere, only_images)
-    assert spread.images.shape == (8, *replay_buffer.init(capacity, SHAPE, devices=8).images.shape) == (8, 3, *SHAPE)
+    assert spread.images.shape == (8, 3, *SHAPE)
 
     for i in range(4):  # the second batch fills the buffer, the others replace
         arguments = a_batch(i, batch)

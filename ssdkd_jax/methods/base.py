@@ -56,7 +56,7 @@ class Phase(NamedTuple):
 class Method(NamedTuple):
     """A published method, composed of the rooms.
 
-    init: (key, teacher variables, devices) -> state, one pytree for one device.
+    init: (key, teacher variables) -> state, as a single device holds it.
     synthesis: Phase that makes images.
     distillation: Phase that trains the student.
     distillation_steps: (epoch) -> how many steps that epoch has; 0 in a warm-up.

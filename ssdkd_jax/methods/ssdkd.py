@@ -165,8 +165,8 @@ class SSDKD:
     def _student_optimizer(self):
         return distillation.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
 
-    def init(self, key, teacher, devices=1):
-        """State before the first epoch, from a key and the teacher's variables, as one of `devices` holds it."""
+    def init(self, key, teacher):
+        """State before the first epoch, from a key and the teacher's variables."""
         problem = self.problem
         student_key, generator_key = jax.random.split(key)
         student = problem.student.init(student_key, jnp.zeros((1, *problem.image_shape)))
@@ -182,7 +182,6 @@ class SSDKD:
                 problem.image_shape,
                 dtype=jnp.dtype(self.buffer_dtype),
                 batch_size=self.synthesis_batch_size,
-                devices=devices,
             ),
             epoch=jnp.int32(0),
         )

@@ -31,7 +31,7 @@ def phase(offset, steps):
 
 
 METHOD = Method(
-    init=lambda key, teacher, devices: (jnp.zeros(LENGTH), jnp.int32(0)),
+    init=lambda key, teacher: (jnp.zeros(LENGTH), jnp.int32(0)),
     synthesis=phase(10, 3),
     distillation=phase(100, None),
     distillation_steps=lambda epoch: 2 * epoch,
@@ -48,7 +48,7 @@ def epochs():
 
 
 def run(epoch, steps, seed=0):
-    return epoch(METHOD.init(None, None, 1), jax.random.key(seed), jnp.int32(steps))
+    return epoch(METHOD.init(None, None), jax.random.key(seed), jnp.int32(steps))
 
 
 @pytest.mark.parametrize("kind", ["scanned", "stepwise"])

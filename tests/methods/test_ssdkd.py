@@ -85,7 +85,7 @@ TEACHER = a_teacher(PROBLEM)
 
 def train(method, epoch, seed=0, epochs=TINY["epochs"]):
     """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
-    states, metrics = [method.init(jax.random.key(seed), TEACHER, 1)], []
+    states, metrics = [method.init(jax.random.key(seed), TEACHER)], []
     for i in range(epochs):
         key = jax.random.fold_in(jax.random.key(seed + 1), i)
         state, of_epoch = epoch(states[-1], key, jnp.int32(method.distillation_steps(i)))
@@ -302,7 +302,7 @@ def test_an_unknown_name_of_a_switch_is_refused(switch):
 def test_a_buffer_smaller_than_a_batch_is_refused():
     method = ssdkd(PROBLEM, **(TINY | {"buffer_size": 7}))
     with pytest.raises(ValueError, match="at least one batch of 8"):
-        method.init(jax.random.key(0), TEACHER, 1)
+        method.init(jax.random.key(0), TEACHER)
 
 
 # ---- devices
