@@ -5,6 +5,7 @@ All fields are overridden on the command line as `--config.FIELD=VALUE`, for exa
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 
 def get_common_config():
@@ -50,6 +51,7 @@ def get_common_config():
     c.checkpoint_every = 10  # epochs
     c.references = ()  # shares of the real training set to train the same student on, for comparison, e.g. (0.1,)
     c.evaluation_batch_size = 500  # images
+    c.export_torch = config_dict.placeholder(bool)  # student as a PyTorch file too; None: if the teacher was one
     c.held_back_batches = 4  # evaluate_on=none: batches of synthetic images that the student never sees
 
     # SSD-KD; see ssdkd_jax/methods/ssdkd.py, which also marks what is our reading.

@@ -6,6 +6,7 @@
 Finished runs in the workdir are reused, so an interrupted ablation goes on where it stopped.
 """
 
+import copy
 import json
 import pathlib
 import statistics
@@ -35,8 +36,10 @@ def variants(training_images, synthesis_batch_size):
         "no phi": {"modulated_term": "none"},
         "phi on both terms": {"modulated_term": "both"},
         "uniform sampling": no_priority,
-        "no phi, uniform sampling": {"modulated_term": "none", **no_priority},
+        "no phi and uniform sampling": {"modulated_term": "none", **no_priority},
         "no importance weights": {"beta_start": 0.0, "beta_end": 0.0},
+        "importance weights over the batch's largest": {"weight_normalisation": "batch"},
+        "importance weights over the buffer's largest": {"weight_normalisation": "buffer"},
         "drawn targets": {"targets": "drawn"},
     }
     for rule in ("lowest_priority", "oldest", "lowest_phi", "random"):
@@ -71,21 +74,28 @@ def _std(values):
 
 def main(command, interruption):
     """Runs every variant and seed, and writes the results after each."""
-    import copy
-
     import jax
 
     from ssdkd_jax import data
     from ssdkd_jax.errors import UserError
+    from ssdkd_jax.runtime import workdir
     from ssdkd_jax.runtime.job import run
 
     base = FLAGS.config
     base.references = ()
+    if FLAGS.seeds < 1:
+        raise UserError(f"--seeds is {FLAGS.seeds}, expected at least 1")
+    if base.epochs < 1 or base.evaluate_on != "test":
+        raise UserError(
+            "an ablation compares accuracies of trained students: use epochs of 1 or more, evaluate_on=test"
+        )
+    workdir.make(pathlib.Path(FLAGS.out).parent, "--out")
     info = data.dataset_info(base.dataset, base.data_dir or None, image_size=base.image_size or None)
     changes = variants(info.sizes["train"], base.ssdkd.synthesis_batch_size)
+    changes = {name: change for name, change in changes.items() if name == DEFAULT or _differs(base.ssdkd, change)}
     unknown = set(FLAGS.only) - set(changes)
     if unknown:
-        raise UserError(f"unknown variants {', '.join(unknown)}; known are: {', '.join(changes)}")
+        raise UserError(f"unknown variants {', '.join(sorted(unknown))}; known are: {', '.join(changes)}")
 
     accuracies, summaries = {}, []
     for name, change in changes.items():
@@ -95,8 +105,7 @@ def main(command, interruption):
             config = copy.deepcopy(base)
             config.seed = seed
             config.ssdkd.update(change)
-            twin = next(other for other in changes if _same(base.ssdkd, changes[other], change))
-            folder = pathlib.Path(FLAGS.workdir) / twin.replace(" ", "_").replace("%", "percent") / str(seed)
+            folder = pathlib.Path(FLAGS.workdir) / _folder_name(name) / str(seed)
             print(f"== {name}, seed {seed}", flush=True)
             summary = run(config, folder, command=command, interruption=interruption)
             # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
@@ -106,10 +115,13 @@ def main(command, interruption):
         _write(command, summaries, accuracies)
 
 
-def _same(defaults, one, other):
-    """Whether two changes mean the same run: a change to the default's own value is none."""
-    fields = {**defaults.to_dict()}
-    return {**fields, **one} == {**fields, **other}
+def _differs(defaults, change):
+    """Whether a change is one: of the replacement rules and buffer sizes, one is the config's own."""
+    return any(defaults[field] != value for field, value in change.items())
+
+
+def _folder_name(name):
+    return name.replace(" ", "_").replace("%", "percent").replace("'", "")
 
 
 def _write(command, summaries, accuracies):
@@ -124,7 +136,6 @@ def _write(command, summaries, accuracies):
         "variants": summarise(accuracies),
     }
     path = pathlib.Path(FLAGS.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
     for name, row in results["variants"].items():
         print(f"{name:28s} {row['mean']:.2f} +- {row['std']:.2f}", flush=True)

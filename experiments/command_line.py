@@ -18,22 +18,26 @@ COMPILATION_CACHE = "~/.cache/ssdkd_jax/compiled"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
-def launch(main, *, required, example):
-    """Parses the flags, runs `main(command, interruption)` and exits.
+def launch(main, *, required, example, arguments=()):
+    """Parses the flags, runs `main(command, interruption, *arguments)` and exits.
+
+    `required` are names of flags, `arguments` names of what stands on the command line without a flag.
 
     Status 0: done, or saved and stopped on request; 2: the user's mistake, told in one line.
     """
     program = f"python -m experiments.{os.path.basename(sys.argv[0]).removesuffix('.py')}"
     command = shlex.join([*program.split(), *sys.argv[1:]])
+    if os.environ.get("XLA_FLAGS"):  # which may say how many devices there are
+        command = f"XLA_FLAGS={shlex.quote(os.environ['XLA_FLAGS'])} {command}"
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{flags.FLAGS.main_module_help()}")
         return
     _be_quiet()
     try:
         with Interruption() as interruption:
-            _parse_flags(required, f"{program} {example}")
+            values = _parse_flags(required, arguments, f"{program} {example}")
             _keep_compiled_programs()
-            main(command, interruption)
+            main(command, interruption, *values)
     except UserError as error:
         _fail(error)
     except Interrupted as stop:
@@ -65,7 +69,7 @@ def _named(error):
     return f" ({error.filename})" if getattr(error, "filename", None) else ""
 
 
-def _parse_flags(required, example):
+def _parse_flags(required, arguments, example):
     sys.path.insert(0, os.getcwd())
     _check_config_file(sys.argv, example)
     try:
@@ -80,10 +84,12 @@ def _parse_flags(required, example):
         raise UserError(f"{_reason(error)}; for example: {example}") from error
     except Exception as error:
         raise UserError(f"the config cannot be read: {type(error).__name__}: {_reason(error)}") from error
-    missing = [f"--{name}" for name in required if not getattr(flags.FLAGS, name)]
-    if rest or missing:
-        problem = f"unexpected arguments {' '.join(rest)}" if rest else f"{' and '.join(missing)} missing"
+    missing = [*arguments[len(rest) :], *(f"--{name}" for name in required if not getattr(flags.FLAGS, name))]
+    unexpected = rest[len(arguments) :]
+    if unexpected or missing:
+        problem = f"unexpected arguments {' '.join(unexpected)}" if unexpected else f"{' and '.join(missing)} missing"
         raise UserError(f"{problem}; for example: {example}")
+    return rest
 
 
 def _check_config_file(argv, example):

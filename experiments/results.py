@@ -52,10 +52,19 @@ def time_table(results):
 
 
 def _run_table(result):
+    if result["student_accuracy"] is None:
+        accuracies = [
+            ("teacher", result["teacher"]),
+            ("student", f"{result['student']}, agrees with the teacher on {result['student_agreement']:.2f} %"),
+        ]
+    else:
+        accuracies = [
+            ("teacher", f"{result['teacher']}, {result['teacher_accuracy']:.2f} %"),
+            ("student", f"{result['student']}, {result['student_accuracy']:.2f} %"),
+            ("best student on the test set (not the result)", f"{result['best_student_accuracy']:.2f} %"),
+        ]
     rows = [
-        ("teacher", f"{result['teacher']}, {result['teacher_accuracy']:.2f} %"),
-        ("student", f"{result['student']}, {result['student_accuracy']:.2f} %"),
-        ("best student on the test set (not the result)", f"{result['best_student_accuracy']:.2f} %"),
+        *accuracies,
         *((name, f"{value:.2f} %") for name, value in result.get("references", {}).items()),
         ("synthetic images", f"{result['synthetic_images']:,}"),
         ("epochs, seed", f"{result['epochs']}, {result['seed']}"),
@@ -92,12 +101,12 @@ def fill(text, results):
         _, end, after = rest.partition("<!-- end -->")
         if not end:
             raise UserError(f"there is no <!-- end --> behind <!-- results:{name} -->; close it")
-        if name.startswith("time "):
-            made = time_table([results[one] for one in name.split()[1:]])
-        elif name in results:
-            made = table(results[name])
-        else:
-            raise UserError(f"there is no results file {name}.json; known are: {', '.join(sorted(results))}")
+        is_time = name.startswith("time ")
+        names = name.split()[1:] if is_time else [name]
+        unknown = [one for one in names if one not in results]
+        if unknown:
+            raise UserError(f"there is no results file {unknown[0]}.json; known are: {', '.join(sorted(results))}")
+        made = time_table([results[one] for one in names]) if is_time else table(results[name])
         parts[i] = f"{name} -->\n{made}\n<!-- end -->{after}"
     return "<!-- results:".join(parts)
 
@@ -109,7 +118,13 @@ def load(folder):
 
 def main(command, interruption):
     """Records a run and/or renews the tables."""
+    from ssdkd_jax.errors import UserError
+
     del command, interruption
+    if not FLAGS.record and not FLAGS.readme:
+        raise UserError("nothing to do; give --record=WORKDIR, --readme=FILE or both")
+    if FLAGS.readme and not pathlib.Path(FLAGS.readme).is_file():
+        raise UserError(f"there is no file {FLAGS.readme}; give an existing one with --readme=FILE")
     if FLAGS.record:
         path = pathlib.Path(FLAGS.results) / f"{FLAGS.name or pathlib.Path(FLAGS.record).name}.json"
         record(FLAGS.record, path)

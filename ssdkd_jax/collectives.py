@@ -15,11 +15,6 @@ def pmean(tree, axis_name=None):
     return tree if axis_name is None else lax.pmean(tree, axis_name)
 
 
-def psum(tree, axis_name=None):
-    """Sum of every leaf over the devices."""
-    return tree if axis_name is None else lax.psum(tree, axis_name)
-
-
 def axis_size(axis_name=None):
     """Number of devices, a Python int."""
     return 1 if axis_name is None else lax.axis_size(axis_name)

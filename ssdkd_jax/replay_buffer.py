@@ -71,7 +71,7 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
       images: (b, h, w, c) float in [0, 1], this device's part of the batch, like the next two.
       predicted_class: (b,) int.
       confidence: (b,) float.
-      reward: (B,) float, what each entry is worth; ties are broken by the lower slot.
+      reward: (B,) float, what each entry is worth; of equals the oldest goes first, then that of the lower slot.
       axis_name: the pmapped axis.
 
     Returns:
@@ -80,7 +80,12 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
     images, predicted_class, confidence = collectives.all_gather(
         (_encode(images, buffer.images.dtype), predicted_class, confidence), axis_name
     )
-    _, slots = jax.lax.top_k(jnp.where(buffer.valid, -reward, jnp.inf), images.shape[0])
+    batch_size, capacity = predicted_class.shape[0], buffer.valid.shape[0]
+    if batch_size > capacity:
+        raise ValueError(f"a batch of {batch_size} images does not fit into a buffer of {capacity}")
+    # Priorities are all equal until the first student step; without ages a warm-up would only ever replace the
+    # images that it made last.
+    slots = jnp.lexsort((-buffer.age, jnp.where(buffer.valid, reward, -jnp.inf)))[:batch_size]
     largest = jnp.max(jnp.where(buffer.valid, buffer.priority, 0.0))
     return ReplayBuffer(
         images=buffer.images.at[_local_rows(buffer, slots, axis_name)].set(images, mode="drop"),

@@ -20,7 +20,6 @@ class Task(NamedTuple):
     adversarial: (teacher_output, student_output, masked) -> per sample, <= 0.
     predicted_class: (output) -> (n,) int32.
     confidence: (output) -> the largest probability per sample.
-    correct: (output, labels (n,) int) -> 1 or 0 per sample.
     """
 
     kl: Callable
@@ -28,7 +27,6 @@ class Task(NamedTuple):
     adversarial: Callable
     predicted_class: Callable
     confidence: Callable
-    correct: Callable
 
 
 def predicted_class(logits):
@@ -47,5 +45,4 @@ CLASSIFICATION = Task(
     adversarial=lambda teacher, student, masked: losses.adversarial(teacher, student, masked=masked),
     predicted_class=predicted_class,
     confidence=confidence,
-    correct=lambda logits, labels: (predicted_class(logits) == labels).astype(jnp.float32),
 )

@@ -48,8 +48,13 @@ class PlainBuffer:
         largest = max((entry["priority"] for entry in self.slots if entry), default=replay_buffer.FIRST_PRIORITY)
         for entry in filter(None, self.slots):
             entry["age"] += 1
-        # Empty slots first, then by reward; ties by slot.
-        order = sorted(range(CAPACITY), key=lambda i: (self.slots[i] is not None, self.slots[i] and reward[i], i))
+
+        # Empty slots first, then by reward; the oldest of equals, then the lowest slot.
+        def rank(i):
+            entry = self.slots[i]
+            return (True, reward[i], -entry["age"], i) if entry else (False, 0, 0, i)
+
+        order = sorted(range(CAPACITY), key=rank)
         for i, image, predicted, confidence in zip(order, images, classes, confidences, strict=False):
             self.slots[i] = {
                 "image": image, "predicted_class": predicted, "confidence": confidence, "priority": largest, "age": 0,

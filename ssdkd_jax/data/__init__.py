@@ -3,12 +3,13 @@
 from ssdkd_jax.data.augmentation import augment, random_crop, random_flip
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
 from ssdkd_jax.data.loading import dataset_info, load_split
-from ssdkd_jax.data.normalization import normalization, normalize, to_uint8, to_unit
+from ssdkd_jax.data.normalization import chosen_normalization, normalization, normalize, to_uint8, to_unit
 
 __all__ = [
     "Dataset",
     "DatasetInfo",
     "augment",
+    "chosen_normalization",
     "dataset_info",
     "load_split",
     "normalization",

@@ -1,6 +1,10 @@
 """Pixel ranges: bytes, the unit interval, and the channel normalisation that teacher and student expect."""
 
+import math
+
 import jax.numpy as jnp
+
+from ssdkd_jax.errors import UserError
 
 _HALF = ((0.5,), (0.5,))
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -28,6 +32,46 @@ def normalization(name, channels=3):
     """
     unversioned = name.split(":")[0]  # TFDS writes 'cifar10:3.0.2'
     return _PUBLISHED.get(unversioned, tuple(half * channels for half in _HALF))
+
+
+def chosen_normalization(text, channels=3):
+    """The normalisation that a user writes down.
+
+    Args:
+      text: a name of the table, 'half' for 0.5 in every channel, or numbers such as '0.49,0.48,0.45/0.2,0.2,0.2':
+        means, a slash, standard deviations.
+      channels: of the images.
+
+    Returns: (mean, std), tuples of floats.
+    Raises: UserError for an unknown name, or numbers that are not one per channel.
+    """
+    if text == "half":
+        return normalization(text, channels)
+    if "/" in text:
+        mean, std = _numbers(text)
+    elif text.split(":")[0] in _PUBLISHED:
+        mean, std = normalization(text, channels)
+    else:
+        raise UserError(
+            f"unknown normalization {text!r}; known are: {', '.join(_PUBLISHED)}, half, or numbers such as "
+            "0.49,0.48,0.45/0.2,0.2,0.2 (means, a slash, standard deviations)"
+        )
+    if not len(mean) == len(std) == channels:
+        raise UserError(
+            f"normalization {text!r} has {len(mean)} means and {len(std)} standard deviations, but the images have "
+            f"{channels} channels"
+        )
+    return mean, std
+
+
+def _numbers(text):
+    try:
+        mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
+    except ValueError:
+        mean, std = (), ()
+    if not mean or not all(math.isfinite(number) for number in (*mean, *std)) or min(std) <= 0:
+        raise UserError(f"normalization {text!r} is not MEAN,MEAN,.../STD,STD,... with positive deviations")
+    return mean, std
 
 
 def normalize(images01, mean, std):

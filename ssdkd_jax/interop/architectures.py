@@ -4,8 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import traverse_util
 
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import naming
 from ssdkd_jax.models import create_model, model_names
 
@@ -21,10 +23,16 @@ def from_torch_state_dict(arch, state_dict):
       {"params": ..., "batch_stats": ...} of float32 arrays.
 
     Raises:
-      UserError: unknown architecture, or the first tensor that is missing, unexpected or of another shape.
+      UserError: unknown architecture, tensors that are missing, unexpected or of another shape, numbers not finite.
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict.items()}
-    return naming.from_torch(state_dict, _fitting_template(arch, shapes), arch)
+    try:
+        return naming.from_torch(state_dict, _fitting_template(arch, shapes), arch)
+    except UserError as error:
+        others = [name for name in infer_architecture(state_dict) if name != arch]
+        if not others:
+            raise
+        raise UserError(f"{error}; it has the tensors of a {' or '.join(others)}") from error
 
 
 def to_torch_state_dict(arch, variables):
@@ -38,27 +46,44 @@ def to_torch_state_dict(arch, variables):
       {public PyTorch name: float32 NumPy array} in the public order, with int64 zeros for `num_batches_tracked`.
 
     Raises:
-      UserError: unknown architecture, or the first variable that is missing, unexpected or of another shape.
+      UserError: unknown architecture, or variables that are missing, unexpected or of another shape.
     """
-    flat = traverse_util.flatten_dict(dict(variables))
-    shapes = {naming.torch_name(path): naming.torch_shape(path, value.shape) for path, value in flat.items()}
-    return naming.to_torch(variables, _fitting_template(arch, shapes), arch)
+    return naming.to_torch(variables, _fitting_template(arch, _torch_shapes(variables)), arch)
 
 
 def infer_architecture(state_dict):
     """Names of the networks whose tensors have exactly these names and shapes; empty if there is none."""
     shapes = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(naming.COUNTER)}
-    return [arch for arch in model_names() if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+    named_alike = [arch for arch in model_names() if naming.torch_layout(_any_template(arch)).keys() == shapes.keys()]
+    return [arch for arch in named_alike if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+
+
+def classes_and_channels(arch, variables):
+    """(classes, image channels) of a network with these variables."""
+    layout = naming.torch_layout(_fitting_template(arch, _torch_shapes(variables)))
+    first, classifier = _first_and_classifier(layout)
+    return layout[classifier][0], layout[first][1]
+
+
+def _torch_shapes(variables):
+    flat = traverse_util.flatten_dict(dict(variables))
+    return {naming.torch_name(path): naming.torch_shape(path, np.shape(value)) for path, value in flat.items()}
 
 
 def _fitting_template(arch, shapes):
     """The network's template with the classes and image channels of {PyTorch name: shape}, where it has them."""
-    layout = naming.torch_layout(_template(arch, num_classes=10, channels=3))
-    first = next(iter(layout))
-    classifier = [name for name in layout if name.endswith(".weight")][-1]
+    first, classifier = _first_and_classifier(naming.torch_layout(_any_template(arch)))
     num_classes = shapes[classifier][0] if len(shapes.get(classifier, ())) == 2 else 10
     channels = shapes[first][1] if len(shapes.get(first, ())) == 4 else 3
     return _template(arch, num_classes=num_classes, channels=channels)
+
+
+def _first_and_classifier(layout):
+    return next(iter(layout)), [name for name in layout if name.endswith(".weight")][-1]
+
+
+def _any_template(arch):
+    return _template(arch, num_classes=10, channels=3)
 
 
 @functools.cache

@@ -85,7 +85,7 @@ def to_torch(variables, template, owner="variables"):
       {name: float32 NumPy array} in the public order, with int64 zeros for `num_batches_tracked`.
 
     Raises:
-      UserError: naming the first variable that does not fit the template.
+      UserError: variables that do not fit the template, see `check_layout`.
     """
     flat = traverse_util.flatten_dict(dict(variables))
     found = {torch_name(path): torch_shape(path, value.shape) for path, value in flat.items()}
@@ -112,13 +112,17 @@ def from_torch(state_dict, template, owner="state_dict"):
       {"params": ..., "batch_stats": ...} of float32 arrays.
 
     Raises:
-      UserError: naming the first tensor that does not fit the template.
+      UserError: tensors that do not fit the template (see `check_layout`) or hold numbers that are not finite.
     """
     found = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(COUNTER)}
     check_layout(found, torch_layout(template), owner)
     variables = {}
     for path in template:
-        value = as_float32(state_dict[torch_name(path)])
+        name = torch_name(path)
+        value = as_float32(state_dict[name])
+        broken = value.size - np.count_nonzero(np.isfinite(value))
+        if broken:
+            raise UserError(f"{owner}: tensor {name!r} holds NaN or infinity in {broken} of {value.size} numbers")
         axes = _axes_to_torch(path, value.ndim)
         variables[path] = jnp.asarray(value.transpose(np.argsort(axes)))
     return traverse_util.unflatten_dict(variables)
@@ -132,12 +136,40 @@ def as_float32(value):
 
 
 def check_layout(found, expected, owner):
-    """Raises UserError that names the first tensor in which two layouts {name: shape} differ."""
-    for name, shape in expected.items():
-        if name not in found:
-            raise UserError(f"{owner}: tensor {name!r} of shape {shape} is missing")
-        if found[name] != shape:
-            raise UserError(f"{owner}: tensor {name!r} has shape {found[name]}, expected {shape}")
-    for name, shape in found.items():
-        if name not in expected:
-            raise UserError(f"{owner}: unexpected tensor {name!r} of shape {shape}")
+    """Raises UserError unless two layouts {name: shape} are the same.
+
+    It names the first three tensors of another shape, and all that are missing or unexpected, block by block; of a
+    network that has little in common with the expected one, only the first three of everything.
+    """
+    reshaped = {name: shape for name, shape in expected.items() if name in found and found[name] != shape}
+    missing = {name: shape for name, shape in expected.items() if name not in found}
+    unexpected = {name: shape for name, shape in found.items() if name not in expected}
+    differences = [
+        *(f"tensor {name!r} has shape {found[name]}, expected {shape}" for name, shape in reshaped.items()),
+        *(f"tensor {name!r} of shape {shape} is missing" for name, shape in missing.items()),
+        *(f"unexpected tensor {name!r} of shape {shape}" for name, shape in unexpected.items()),
+    ]
+    if not differences:
+        return
+    another_network = 2 * len(differences) > len(expected)
+    if another_network or len(differences) == 1:
+        raise UserError(f"{owner}: {_first_three(differences)}")
+    parts = [_first_three(differences[: len(reshaped)])] if reshaped else []
+    parts += [f"missing are {_by_block(missing)}"] if missing else []
+    parts += [f"unexpected are {_by_block(unexpected)}"] if unexpected else []
+    raise UserError(f"{owner}: {'; '.join(parts)}")
+
+
+def _first_three(differences):
+    rest = f"; and {len(differences) - 3} more differences" if len(differences) > 3 else ""
+    return "; ".join(differences[:3]) + rest
+
+
+def _by_block(names):
+    """layer1.0.conv1.weight, layer1.0.bn1.weight, fc.bias -> layer1.0 (conv1.weight, bn1.weight), fc (bias)."""
+    blocks = {}
+    for name in names:
+        *path, leaf = name.split(".")
+        depth = max(1, len(path) - 1)
+        blocks.setdefault(".".join(path[:depth]), []).append(".".join([*path[depth:], leaf]))
+    return ", ".join(f"{block} ({', '.join(leaves)})" for block, leaves in blocks.items())

@@ -2,8 +2,8 @@
 
 One epoch: a batch of images is synthesised under the modulating loss and enters a small replay buffer, where it
 replaces the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the
-buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's, which is
-our reading.
+buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's, without
+its one reset of the generator's first layer, which is our reading.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import optax
 from ssdkd_jax import batchnorm, collectives, distillation, inversion, modulation, replay_buffer
 from ssdkd_jax.data.augmentation import augment
 from ssdkd_jax.data.normalization import normalize
-from ssdkd_jax.methods.base import Method, Phase, Problem
+from ssdkd_jax.methods.base import Method, Phase, Problem, scanned_epoch
 
 # Fields that take one of a few names.
 SWITCHES = {
@@ -185,6 +185,11 @@ class SSDKD:
             ),
             epoch=jnp.int32(0),
         )
+
+    def epoch(self, state, key):
+        """One epoch, (state, key) -> (state, metrics): synthesis, then this epoch's student steps."""
+        steps = jnp.where(state.epoch < self.warmup_epochs, 0, self.kd_steps)
+        return scanned_epoch(self.method())(state, key, steps)
 
     def begin_synthesis(self, state, key):
         """Draws latents and classes; the draws are the whole batch's, of which each device takes its part."""

@@ -1,7 +1,7 @@
 """Linen networks, NHWC: classifiers by name, and generators by image shape."""
 
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
-from ssdkd_jax.models.generator import create_generator, latent_shape
+from ssdkd_jax.models.generator import create_generator
 from ssdkd_jax.models.registry import create_model, model_names
 
-__all__ = ["create_generator", "create_model", "latent_shape", "loop_friendly_conv_general_dilated", "model_names"]
+__all__ = ["create_generator", "create_model", "loop_friendly_conv_general_dilated", "model_names"]

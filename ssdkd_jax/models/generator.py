@@ -105,8 +105,3 @@ def create_generator(
     features = (2 * width, width) if small else (2 * width, 2 * width, width, width)
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)
     return Generator((height, wide, channels), latent_size, features, layers)
-
-
-def latent_shape(generator, count):
-    """Shape of `count` latents of a generator."""
-    return (count, generator.latent_size)

@@ -103,4 +103,4 @@ class Layers:
 
 def max_pool_2x2(x):
     """(n, h, w, c) -> (n, h // 2, w // 2, c)."""
-    return nn.max_pool(x, (2, 2), strides=(2, 2))
+    return nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))

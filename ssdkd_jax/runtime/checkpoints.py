@@ -49,14 +49,24 @@ class Checkpoints:
             )
 
     def restore(self, like):
-        """(state, info) of the newest checkpoint, or None; `like` is a pytree of arrays or shapes."""
+        """(state, info) of the newest checkpoint, or None; `like` is a pytree of arrays or shapes.
+
+        Raises:
+          UserError: it is damaged.
+        """
         step = self._manager.latest_step()
         if step is None:
             return None
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), info=ocp.args.JsonRestore())
-        )
+        try:
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), info=ocp.args.JsonRestore())
+            )
+        except Exception as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise UserError(
+                f"the checkpoint in {self._folder} cannot be read ({reason}); delete that folder to start anew"
+            ) from error
         return jax.tree.map(np.asarray, restored.state), restored.info
 
     def wait(self):

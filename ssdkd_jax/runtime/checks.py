@@ -101,10 +101,6 @@ def _check_networks(config):
     if config.teacher.name:
         models.create_model(config.teacher.name)
     path = config.teacher.path
-    if path and not pathlib.Path(path).expanduser().exists():
-        raise UserError(
-            f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
-        )
     if not path and config.evaluate_on == "none":
         raise UserError(
             "evaluate_on=none looks for no real image, so no teacher can be trained; "
@@ -112,6 +108,15 @@ def _check_networks(config):
         )
     if not path and not config.teacher.name:
         raise UserError("there is no teacher: give --config.teacher.path=FILE_OR_FOLDER or --config.teacher.name=NAME")
+
+
+def check_teacher_exists(config):
+    """Raises UserError where the config names a teacher that is not there."""
+    path = config.teacher.path
+    if path and not pathlib.Path(path).expanduser().exists():
+        raise UserError(
+            f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
+        )
 
 
 def check_batches(config, devices):

@@ -14,7 +14,7 @@ import numpy as np
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods.base import Method, scanned_epoch, stepwise_epoch
 from ssdkd_jax.runtime import devices as devices_module
-from ssdkd_jax.runtime.checkpoints import Checkpoints
+from ssdkd_jax.runtime.checkpoints import Checkpoints, sha256
 from ssdkd_jax.runtime.clock import Clock, CompileOnce
 from ssdkd_jax.runtime.interruption import Interrupted
 from ssdkd_jax.runtime.tracking import MetricsLog, Progress
@@ -102,8 +102,10 @@ class _Run:
         self._sharded, self._shapes = method.sharded(canonical), jax.eval_shape(lambda: canonical)
         self.latest, self.best = (Checkpoints(workdir / "checkpoints" / name) for name in ("latest", "best"))
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "synthesis_seconds": []}
+        self.info["teacher_sha256"] = sha256(teacher)
         restored = self.latest.restore(canonical._replace(teacher={}))
         if restored:
+            _check_same_teacher(restored[1], self.info, workdir)
             canonical, self.info = restored[0]._replace(teacher=teacher), restored[1]
             clock.add_earlier(self.info.pop("seconds"))
         self._state = devices_module.spread(canonical, devices, self._sharded)
@@ -154,6 +156,15 @@ class _Run:
         self._log.close()
 
 
+def _check_same_teacher(restored, info, workdir):
+    there, here = restored["teacher_sha256"], info["teacher_sha256"]
+    if there != here:
+        raise UserError(
+            f"the checkpoint in {workdir} was made with another teacher (sha256 {there[:12]}) than the one here "
+            f"({here[:12]}); give the same teacher, or another --workdir=DIR"
+        )
+
+
 def _compiled_epoch(method, loop, devices, clock):
     """(pmapped state, key, distillation steps) -> (pmapped state, pmapped metrics); the state is donated."""
 
@@ -169,7 +180,7 @@ class _TimedEpochs:
     """Runs epochs and tells synthesis from distillation on the clock.
 
     An epoch is one program, so the clock cannot look inside.  An epoch without student steps takes as long as its
-    synthesis: that is what warm-up epochs are, and where there are none, one discarded call on a copy is.
+    synthesis: that is what warm-up epochs are, and where there are too few, discarded calls on a copy are.
     """
 
     def __init__(self, run_epoch, method, clock, synthesis_seconds):
@@ -179,11 +190,12 @@ class _TimedEpochs:
     def run(self, state, key, epoch):
         """(state, metrics as floats, seconds of the epoch)."""
         steps = self._method.distillation_steps(epoch)
-        if steps and not self.synthesis_seconds:
+        # The first one pays for what happens once, so it alone says nothing.
+        while steps and len(self.synthesis_seconds) < 2:
             *_, seconds = self._timed(jax.tree.map(jnp.copy, state), key, 0)
             self._clock.add("inversion", seconds)
         state, metrics, seconds = self._timed(state, key, steps)
-        synthesis = min(seconds, statistics.median(self.synthesis_seconds))
+        synthesis = min(seconds, statistics.median(self.synthesis_seconds[1:] or [seconds]))
         self._clock.add("inversion", synthesis)
         self._clock.add("distillation", seconds - synthesis)
         if not steps:
@@ -221,6 +233,6 @@ def _check_finite(state, epoch, workdir):
 
 
 def _headline(metrics, score_name, score):
-    names = {"inversion_loss": "inversion", "student_loss": "student", "images_per_second": "images/s"}
+    names = {"inversion_loss": "inversion_loss", "student_loss": "student_loss", "images_per_second": "images/s"}
     shown = {short: metrics[name] for name, short in names.items() if name in metrics}
     return shown if score is None else {**shown, score_name.removeprefix("student_"): score}

@@ -11,6 +11,7 @@ import numpy as np
 from ssdkd_jax import data, tasks
 from ssdkd_jax.batchnorm import has_batch_norm
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.interop import export
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.runtime import checkpoints, checks, real_training, workdir
@@ -23,7 +24,7 @@ from ssdkd_jax.runtime.evaluation import accuracy
 from ssdkd_jax.runtime.report import write_report
 
 # Fields that say where and how often, and change nothing about the result.
-PLACE_FIELDS = ("data_dir", "devices", "checkpoint_every", "evaluation_batch_size")
+PLACE_FIELDS = ("data_dir", "devices", "checkpoint_every", "evaluation_batch_size", "export_torch")
 # The latest and the best, each with its successor while that is written.
 CHECKPOINTS_AT_ONCE = 4
 
@@ -53,9 +54,12 @@ def run(config, folder, *, command="", interruption=False):
         workdir.claim(folder, _identity(config), write=False)
         summary = workdir.read_summary(folder)
         if summary is None:
+            checks.check_teacher_exists(config)
             return _run(setting_room.Setting(config, devices, Clock(), interruption, folder), command)
         if not (folder / "report.html").exists():
             write_report(folder)
+        if config.export_torch and config.epochs:
+            _export(folder)
         print(f"{folder} is finished: {_one_line(summary)}; see {folder}/report.html", flush=True)
         return summary
 
@@ -65,11 +69,13 @@ def _run(setting, command):
     config, folder = setting.config, setting.workdir
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
-    teacher, images = _find_teacher(setting)
     test, reference_sets = setting_room.real_images(config)
+    teacher, images = _find_teacher(setting)
     predict_teacher, teacher_variables = setting_room.make_predictor_of(
         setting, teacher.architecture, images, teacher.variables
     )
+    if _exports(config, teacher):
+        export.check_can_write(folder / f"student{export.available_suffix() or '.pth'}")
     summary = _summary_head(setting, teacher, command)
     real = None
     if test is not None:
@@ -96,6 +102,8 @@ def _run(setting, command):
     )
     student, buffer = method.student(result.state).variables, method.buffer(result.state)
     checkpoints.save_network(folder / "student", student, setting_room.metadata(config.student.name, images))
+    if _exports(config, teacher):
+        _export(folder)
     _save_buffer(folder, buffer, images, real)
     summary["references"] = real_training.train_references(setting, images, test, reference_sets)
     summary |= {
@@ -123,6 +131,17 @@ def _with_fitting_warmup(config):
     config[config.method].warmup_epochs = config.epochs // 2
     print(f"the warm-up is shortened from {settings.warmup_epochs} to {config.epochs // 2} epochs", flush=True)
     return config
+
+
+def _exports(config, teacher):
+    """Whether the student shall be a PyTorch file too."""
+    return teacher.from_torch if config.export_torch is None else config.export_torch
+
+
+def _export(folder):
+    suffix = export.available_suffix() or ".pth"
+    file, note = export.export_network(folder / f"student{suffix}", *checkpoints.load_network(folder / "student"))
+    print(f"the student as a PyTorch file: {file}; how to load it: {note}", flush=True)
 
 
 def _identity(config):
@@ -161,11 +180,25 @@ def _check_networks(setting, architecture, images):
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
+    _check_image_size(model, architecture, images.shape)
+    student = setting_room.make_model(setting, setting.config.student.name, len(images.class_names))
+    _check_image_size(student, setting.config.student.name, images.shape)
     state = jax.eval_shape(method.init, jax.random.key(0), teacher)
     workdir.check_room(setting.workdir, CHECKPOINTS_AT_ONCE * _bytes(state._replace(teacher={})))
     if not setting.config.teacher.path:
         kept_in = workdir.make(setting.config.teacher.kept_in, "--config.teacher.kept_in")
         workdir.check_room(kept_in, CHECKPOINTS_AT_ONCE * _bytes(teacher), "--config.teacher.kept_in")
+
+
+def _check_image_size(model, name, shape):
+    def maps(x):
+        return model.init_with_output(jax.random.key(0), x, capture_intermediates=True)[1]["intermediates"]
+
+    if any(0 in leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(maps, jnp.zeros((1, *shape))))):
+        raise UserError(
+            f"{name} cannot take images of {shape[0]}x{shape[1]} pixels: its maps shrink to nothing; choose another "
+            "network, or larger images with --config.image_size=N"
+        )
 
 
 def _bytes(shapes):

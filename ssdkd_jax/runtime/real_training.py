@@ -1,8 +1,8 @@
 """Training on real images, as a config asks for it: a missing teacher, and references to compare a student with."""
 
+from ssdkd_jax.runtime import checkpoints, supervised
 from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime import setting as setting_room
-from ssdkd_jax.runtime import supervised
 from ssdkd_jax.runtime import teacher as teacher_module
 from ssdkd_jax.runtime.evaluation import accuracy
 
@@ -44,6 +44,8 @@ def train_teacher(setting, images):
     made_from = {
         "dataset": config.dataset,
         "training_images": len(train_images.images),
+        "training_sha256": checkpoints.sha256({"images": train_images.images, "labels": train_images.labels}),
+        "class_names": list(images.class_names),
         "image_shape": list(images.shape),
         "normalization": [list(images.mean), list(images.std)],
         "architecture": config.teacher.name,
@@ -66,6 +68,7 @@ def train_references(setting, images, test, reference_sets):
     settings = config[config.method]
     student_steps = max(1, (config.epochs - settings.warmup_epochs) * settings.kd_steps)
     for share, train_images in reference_sets:
+        on_share = f"on {100 * share:g}% real images"
         steps_per_epoch = max(1, len(train_images.images) // config.teacher.batch_size)
         with setting.clock.measure("references"):
             variables = supervised.train(
@@ -79,11 +82,9 @@ def train_references(setting, images, test, reference_sets):
                 seed=config.seed,
                 devices=setting.devices,
                 clock=setting.clock,
-                title=f"student on {share:.0%} real images",
+                title=f"student {on_share}",
                 interruption=setting.interruption,
             )
             predict, variables = setting_room.make_predictor_of(setting, config.student.name, images, variables)
-            found[f"same student on {share:.0%} real images"] = accuracy(
-                predict(variables, test.images)[0], test.labels
-            )
+            found[f"same student {on_share}"] = accuracy(predict(variables, test.images)[0], test.labels)
     return found

@@ -50,18 +50,28 @@ def kind_of_images(config, num_classes=None):
         if config.evaluate_on == "none":
             raise UserError(f"{error} Or say what the images are: --config.image_shape='(32,32,3)'.") from error
         raise
+    if len(info.class_names) < 2:
+        raise UserError(f"{config.dataset} has a single class, expected two or more: --config.dataset=NAME")
     return tuple(info.image_shape), tuple(info.class_names)
 
 
 def describe_images(config, shape, class_names, metadata):
     """Images with their normalisation: the config's, else the teacher's own, else the data set's."""
+    if metadata and tuple(metadata["image_shape"]) != tuple(shape):
+        raise UserError(
+            f"the teacher is for images {tuple(metadata['image_shape'])}, but the run's are {tuple(shape)}; choose the "
+            "teacher's data set with --config.dataset=NAME, or resize with --config.image_size=N"
+        )
     if metadata and not config.normalization:
         return Images(shape, tuple(metadata["class_names"]), tuple(metadata["mean"]), tuple(metadata["std"]))
-    mean, std = data.normalization(config.normalization or config.dataset, shape[-1])
+    if config.normalization:
+        mean, std = data.chosen_normalization(config.normalization, shape[-1])
+    else:
+        mean, std = data.normalization(config.dataset, shape[-1])
     if len(mean) != shape[-1]:
         raise UserError(
-            f"normalization {config.normalization or config.dataset!r} is for {len(mean)} channels, "
-            f"but the images have {shape[-1]}; choose another with --config.normalization=NAME"
+            f"the normalization of {config.dataset!r} is for {len(mean)} channels, but the images have {shape[-1]}; "
+            "choose another with --config.normalization=NAME"
         )
     return Images(shape, class_names, mean, std)
 
@@ -69,6 +79,8 @@ def describe_images(config, shape, class_names, metadata):
 def real_images(config):
     """(test set or None, [(share, training set)] of the references), read before hours of work depend on them."""
     if config.evaluate_on == "none":
+        if config.references:
+            print("no references are trained: evaluate_on=none looks for no real image", flush=True)
         return None, []
     test = load_split(config, "test")
     if not config.references:

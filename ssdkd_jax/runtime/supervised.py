@@ -96,25 +96,14 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
         nesterov=True,
     )
     key = jax.random.key(seed)
-    image = jnp.zeros((1, *dataset.images.shape[1:]))
-    variables = jax.jit(model.init)(jax.random.fold_in(key, recipe.epochs), image)
-    state, done = distillation.init_student(variables, optimizer), 0
-    restored = checkpoints.restore(state) if checkpoints else None
-    if restored:
-        state, done = restored[0], restored[1]["epoch"]
+    state, done = _first_state(model, dataset, optimizer, jax.random.fold_in(key, recipe.epochs), checkpoints)
     if interruption and done < recipe.epochs:
         raise Interrupted(f"{title}: stopped before epoch {done + 1} of {recipe.epochs}")
 
     state, images, labels = devices_module.spread((state, dataset.images, dataset.labels), devices)
-    epoch_function = CompileOnce(
-        devices_module.pmap(
-            supervised_epoch(model, optimizer, recipe, mean, std, steps, devices_module.AXIS),
-            devices,
-            in_axes=(0, None, 0, 0),
-            donate_argnums=0,
-        ),
-        clock,
-    )
+    one_epoch = supervised_epoch(model, optimizer, recipe, mean, std, steps, devices_module.AXIS)
+    one_epoch = devices_module.pmap(one_epoch, devices, in_axes=(0, None, 0, 0), donate_argnums=0)
+    epoch_function = CompileOnce(one_epoch, clock)
     every = max(1, recipe.epochs // 10)
     with Progress(f"{title}: epoch", recipe.epochs, done) as progress:
         for epoch in range(done, recipe.epochs):
@@ -130,3 +119,11 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
                     checkpoints.wait()
                 raise Interrupted(f"{title}: stopped after epoch {epoch + 1} of {recipe.epochs}")
     return devices_module.gather(state).variables
+
+
+def _first_state(model, dataset, optimizer, key, checkpoints):
+    """(state, epochs done): the newest checkpoint's, or initial weights."""
+    variables = jax.jit(model.init)(key, jnp.zeros((1, *dataset.images.shape[1:])))
+    state = distillation.init_student(variables, optimizer)
+    restored = checkpoints.restore(state) if checkpoints else None
+    return (restored[0], restored[1]["epoch"]) if restored else (state, 0)

@@ -23,14 +23,17 @@ class Teacher(NamedTuple):
     architecture: name for `models.create_model`.
     variables: {"params", "batch_stats"}, NumPy arrays.
     metadata: as `checkpoints.save_network` wrote it; empty for a PyTorch file.
+    from_torch: whether it came from PyTorch, now or when the folder was made.
     """
 
     architecture: str
     variables: dict
     metadata: dict
+    from_torch: bool = False
 
 
-PYTORCH_SUFFIXES = (".pth", ".pt", ".th", ".safetensors")
+# Field of a saved network's metadata: name of the PyTorch file that it was made from.
+FROM_TORCH = "from_torch"
 
 
 def load_teacher(path, architecture=""):
@@ -55,13 +58,13 @@ def load_teacher(path, architecture=""):
                 f"{path} holds a {metadata['architecture']}, but the config says {architecture}; "
                 f"use --config.teacher.name={metadata['architecture']}"
             )
-        return Teacher(metadata["architecture"], variables, metadata)
+        return Teacher(metadata["architecture"], variables, metadata, FROM_TORCH in metadata)
     state_dict = interop.load_torch_file(path)
     if not architecture:
         architecture = _only_one(interop.infer_architecture(state_dict), path)
         print(f"{path} looks like a {architecture}", flush=True)
     try:
-        return Teacher(architecture, interop.from_torch_state_dict(architecture, state_dict), {})
+        return Teacher(architecture, interop.from_torch_state_dict(architecture, state_dict), {}, from_torch=True)
     except UserError as error:
         raise UserError(f"{path} is no {error}; say what it is with --config.teacher.name=NAME") from error
 
@@ -136,9 +139,4 @@ def check_fits(teacher, num_classes, image_shape, path):
 
 def classes_of(teacher):
     """Length of the teacher's logits."""
-    kernels = [layer["kernel"] for layer in teacher.variables["params"].values() if _is_linear(layer)]
-    return int(np.shape(kernels[-1])[1])
-
-
-def _is_linear(layer):
-    return "kernel" in layer and np.ndim(layer["kernel"]) == 2
+    return interop.classes_and_channels(teacher.architecture, teacher.variables)[0]

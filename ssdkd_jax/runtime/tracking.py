@@ -1,6 +1,7 @@
 """What a run tells while it goes: a progress bar, `metrics.jsonl` and TensorBoard event files."""
 
 import json
+import math
 import pathlib
 import shutil
 import sys
@@ -56,8 +57,10 @@ class MetricsLog:
     def __init__(self, workdir, done=0):
         """`done`: epochs of the checkpoint that a run goes on from; later lines of an interrupted run are dropped."""
         path = pathlib.Path(workdir) / "metrics.jsonl"
-        kept = [line for line in _complete_lines(path) if json.loads(line)["epoch"] <= done]
-        path.write_text("".join(line + "\n" for line in kept))
+        kept = [line for line in _lines(path) if _epoch(line) <= done]
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.write_text("".join(line + "\n" for line in kept))
+        unfinished.replace(path)
         self._file = path.open("a")
         # The suffix keeps a run that goes on within the same second from overwriting the file of the run before.
         self._writer = SummaryWriter(
@@ -77,8 +80,13 @@ class MetricsLog:
         self._writer.close()
 
 
-def _complete_lines(path):
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")
-    return [line for line in lines[:-1] if line.startswith("{") and line.endswith("}")]
+def _lines(path):
+    return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+
+def _epoch(line):
+    """A line's epoch; infinity for what a killed run wrote half."""
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -12,6 +12,8 @@ import shutil
 from ssdkd_jax.errors import UserError
 
 EXPERIMENT, SUMMARY = "experiment.json", "summary.json"
+# What every summary of a finished run has, and what others count on.
+SUMMARY_FIELDS = {"teacher_accuracy", "student_accuracy", "synthetic_images", "seconds"}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -83,7 +85,7 @@ def claim(workdir, identity, *, write=True):
     path = pathlib.Path(workdir) / EXPERIMENT
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        there, here = _flat(json.loads(path.read_text())), _flat(identity)
+        there, here = _flat(_read_object(path)), _flat(identity)
         for field in sorted(there.keys() | here.keys()):
             if there.get(field) != here.get(field):
                 raise UserError(
@@ -99,8 +101,23 @@ def read_summary(workdir):
     path = pathlib.Path(workdir) / SUMMARY
     if not path.exists():
         return None
-    summary = json.loads(path.read_text())
-    return summary if summary.get("epochs") else None
+    summary = _read_object(path)
+    if not summary.get("epochs"):
+        return None
+    missing = SUMMARY_FIELDS - summary.keys()
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run the same command again")
+    return summary
+
+
+def _read_object(path):
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged (no JSON object); delete it and run the same command again")
+    return content
 
 
 def write_summary(workdir, summary):

@@ -130,7 +130,9 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"ssdkd__beta_end": 1.5}, "ssdkd.beta_end is 1.5, expected between 0 and 1"),
         ({"references": (10.0,)}, "references holds 10.0, expected shares"),
         ({"image_shape": (8, 8, 1)}, "image_shape is for data sets that nobody here knows"),
-        ({"normalization": "cifar10"}, "normalization 'cifar10' is for 3 channels, but the images have 1"),
+        ({"normalization": "cifar10"}, "normalization 'cifar10' has 3 means and 3 standard deviations, but the images"),
+        ({"normalization": "imagnet"}, "unknown normalization 'imagnet'; known are: cifar10, "),
+        ({"teacher__name": "vgg11", "image_size": 4}, "vgg11 cannot take images of 4x4 pixels: its maps shrink"),
         ({"evaluate_on": "none"}, "no teacher can be trained; give one with --config.teacher.path="),
         ({"teacher__name": ""}, "there is no teacher: give --config.teacher.path="),
     ],
@@ -200,6 +202,21 @@ def test_damaged_folder(refusal, teacher, damage):
     assert "save or train it again" in message
 
 
+def test_folder_of_another_size_of_images(refusal, teacher):
+    message = refusal(teacher__path=str(teacher), image_size=16)
+    assert "the teacher is for images (8, 8, 1), but the run's are (16, 16, 1)" in message
+
+
+def test_test_images_are_looked_for_before_a_teacher_is_trained(refusal, tmp_path):
+    a_folder(tmp_path / "images", 8, splits=["train"])
+    assert "No images found for the split 'test'" in refusal(dataset=f"folder:{tmp_path}/images")
+
+
+def test_one_class_is_refused(refusal, tmp_path):
+    a_folder(tmp_path / "images", 8, classes=["only"])
+    assert f"folder:{tmp_path}/images has a single class" in refusal(dataset=f"folder:{tmp_path}/images")
+
+
 def test_teacher_without_batch_norm(refusal, monkeypatch):
     import flax.linen as nn
 
@@ -217,12 +234,17 @@ def test_teacher_without_batch_norm(refusal, monkeypatch):
 # Data and folders
 
 
-def test_images_that_the_generator_cannot_make(refusal, tmp_path):
-    for split in ("train", "test"):
-        for label in ("a", "b"):
-            folder = tmp_path / "images" / split / label
+def a_folder(path, side, splits=("train", "test"), classes=("a", "b")):
+    """One black gray image in each class of each split."""
+    for split in splits:
+        for label in classes:
+            folder = path / split / label
             folder.mkdir(parents=True)
-            Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "0.png")
+            Image.fromarray(np.zeros((side, side), np.uint8)).save(folder / "0.png")
+
+
+def test_images_that_the_generator_cannot_make(refusal, tmp_path):
+    a_folder(tmp_path / "images", 9)
     message = refusal(dataset=f"folder:{tmp_path}/images")
     assert "cannot generate images of (height, width, channels) = (9, 9, 1)" in message
 

@@ -11,6 +11,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
+from ssdkd_jax.interop.files import SUFFIXES
 
 torch = pytest.importorskip("torch")
 
@@ -123,6 +124,29 @@ def test_harmless_objects_are_refused_by_name(tmp_path):
     assert "(argparse.Namespace)" in refusal(path)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".onnx", ".pkl", ".zip"])
+def test_unknown_suffix(tmp_path, suffix):
+    path = save(tmp_path / f"weights{suffix}", TENSORS)
+    assert refusal(path) == f"{path} ends in {suffix!r}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}"
+
+
+def test_torchscript_archive_is_refused_by_name(tmp_path):
+    path = tmp_path / "program.pt"
+    torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+    assert "is a TorchScript archive, which holds a program" in refusal(path)
+
+
+@pytest.mark.parametrize("key", ["optimizer", None])
+def test_an_optimizer_without_weights(tmp_path, key):
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=0.9)
+    parameter.sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    path = save(tmp_path / "checkpoint.pth", {"epoch": 3, key: state} if key else state)
+    assert "holds an optimiser's state but no weights (its entries: " in refusal(path)
+
+
 @pytest.mark.parametrize("content", [{"epoch": 3}, {"state_dict": {}}, [TENSORS], torch.ones(2)], ids=str)
 def test_no_named_tensors(tmp_path, content):
     assert "holds no tensors" in refusal(save(tmp_path / "weights.pth", content))
@@ -135,7 +159,7 @@ def test_package_not_installed(tmp_path, monkeypatch, module, suffix):
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    assert f"needs {module}; install it: pip install 'ssdkd_jax[torch]'" in refusal(path)
+    assert f"needs {module}; install it: pip install {module}" in refusal(path)
 
 
 def test_the_room_is_importable_without_torch():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.interop import from_torch_state_dict, infer_architecture, to_torch_state_dict
+from ssdkd_jax.interop import classes_and_channels, from_torch_state_dict, infer_architecture, to_torch_state_dict
 from ssdkd_jax.models import create_model, model_names
 
 LAYOUTS = golden_values.layouts()
@@ -116,6 +116,41 @@ def test_variables_of_another_network_are_refused():
     variables = from_torch_state_dict("resnet20", weights("resnet20"))
     with pytest.raises(UserError, match=r"^resnet8: unexpected tensor 'layer1\.1\.conv1\.weight' of shape \(16, 16"):
         to_torch_state_dict("resnet8", variables)
+
+
+def test_all_missing_and_unexpected_tensors_are_listed_by_block():
+    tensors = {"layer1__0__bn1__bias": None, "layer1__0__bn1__weight": None, "fc__bias": None, "bn1__weight": None}
+    tensors |= {"layer1__0__se__weight": np.ones((2, 3)), "head__bias": np.ones(3)}
+    with pytest.raises(UserError) as error:
+        from_torch_state_dict("resnet8", changed(**tensors))
+    assert str(error.value) == (
+        "resnet8: missing are bn1 (weight), layer1.0 (bn1.weight, bn1.bias), fc (bias); "
+        "unexpected are layer1.0 (se.weight), head (bias)"
+    )
+
+
+def test_of_another_architecture_three_differences_and_its_name():
+    with pytest.raises(UserError) as error:
+        from_torch_state_dict("wrn16_1", weights("resnet8"))
+    message = str(error.value)
+    assert message.startswith("wrn16_1: tensor 'bn1.weight' has shape (16,), expected (64,); ")
+    assert message.count("; tensor") == 2 and "more differences" in message
+    assert message.endswith("; it has the tensors of a resnet8")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(value):
+    broken = weights()["fc.weight"].copy()
+    broken[:2, 0] = value
+    with pytest.raises(UserError, match=r"^resnet8: tensor 'fc.weight' holds NaN or infinity in 2 of 640 numbers$"):
+        from_torch_state_dict("resnet8", changed(fc__weight=broken))
+
+
+@pytest.mark.parametrize(("name", "channels", "classes"), [("convnet_16", 1, 7), ("wrn10_1", 3, 100)])
+def test_classes_and_channels_are_read_off(name, channels, classes):
+    model = create_model(name, num_classes=classes)
+    variables = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 8, 8, channels), np.float32))
+    assert classes_and_channels(name, variables) == (classes, channels)
 
 
 def test_unknown_architecture():

@@ -325,7 +325,7 @@ def test_eight_devices_are_one():
     )  # fmt: skip
     settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
     method = ssdkd(problem, **(TINY | settings))
-    start = jax.jit(method.init, static_argnums=2)(jax.random.key(0), a_teacher(problem), 1)
+    start = jax.jit(method.init)(jax.random.key(0), a_teacher(problem))
     sharded = method.sharded(start)
 
     def run(count):

@@ -10,11 +10,11 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import naming
-from ssdkd_jax.models import create_generator, latent_shape
+from ssdkd_jax.models import create_generator
 
 
 def layout(generator):
-    latents = jax.ShapeDtypeStruct(latent_shape(generator, 2), jnp.float32)
+    latents = jax.ShapeDtypeStruct((2, generator.latent_size), jnp.float32)
     return naming.template(generator, latents)
 
 
@@ -110,7 +110,7 @@ def test_large_images_start_at_a_sixteenth_and_count_layers_alike():
 def test_bfloat16_computes_low_and_answers_in_float32():
     generator, variables, _ = small_generator()
     low = create_generator((32, 32, 3), latent_size=16, width=8, dtype=jnp.bfloat16)
-    z = jax.random.normal(jax.random.key(0), latent_shape(low, 4))
+    z = jax.random.normal(jax.random.key(0), (4, low.latent_size))
     images, _ = low.apply(variables, z, mutable=["batch_stats"])
     exact, _ = generator.apply(variables, z, mutable=["batch_stats"])
     assert images.dtype == jnp.float32

@@ -81,6 +81,19 @@ def test_half_written_checkpoint_is_passed_over(tmp_path):
     assert_equal(state, a_state(1))
 
 
+@pytest.mark.parametrize("damage", ["arrays", "info"])
+def test_damaged_checkpoint_is_named(tmp_path, damage):
+    save(tmp_path, 3, a_state(), {"epoch": 3})
+    if damage == "info":
+        shutil.rmtree(tmp_path / "3" / "info")
+    else:
+        for path in (tmp_path / "3" / "state").rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(UserError, match=r"the checkpoint in .* cannot be read .*; delete that folder to start anew"):
+        restore(tmp_path)
+
+
 def test_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     save(tmp_path, 1, a_state(1), {"epoch": 1})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 0))

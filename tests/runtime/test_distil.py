@@ -59,7 +59,7 @@ def counting_method(nan_loss_in=None, nan_parameter_in=None):
     )
 
 
-def run(workdir, method=None, *, interruption=False, scores=None, **changes):
+def run(workdir, method=None, *, interruption=False, scores=None, teacher=1.0, **changes):
     """A run of six epochs; `scores` maps an epoch to its score, 10 times the epoch by default."""
 
     def score(variables, state):
@@ -78,7 +78,7 @@ def run(workdir, method=None, *, interruption=False, scores=None, **changes):
     )
     return distil(
         method or counting_method(),
-        {"params": np.float32([1.0])},
+        {"params": np.float32([teacher])},
         plan._replace(**changes),
         workdir=workdir,
         devices=jax.local_devices()[:1],
@@ -119,6 +119,14 @@ def test_interrupted_run_goes_on_bit_by_bit(tmp_path, epoch):
     parts = run(tmp_path / "parts")
     np.testing.assert_array_equal(whole.state.student.variables["w"], parts.state.student.variables["w"])
     assert epochs_done(tmp_path / "parts") == [1, 2, 3, 4, 5, 6]
+
+
+def test_going_on_with_another_teacher_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, interruption=AfterEpoch(tmp_path, 3))
+    with pytest.raises(UserError, match="was made with another teacher"):
+        run(tmp_path, teacher=2.0)
+    assert run(tmp_path).score == 60.0
 
 
 def test_request_before_the_first_epoch(tmp_path):

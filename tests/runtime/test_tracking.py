@@ -30,10 +30,11 @@ def test_going_on_drops_what_came_after_the_checkpoint(tmp_path):
     assert [(event.step, event.value) for event in events] == [(1, 10), (2, 20), (3, 32), (4, 42), (5, 52)]
 
 
-def test_half_written_line_of_a_killed_run_is_dropped(tmp_path):
+@pytest.mark.parametrize("garbage", ['{"epoch": 3, "lo', "{garbage}\n", "{}\n", "[1]\n", '{"epoch": null}\n'])
+def test_damaged_lines_are_dropped(tmp_path, garbage):
     write(tmp_path, [1, 2])
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 3, "lo')
+        file.write(garbage)
     write(tmp_path, [3], done=2)
     assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3]
 

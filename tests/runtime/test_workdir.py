@@ -41,8 +41,23 @@ def test_summary_counts_only_after_an_epoch(tmp_path):
     assert workdir.read_summary(tmp_path) is None
     workdir.write_summary(tmp_path, {"epochs": 0})
     assert workdir.read_summary(tmp_path) is None
-    workdir.write_summary(tmp_path, {"epochs": 3})
-    assert workdir.read_summary(tmp_path) == {"epochs": 3}
+    summary = {"epochs": 3, **dict.fromkeys(workdir.SUMMARY_FIELDS)}
+    workdir.write_summary(tmp_path, summary)
+    assert workdir.read_summary(tmp_path) == summary
+
+
+@pytest.mark.parametrize("content", ['{"epochs": 3, "tea', "[1]", "", '{"epochs": 3}'])
+def test_damaged_summary_is_named(tmp_path, content):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=r"summary.json (is damaged|lacks student_accuracy).*delete it"):
+        workdir.read_summary(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "null", '{"seed": '])
+def test_damaged_claim_is_named(tmp_path, content):
+    (tmp_path / "experiment.json").write_text(content)
+    with pytest.raises(UserError, match=r"experiment.json is damaged.*delete it"):
+        workdir.claim(tmp_path, IDENTITY)
 
 
 def test_alone_is_freed(tmp_path):

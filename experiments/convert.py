@@ -1,0 +1,102 @@
+"""Converts networks: PyTorch files in, PyTorch files, ONNX and StableHLO out.
+
+    python -m experiments.convert from-torch FILE --out=DIR [--arch=wrn40_2] [--dataset=cifar10] ...
+    python -m experiments.convert to-torch DIR --out=student.pth          (or .safetensors)
+    python -m experiments.convert to-onnx DIR --out=student.onnx
+    python -m experiments.convert to-stablehlo DIR --out=student.stablehlo
+
+DIR is a saved network, such as <workdir>/student.  Nothing in a FILE is ever executed.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments.command_line import launch
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("out", None, "The folder or file to write.")
+flags.DEFINE_string("arch", "", "from-torch: the architecture; inferred from names and shapes where not given.")
+flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.")
+flags.DEFINE_string("dataset", "", "from-torch: data set whose normalisation and class names the network goes with.")
+flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets lie.")
+flags.DEFINE_string("normalization", "", "from-torch: cifar10, imagenet, ..., half, or numbers: mean,mean/std,std.")
+flags.DEFINE_list("class_names", [], "from-torch: names of the classes, in the order of the logits.")
+flags.DEFINE_integer("image_size", 0, "from-torch: height and width of the images that the network is for.")
+
+
+def main(command, interruption, action, path):
+    """Does what the action says."""
+    from ssdkd_jax.errors import UserError
+
+    actions = {
+        "from-torch": _from_torch,
+        "to-torch": _to_torch,
+        "to-onnx": _to_onnx,
+        "to-stablehlo": _to_stablehlo,
+    }
+    if action not in actions:
+        raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
+    actions[action](pathlib.Path(path).expanduser(), pathlib.Path(FLAGS.out).expanduser())
+
+
+def _from_torch(path, out):
+    from ssdkd_jax.errors import UserError
+    from ssdkd_jax.runtime import checkpoints
+    from ssdkd_jax.runtime.conversion import describe_conversion
+    from ssdkd_jax.runtime.teacher import load_teacher
+
+    if out.exists() and not (out / checkpoints.METADATA).is_file():
+        raise UserError(f"{out} exists and is no saved network; give another folder with --out=DIR")
+    if not path.is_file():
+        raise UserError(f"there is no PyTorch file at {path}")
+    network = load_teacher(path, FLAGS.arch)
+    metadata = describe_conversion(
+        network,
+        path,
+        num_classes=FLAGS.num_classes,
+        dataset=FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        normalization=FLAGS.normalization,
+        class_names=FLAGS.class_names,
+        image_size=FLAGS.image_size,
+    )
+    checkpoints.save_network(out, network.variables, metadata)
+    print(
+        f"{out}: {network.architecture}, {metadata['num_classes']} classes, images {metadata['image_shape']}, "
+        f"mean {metadata['mean']}, std {metadata['std']}"
+    )
+
+
+def _to_torch(folder, out):
+    from ssdkd_jax.interop import export
+    from ssdkd_jax.runtime.checkpoints import load_network
+
+    export.check_can_write(out)
+    written = export.export_network(out, *load_network(folder))
+    print(f"{' and '.join(map(str, written))} written")
+
+
+def _to_onnx(folder, out):
+    from ssdkd_jax.interop import deployment
+    from ssdkd_jax.runtime.checkpoints import load_network
+
+    difference = deployment.to_onnx(out, *load_network(folder))
+    print(f"{out} written: input images (n, h, w, c) in [0, 1], output logits; differs from JAX by {difference:.1e}")
+
+
+def _to_stablehlo(folder, out):
+    from ssdkd_jax.interop import deployment
+    from ssdkd_jax.runtime.checkpoints import load_network
+
+    deployment.to_stablehlo(out, *load_network(folder))
+    print(f"{out} written: jax.export.deserialize(its bytes).call(images (n, h, w, c) float32 in [0, 1]) -> logits")
+
+
+if __name__ == "__main__":
+    launch(
+        main,
+        required=("out",),
+        arguments=("ACTION", "PATH"),
+        example="to-torch runs/digits/student --out=student.pth",
+    )
