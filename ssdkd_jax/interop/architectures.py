@@ -18,7 +18,7 @@ def from_torch_state_dict(arch, state_dict):
       state_dict: {public PyTorch name: NumPy array or torch tensor of any floating dtype}.
 
     Returns:
-      {"params": ..., "batch_stats": ...} of float32 arrays.
+      {"params": ..., "batch_stats": ...} of float32 arrays; the latter is empty without BatchNorm.
 
     Raises:
       UserError: unknown architecture, or the first tensor that is missing, unexpected or of another shape.
@@ -46,9 +46,16 @@ def to_torch_state_dict(arch, variables):
 
 
 def infer_architecture(state_dict):
-    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none."""
+    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none.
+
+    A network with several names has the first of them.
+    """
     shapes = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(naming.COUNTER)}
-    return [arch for arch in model_names() if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+    fitting = [arch for arch in model_names() if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+    networks = {}
+    for arch in fitting:
+        networks.setdefault(create_model(arch), arch)
+    return list(networks.values())
 
 
 def _fitting_template(arch, shapes):

@@ -5,7 +5,7 @@ import difflib
 import jax.numpy as jnp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.models import convnet, resnet, resnet_tiny, vgg, wide_resnet
+from ssdkd_jax.models import convnet, mobilenet, resnet, resnet_tiny, shufflenet, vgg, wide_resnet
 from ssdkd_jax.models.layers import Layers
 
 # name -> constructor that still wants num_classes and layers.
@@ -14,6 +14,8 @@ ARCHITECTURES = {
     **resnet.ARCHITECTURES,
     **resnet_tiny.ARCHITECTURES,
     **vgg.ARCHITECTURES,
+    **mobilenet.ARCHITECTURES,
+    **shufflenet.ARCHITECTURES,
     **convnet.ARCHITECTURES,
 }
 
