@@ -5,7 +5,7 @@ import functools
 import flax.linen as nn
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.models.layers import Layers, max_pool_2x2
+from ssdkd_jax.models.layers import Layers, max_pool_2x2, normal_0_01
 
 
 class VGG(nn.Module):
@@ -36,7 +36,7 @@ class VGG(nn.Module):
                 x = nn.relu(layers.batch_norm(train, f"block{block}.{3 * i + 1}")(x))
             if block < poolings:
                 x = max_pool_2x2(x)
-        return layers.classify(x, self.num_classes, "classifier", return_features=return_features)
+        return layers.classify(x, self.num_classes, "classifier", return_features=return_features, init=normal_0_01)
 
 
 # Convolutions of each block.

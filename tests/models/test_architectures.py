@@ -184,10 +184,11 @@ def test_initial_weights_spread_as_in_pytorch():
     assert np.abs(torch_default(key, shape)).max() == pytest.approx((9 * 64) ** -0.5, rel=0.02)
 
 
-def test_mobilenet_classifier_starts_small():
+@pytest.mark.parametrize(("name", "layer"), [("mobilenetv2", "classifier.1"), ("vgg8", "classifier")])
+def test_classifiers_that_start_small(name, layer):
     key, x = jax.random.key(0), jnp.zeros((1, 8, 8, 3))
-    classifier = jax.jit(lambda: create_model("mobilenetv2").init(key, x)["params"]["classifier.1"])()
-    assert np.std(classifier["kernel"]) == pytest.approx(0.01, rel=0.02)
+    classifier = jax.jit(lambda: create_model(name).init(key, x)["params"][layer])()
+    assert np.std(classifier["kernel"]) == pytest.approx(0.01, rel=0.05)
     np.testing.assert_array_equal(classifier["bias"], np.zeros(10))
 
 
