@@ -17,8 +17,9 @@ LAYOUTS = golden_values.layouts()
 FORWARD = golden_values.load("forward")
 
 
-# One each of: normalisation before the activation of a residual branch, a plain chain, parameter-free shortcuts.
-@pytest.mark.parametrize("name", ["wrn16_1", "vgg11", "resnet20_option_a"])
+# One each of: normalisation before the activation of a residual branch, a plain chain, parameter-free shortcuts, blocks
+# that end without activation.
+@pytest.mark.parametrize("name", ["wrn16_1", "vgg11", "resnet20_option_a", "mobilenetv2"])
 def test_loss_equals_pytorch(name):
     variables = from_torch_state_dict(name, golden_values.state_dict(LAYOUTS[name]))
     x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32).transpose(0, 2, 3, 1)

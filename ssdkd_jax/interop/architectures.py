@@ -20,7 +20,7 @@ def from_torch_state_dict(arch, state_dict):
       state_dict: {public PyTorch name: NumPy array or torch tensor of any floating dtype}.
 
     Returns:
-      {"params": ..., "batch_stats": ...} of float32 arrays.
+      {"params": ..., "batch_stats": ...} of float32 arrays; the latter is empty without BatchNorm.
 
     Raises:
       UserError: unknown architecture, tensors that are missing, unexpected or of another shape, numbers not finite.
@@ -52,10 +52,17 @@ def to_torch_state_dict(arch, variables):
 
 
 def infer_architecture(state_dict):
-    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none."""
+    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none.
+
+    A network with several names has the first of them.
+    """
     shapes = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(naming.COUNTER)}
     named_alike = [arch for arch in model_names() if naming.torch_layout(_any_template(arch)).keys() == shapes.keys()]
-    return [arch for arch in named_alike if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+    networks = {}
+    for arch in named_alike:
+        if naming.torch_layout(_fitting_template(arch, shapes)) == shapes:
+            networks.setdefault(create_model(arch), arch)
+    return list(networks.values())
 
 
 def classes_and_channels(arch, variables):

@@ -109,7 +109,7 @@ def from_torch(state_dict, template, owner="state_dict"):
       owner: whose tensors they are, for messages.
 
     Returns:
-      {"params": ..., "batch_stats": ...} of float32 arrays.
+      {"params": ..., "batch_stats": ...} of float32 arrays; the latter is empty without BatchNorm.
 
     Raises:
       UserError: tensors that do not fit the template (see `check_layout`) or hold numbers that are not finite.
@@ -125,7 +125,8 @@ def from_torch(state_dict, template, owner="state_dict"):
             raise UserError(f"{owner}: tensor {name!r} holds NaN or infinity in {broken} of {value.size} numbers")
         axes = _axes_to_torch(path, value.ndim)
         variables[path] = jnp.asarray(value.transpose(np.argsort(axes)))
-    return traverse_util.unflatten_dict(variables)
+    collections = traverse_util.unflatten_dict(variables)
+    return {"params": collections["params"], "batch_stats": collections.get("batch_stats", {})}
 
 
 def as_float32(value):

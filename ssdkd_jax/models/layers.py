@@ -4,8 +4,8 @@ Layers carry their public PyTorch path as their Linen name, dots included (`name
 so that conversion of weights is one rule without a table per network (see `ssdkd_jax.interop`).
 
 Initial weights follow the public PyTorch code: convolution kernels as each family's file says (Kaiming normal by fan
-out unless it says otherwise), BatchNorm scale 1 and bias 0, linear layers uniform within 1/sqrt(inputs) everywhere, the
-default of `torch.nn.Linear`.
+out unless it says otherwise), BatchNorm scale 1 and bias 0, linear layers uniform within 1/sqrt(inputs), the default of
+`torch.nn.Linear`, unless the family's file says otherwise.
 """
 
 import dataclasses
@@ -20,6 +20,8 @@ import jax.numpy as jnp
 kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 kaiming_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+# What torchvision and RepDistiller give the linear layers of some families, with biases of zero.
+normal_0_01 = nn.initializers.normal(0.01)
 
 
 def torch_default_bias(inputs):
@@ -47,13 +49,32 @@ class Layers:
     bn_axis_name: str | None = None
     conv_general_dilated: Callable | None = None
 
-    def conv(self, features, size, name, *, stride=1, use_bias=False, init=kaiming_fan_out, bias_init=None):
-        """Square convolution, padded by (size - 1) / 2 on all four sides as PyTorch does, never as XLA's SAME."""
+    def conv(
+        self,
+        features,
+        size,
+        name,
+        *,
+        stride=1,
+        groups=1,
+        padding=None,
+        use_bias=False,
+        init=kaiming_fan_out,
+        bias_init=None,
+    ):
+        """Square convolution, padded alike on all four sides as PyTorch does, never as XLA's SAME.
+
+        Args:
+          padding: pixels on each side; None keeps the size where the stride is 1.
+          groups: of channels that are convolved on their own.
+        """
+        pixels = size // 2 if padding is None else padding
         return nn.Conv(
             features,
             (size, size),
             strides=(stride, stride),
-            padding=[(size // 2, size // 2)] * 2,
+            padding=[(pixels, pixels)] * 2,
+            feature_group_count=groups,
             use_bias=use_bias,
             kernel_init=init,
             bias_init=bias_init or nn.initializers.zeros,
@@ -75,26 +96,31 @@ class Layers:
             name=name,
         )
 
-    def classify(self, x, num_classes, name, *, return_features):
+    def classify(self, x, num_classes, name, *, return_features, init=None):
         """Global average pooling and the linear classifier.
 
         Args:
           x: (n, h, w, c) last feature map.
           return_features: whether to hand out the classifier's input too.
+          init: as in `linear`.
 
         Returns:
           logits (n, num_classes) float32, or (logits, features (n, c) float32).
         """
         features = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
-        logits = self.linear(features, num_classes, name, dtype=jnp.float32)
+        logits = self.linear(features, num_classes, name, dtype=jnp.float32, init=init)
         return (logits, features) if return_features else logits
 
-    def linear(self, x, features, name, *, dtype=None):
-        """Linear layer of x (n, c) -> (n, features)."""
+    def linear(self, x, features, name, *, dtype=None, init=None):
+        """Linear layer of x (..., c) -> (..., features).
+
+        Args:
+          init: initializer of the kernel, beside a bias of zero; None is PyTorch's default for both.
+        """
         return nn.Dense(
             features,
-            kernel_init=torch_default,
-            bias_init=torch_default_bias(x.shape[-1]),
+            kernel_init=init or torch_default,
+            bias_init=nn.initializers.zeros if init else torch_default_bias(x.shape[-1]),
             dtype=dtype or self.dtype,
             param_dtype=self.param_dtype,
             name=name,
@@ -104,3 +130,8 @@ class Layers:
 def max_pool_2x2(x):
     """(n, h, w, c) -> (n, h // 2, w // 2, c)."""
     return nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+
+
+def max_pool_3x3(x):
+    """Stride 2, one pixel of -inf on each side: (n, h, w, c) -> (n, (h + 1) // 2, (w + 1) // 2, c)."""
+    return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)])

@@ -5,7 +5,7 @@ import difflib
 import jax.numpy as jnp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.models import convnet, resnet, resnet_tiny, vgg, wide_resnet
+from ssdkd_jax.models import convnet, lenet, mobilenet, resnet, resnet_tiny, shufflenet, vgg, wide_resnet
 from ssdkd_jax.models.layers import Layers
 
 # name -> constructor that still wants num_classes and layers.
@@ -14,6 +14,9 @@ ARCHITECTURES = {
     **resnet.ARCHITECTURES,
     **resnet_tiny.ARCHITECTURES,
     **vgg.ARCHITECTURES,
+    **mobilenet.ARCHITECTURES,
+    **shufflenet.ARCHITECTURES,
+    **lenet.ARCHITECTURES,
     **convnet.ARCHITECTURES,
 }
 
@@ -26,7 +29,7 @@ def model_names():
 def create_model(
     name, num_classes=10, *, dtype=jnp.float32, param_dtype=jnp.float32, bn_axis_name=None, conv_general_dilated=None
 ):
-    """Makes an image classifier, any channel count and image size (vgg: from 8x8 on).
+    """Makes an image classifier, any channel count and image size (vgg: from 8x8 on; lenet5: 32x32).
 
     The module is called as `model.apply(variables, x, train=False, return_features=False)`; x is (n, h, w, c) and
     normalised.  It returns logits (n, num_classes), or (logits, features) with the classifier's input (n, f); float32.

@@ -1,4 +1,8 @@
-"""Residual networks (He et al., CVPR 2016) with a stem for small images, named as in zju-vipa/Fast-Datafree."""
+"""Residual networks (He et al., CVPR 2016).
+
+`resnet18` and its like have a stem for small images and are named as in zju-vipa/Fast-Datafree; `resnet18_imagenet` and
+its like are torchvision's.
+"""
 
 import functools
 from collections.abc import Callable
@@ -6,26 +10,33 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ssdkd_jax.models.layers import Layers, torch_default
+from ssdkd_jax.models.layers import Layers, kaiming_fan_out, max_pool_3x3, torch_default
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions; the last is four times as wide."""
+    """1x1, 3x3 and 1x1 convolutions; the last is four times as wide.
+
+    Attributes:
+      shortcut: name of the projection where input and output differ in shape.
+      init: initializer of the convolutions.
+    """
 
     features: int
     stride: int
     layers: Layers
+    shortcut: str = "shortcut"
+    init: Callable = torch_default
 
     @nn.compact
     def __call__(self, x, train):
         layers = self.layers
         wide = 4 * self.features
-        y = nn.relu(layers.batch_norm(train, "bn1")(layers.conv(self.features, 1, "conv1", init=torch_default)(x)))
-        y = layers.conv(self.features, 3, "conv2", stride=self.stride, init=torch_default)(y)
+        y = nn.relu(layers.batch_norm(train, "bn1")(layers.conv(self.features, 1, "conv1", init=self.init)(x)))
+        y = layers.conv(self.features, 3, "conv2", stride=self.stride, init=self.init)(y)
         y = nn.relu(layers.batch_norm(train, "bn2")(y))
-        y = layers.batch_norm(train, "bn3")(layers.conv(wide, 1, "conv3", init=torch_default)(y))
+        y = layers.batch_norm(train, "bn3")(layers.conv(wide, 1, "conv3", init=self.init)(y))
         if self.stride != 1 or x.shape[-1] != wide:
-            x = projection(x, wide, self.stride, train, layers, "shortcut", torch_default)
+            x = projection(x, wide, self.stride, train, layers, self.shortcut, self.init)
         return nn.relu(x + y)
 
 
@@ -72,6 +83,11 @@ def zero_padded(x, features, stride):
 class ResNet(nn.Module):
     """Four stages of 64, 128, 256, 512 channels (four times that with `Bottleneck`).
 
+    Attributes:
+      block: `BasicBlock` or `Bottleneck`.
+      blocks: how many in each stage.
+      imagenet: torchvision's stem, which quarters the resolution, names and initial weights.
+
     See `create_model` for the arguments of `__call__`.
     """
 
@@ -79,21 +95,34 @@ class ResNet(nn.Module):
     blocks: tuple[int, ...]
     num_classes: int
     layers: Layers
+    imagenet: bool = False
 
     @nn.compact
     def __call__(self, x, train=False, return_features=False):
         layers = self.layers
-        x = layers.conv(64, 3, "conv1", init=torch_default)(x)
+        init = kaiming_fan_out if self.imagenet else torch_default
+        block = functools.partial(self.block, shortcut="downsample" if self.imagenet else "shortcut", init=init)
+        size, stride = (7, 2) if self.imagenet else (3, 1)
+        x = layers.conv(64, size, "conv1", stride=stride, init=init)(x)
         x = nn.relu(layers.batch_norm(train, "bn1")(x))
+        if self.imagenet:
+            x = max_pool_3x3(x)
         for stage, blocks in enumerate(self.blocks):
             for i in range(blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
-                x = self.block(64 * 2**stage, stride, layers, name=f"layer{stage + 1}.{i}")(x, train)
-        return layers.classify(x, self.num_classes, "linear", return_features=return_features)
+                x = block(64 * 2**stage, stride, layers, name=f"layer{stage + 1}.{i}")(x, train)
+        classifier = "fc" if self.imagenet else "linear"
+        return layers.classify(x, self.num_classes, classifier, return_features=return_features)
 
+
+BLOCKS = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
 
 ARCHITECTURES = {
-    "resnet18": functools.partial(ResNet, block=BasicBlock, blocks=(2, 2, 2, 2)),
-    "resnet34": functools.partial(ResNet, block=BasicBlock, blocks=(3, 4, 6, 3)),
-    "resnet50": functools.partial(ResNet, block=Bottleneck, blocks=(3, 4, 6, 3)),
+    f"{name}{suffix}": functools.partial(ResNet, block=block, blocks=blocks, imagenet=imagenet)
+    for suffix, imagenet in (("", False), ("_imagenet", True))
+    for name, (block, blocks) in BLOCKS.items()
 }

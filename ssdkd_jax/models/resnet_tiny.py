@@ -46,7 +46,7 @@ class TinyResNet(nn.Module):
 WIDE = (32, 64, 128, 256)
 
 ARCHITECTURES = {
-    **{f"resnet{depth}": functools.partial(TinyResNet, depth=depth) for depth in (8, 20, 32, 44, 56, 110)},
+    **{f"resnet{depth}": functools.partial(TinyResNet, depth=depth) for depth in (8, 14, 20, 32, 44, 56, 110)},
     **{f"resnet{depth}x4": functools.partial(TinyResNet, depth=depth, features=WIDE) for depth in (8, 32)},
     **{
         f"resnet{depth}_option_a": functools.partial(TinyResNet, depth=depth, option_a=True)

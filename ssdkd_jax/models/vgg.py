@@ -1,10 +1,11 @@
-"""VGG with BatchNorm (Simonyan & Zisserman, ICLR 2015), named as in zju-vipa/Fast-Datafree."""
+"""VGG with BatchNorm (Simonyan & Zisserman, ICLR 2015), named as in zju-vipa/Fast-Datafree and RepDistiller."""
 
 import functools
 
 import flax.linen as nn
 
-from ssdkd_jax.models.layers import Layers, max_pool_2x2
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.layers import Layers, max_pool_2x2, normal_0_01
 
 
 class VGG(nn.Module):
@@ -23,18 +24,34 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, x, train=False, return_features=False):
         layers = self.layers
+        height, width = x.shape[1:3]
+        if min(height, width) < 8:
+            raise UserError(f"vgg takes images from 8x8 pixels on, these are {height}x{width}; take another network")
         # The public code leaves out the fourth pooling for 32x32 images and has it for 64x64.
-        poolings = 4 if min(x.shape[1:3]) >= 64 else 3
-        for block, widths in enumerate(self.features):
-            for i, width in enumerate(widths):
+        poolings = 4 if min(height, width) >= 64 else 3
+        for block, channels in enumerate(self.features):
+            for i, features in enumerate(channels):
                 # conv, BatchNorm and ReLU are three entries of one PyTorch Sequential.
-                x = layers.conv(width, 3, f"block{block}.{3 * i}", use_bias=True)(x)
+                x = layers.conv(features, 3, f"block{block}.{3 * i}", use_bias=True)(x)
                 x = nn.relu(layers.batch_norm(train, f"block{block}.{3 * i + 1}")(x))
             if block < poolings:
                 x = max_pool_2x2(x)
-        return layers.classify(x, self.num_classes, "classifier", return_features=return_features)
+        return layers.classify(x, self.num_classes, "classifier", return_features=return_features, init=normal_0_01)
 
 
-ARCHITECTURES = {
-    "vgg11": functools.partial(VGG, features=((64,), (128,), (256, 256), (512, 512), (512, 512))),
+# Convolutions of each block.
+BLOCKS = {
+    "vgg8": (1, 1, 1, 1, 1),
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
 }
+
+
+def _vgg(blocks):
+    widths = (64, 128, 256, 512, 512)
+    return functools.partial(VGG, features=tuple((w,) * count for w, count in zip(widths, blocks, strict=True)))
+
+
+ARCHITECTURES = {name: _vgg(blocks) for name, blocks in BLOCKS.items()}

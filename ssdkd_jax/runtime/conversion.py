@@ -6,6 +6,8 @@ from ssdkd_jax import data, interop
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.runtime.teacher import FROM_TORCH
 
+IMAGENET_CLASSES = 1000
+
 
 def describe_conversion(
     network, path, *, num_classes=0, dataset="", data_dir="", normalization="", class_names=(), image_size=0
@@ -28,7 +30,7 @@ def describe_conversion(
     classes, channels = interop.classes_and_channels(network.architecture, network.variables)
     if num_classes not in (0, classes):
         raise UserError(f"{path} has {classes} classes, not {num_classes}: its classifier's tensors say so")
-    side = image_size or (224 if network.architecture.endswith("_imagenet") else 32)
+    side = image_size or (224 if classes == IMAGENET_CLASSES else 32)
     shape, names = (side, side, channels), tuple(str(i) for i in range(classes))
     if dataset:
         info = data.dataset_info(dataset, data_dir or None, image_size=image_size or None)
@@ -65,6 +67,6 @@ def _normalization(architecture, classes, channels, chosen, dataset):
 def _likely_normalization(architecture, classes, channels):
     if channels != 3:
         return "half"
-    if architecture.endswith(("_option_a", "_imagenet")):  # akamaster's and torchvision's
+    if classes == IMAGENET_CLASSES or architecture.endswith(("_option_a", "_imagenet")):  # akamaster's, torchvision's
         return "imagenet"
     return {10: "cifar10", 100: "cifar100"}.get(classes, "half")

@@ -180,25 +180,11 @@ def _check_networks(setting, architecture, images):
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
-    _check_image_size(model, architecture, images.shape)
-    student = setting_room.make_model(setting, setting.config.student.name, len(images.class_names))
-    _check_image_size(student, setting.config.student.name, images.shape)
     state = jax.eval_shape(method.init, jax.random.key(0), teacher)
     workdir.check_room(setting.workdir, CHECKPOINTS_AT_ONCE * _bytes(state._replace(teacher={})))
     if not setting.config.teacher.path:
         kept_in = workdir.make(setting.config.teacher.kept_in, "--config.teacher.kept_in")
         workdir.check_room(kept_in, CHECKPOINTS_AT_ONCE * _bytes(teacher), "--config.teacher.kept_in")
-
-
-def _check_image_size(model, name, shape):
-    def maps(x):
-        return model.init_with_output(jax.random.key(0), x, capture_intermediates=True)[1]["intermediates"]
-
-    if any(0 in leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(maps, jnp.zeros((1, *shape))))):
-        raise UserError(
-            f"{name} cannot take images of {shape[0]}x{shape[1]} pixels: its maps shrink to nothing; choose another "
-            "network, or larger images with --config.image_size=N"
-        )
 
 
 def _bytes(shapes):

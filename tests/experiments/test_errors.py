@@ -132,7 +132,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"image_shape": (8, 8, 1)}, "image_shape is for data sets that nobody here knows"),
         ({"normalization": "cifar10"}, "normalization 'cifar10' has 3 means and 3 standard deviations, but the images"),
         ({"normalization": "imagnet"}, "unknown normalization 'imagnet'; known are: cifar10, "),
-        ({"teacher__name": "vgg11", "image_size": 4}, "vgg11 cannot take images of 4x4 pixels: its maps shrink"),
+        ({"teacher__name": "vgg11", "image_size": 4}, "vgg takes images from 8x8 pixels on, these are 4x4"),
         ({"evaluate_on": "none"}, "no teacher can be trained; give one with --config.teacher.path="),
         ({"teacher__name": ""}, "there is no teacher: give --config.teacher.path="),
     ],

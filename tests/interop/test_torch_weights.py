@@ -46,6 +46,22 @@ def test_networks_without_reference_convert_too(name, channels, classes):
     jax.tree.map(np.testing.assert_array_equal, back, dict(variables))
 
 
+def test_a_network_without_batch_norm_has_empty_statistics():
+    variables = from_torch_state_dict("lenet5", weights("lenet5"))
+    assert variables["batch_stats"] == {}
+    assert create_model("lenet5").apply(variables, np.zeros((1, 32, 32, 1), np.float32)).shape == (1, 10)
+    without_collection = {"params": variables["params"]}
+    back = from_torch_state_dict("lenet5", to_torch_state_dict("lenet5", without_collection))
+    jax.tree.map(np.testing.assert_array_equal, back, variables)
+
+
+def test_kernels_of_single_channels_land_where_they_belong():
+    block = from_torch_state_dict("mobilenetv2", weights("mobilenetv2"))["params"]["features.2"]
+    theirs = weights("mobilenetv2")["features.2.conv.1.0.weight"]
+    assert theirs.shape == (96, 1, 3, 3)
+    np.testing.assert_array_equal(block["conv.1.0"]["kernel"], theirs.transpose(2, 3, 1, 0))
+
+
 def test_one_tensor_of_each_kind_lands_where_it_belongs():
     variables = from_torch_state_dict("resnet8", weights())
     block = variables["params"]["layer2.0"]
@@ -158,9 +174,15 @@ def test_unknown_architecture():
         from_torch_state_dict("resnet9", {})
 
 
-@pytest.mark.parametrize("name", ["resnet20", "resnet20_option_a", "wrn16_2", "vgg11"])
+@pytest.mark.parametrize("name", PUBLIC)
 def test_architecture_is_inferred(name):
     assert infer_architecture(weights(name)) == [name]
+
+
+def test_one_network_under_two_names_is_no_ambiguity():
+    assert create_model("mobilenetv2_imagenet", 100) == create_model("mobilenetv2", 100)
+    variables = from_torch_state_dict("mobilenetv2_imagenet", weights("mobilenetv2"))
+    assert infer_architecture(to_torch_state_dict("mobilenetv2_imagenet", variables)) == ["mobilenetv2"]
 
 
 def test_no_architecture_is_inferred_from_strange_tensors():

@@ -17,26 +17,61 @@ from ssdkd_jax.models.layers import kaiming_fan_out, torch_default
 LAYOUTS = golden_values.layouts()
 FORWARD = golden_values.load("forward")
 WITH_LOGITS = [name for name in model_names() if f"{name}/logits" in FORWARD]
+OUR_OWN = [name for name in model_names() if "convnet" in name]
+WITHOUT_LOGITS = [name for name in model_names() if name not in (*WITH_LOGITS, *OUR_OWN)]
 
 
 def test_the_reference_covers_every_family():
-    assert {"wrn40_2", "resnet18", "resnet50", "vgg11", "resnet110", "resnet32x4", "resnet56_option_a"} <= set(
-        WITH_LOGITS
-    )
+    one_of_each = {"wrn40_2", "resnet18", "resnet50", "resnet50_imagenet", "resnet110", "resnet32x4", "vgg8", "vgg13"}
+    assert one_of_each | {"resnet56_option_a", "mobilenetv2", "lenet5"} <= set(WITH_LOGITS)
+    assert "shufflenetv2" in WITHOUT_LOGITS
+
+
+def test_every_public_classifier_is_here():
+    segmentation = {"deeplabv3_mobilenet", "deeplabv3_resnet50"}
+    assert set(LAYOUTS) - set(model_names()) == segmentation
+
+
+def drawn_images(*shape):
+    """NCHW, as PyTorch takes them."""
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def assert_logits(name, weights, images, expected):
+    variables = from_torch_state_dict(name, weights)
+    logits = create_model(name, num_classes=expected.shape[1]).apply(variables, images.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", WITH_LOGITS)
 def test_logits_equal_pytorch(name):
-    expected = FORWARD[f"{name}/logits"]
-    variables = from_torch_state_dict(name, golden_values.state_dict(LAYOUTS[name]))
-    x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32).transpose(0, 2, 3, 1)
-    logits = create_model(name, num_classes=expected.shape[1]).apply(variables, x)
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    weights = golden_values.state_dict(LAYOUTS[name])
+    size = 64 if name.endswith("_imagenet") else 32
+    channels = next(iter(weights.values())).shape[1]
+    assert_logits(name, weights, drawn_images(2, channels, size, size), FORWARD[f"{name}/logits"])
 
 
-@pytest.mark.parametrize(
-    "name", ["wrn10_2", "resnet18", "resnet50", "resnet8", "resnet20_option_a", "vgg11", "convnet_8"]
-)
+@pytest.mark.parametrize("name", WITHOUT_LOGITS)
+def test_logits_equal_a_definition_in_torch(name):
+    torch = pytest.importorskip("torch")
+    import torch_reference
+
+    # Without memory: filling it with PyTorch's initial weights takes longer than the comparison.
+    with torch.device("meta"):
+        reference = torch_reference.build(name, classes=7).eval()
+    weights = golden_values.state_dict({key: value.shape for key, value in reference.state_dict().items()})
+    tensors = {key: torch.from_numpy(value) for key, value in weights.items()}
+    reference.load_state_dict(tensors, strict=True, assign=True)
+    images = drawn_images(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = reference(torch.from_numpy(images)).numpy()
+    assert_logits(name, weights, images, expected)
+
+
+PADDED = ["wrn10_2", "resnet18", "resnet50", "resnet8", "resnet20_option_a", "vgg11", "convnet_8"]
+
+
+@pytest.mark.parametrize("name", [*PADDED, "resnet18_imagenet", "mobilenetv2", "shufflenetv2"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (31, 64, 3)], ids=str)
 def test_any_image_size_and_channel_count(name, shape):
     def logits_and_features(x):
@@ -46,6 +81,21 @@ def test_any_image_size_and_channel_count(name, shape):
     logits, features = jax.eval_shape(logits_and_features, jnp.zeros((2, *shape)))
     assert logits.shape == (2, 7)
     assert features.shape[0] == 2 and features.ndim == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes"),
+    [
+        ("lenet5", (28, 28, 1), "lenet5 takes images of 32x32 pixels, these are 28x28"),
+        ("lenet5", (32, 36, 1), "lenet5 takes images of 32x32 pixels, these are 32x36"),
+        ("vgg8", (32, 7, 3), "vgg takes images from 8x8 pixels on, these are 32x7"),
+    ],
+    ids=str,
+)
+def test_image_size_that_a_network_cannot_take(name, shape, sizes):
+    with pytest.raises(UserError) as error:
+        jax.eval_shape(create_model(name).init, jax.random.key(0), jnp.zeros((1, *shape)))
+    assert str(error.value).startswith(sizes) and "\n" not in str(error.value)
 
 
 def test_vgg_pools_large_images_once_more():
@@ -75,6 +125,20 @@ def test_features_are_the_classifiers_input():
     np.testing.assert_array_equal(logits, model.apply(variables, x))
 
 
+def test_lenet5_has_features_and_no_statistics():
+    model = create_model("lenet5")
+    x = drawn_images(2, 1, 32, 32).transpose(0, 2, 3, 1)
+    variables = from_torch_state_dict("lenet5", golden_values.state_dict(LAYOUTS["lenet5"]))
+    assert set(jax.eval_shape(model.init, jax.random.key(0), x)) == {"params"}
+    logits, features = model.apply(variables, x, return_features=True)
+    classifier = variables["params"]["fc.2"]
+    np.testing.assert_allclose(logits, features @ classifier["kernel"] + classifier["bias"], rtol=1e-5, atol=1e-6)
+    assert features.shape == (2, 84)
+    trained, updates = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(trained, logits)
+    assert not jax.tree.leaves(updates)
+
+
 def test_training_mode_moves_the_running_statistics_by_a_tenth():
     model, variables, x = small_network()
     x = 3 + x
@@ -100,15 +164,16 @@ def test_param_dtype_is_that_of_the_parameters():
     assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype(jnp.bfloat16)}
 
 
-def test_the_convolution_given_is_used_everywhere():
+@pytest.mark.parametrize("name", ["resnet8", "resnet50_imagenet", "vgg8", "mobilenetv2", "shufflenetv2", "lenet5"])
+def test_the_convolution_given_is_used_everywhere(name):
     seen = []
 
     def convolution(*args, **kwargs):
         seen.append(args[1].shape)
         return jax.lax.conv_general_dilated(*args, **kwargs)
 
-    model = create_model("resnet8", conv_general_dilated=convolution)
-    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    model = create_model(name, conv_general_dilated=convolution)
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     kernels = [v for path, v in traverse_util.flatten_dict(variables["params"]).items() if path[-1] == "kernel"]
     assert sorted(seen) == sorted(kernel.shape for kernel in kernels if len(kernel.shape) == 4)
 
@@ -117,6 +182,14 @@ def test_initial_weights_spread_as_in_pytorch():
     key, shape = jax.random.key(0), (3, 3, 64, 128)
     assert np.std(kaiming_fan_out(key, shape)) == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
     assert np.abs(torch_default(key, shape)).max() == pytest.approx((9 * 64) ** -0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("mobilenetv2", "classifier.1"), ("vgg8", "classifier")])
+def test_classifiers_that_start_small(name, layer):
+    key, x = jax.random.key(0), jnp.zeros((1, 8, 8, 3))
+    classifier = jax.jit(lambda: create_model(name).init(key, x)["params"][layer])()
+    assert np.std(classifier["kernel"]) == pytest.approx(0.01, rel=0.05)
+    np.testing.assert_array_equal(classifier["bias"], np.zeros(10))
 
 
 def test_batch_norm_over_devices_equals_one_device():
