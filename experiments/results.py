@@ -37,7 +37,13 @@ def record(workdir, path):
 
 def table(result):
     """The Markdown table of one result, with the command, the hardware and the date below it."""
-    lines = {"run": _run_table, "ablation": _ablation_table}[result["kind"]](result)
+    tables = {
+        "run": _run_table,
+        "ablation": _ablation_table,
+        "exactness": _exactness_table,
+        "buffer_benchmark": _benchmark_table,
+    }
+    lines = tables[result["kind"]](result)
     return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
 
 
@@ -89,6 +95,19 @@ def _ablation_table(result):
     count = len(result["variants"]["default"]["accuracies"])
     lines += ["", f"{count} seeds; teacher {result['teacher']} {result['teacher_accuracy']:.2f} %."]
     return lines
+
+
+def _exactness_table(result):
+    lines = ["| network | parameters | PyTorch → ours | ours → PyTorch | round trip exact |", "|---|---|---|---|---|"]
+    for name, row in result["networks"].items():
+        exact = "yes" if row["round_trip_exact"] else "**no**"
+        lines.append(f"| {name} | {row['parameters']:,} | {row['in']:.0e} | {row['out']:.0e} | {exact} |")
+    return lines
+
+
+def _benchmark_table(result):
+    times = result["milliseconds"].items()
+    return ["| | milliseconds |", "|---|---|", *(f"| {name} | {value:.2f} |" for name, value in times)]
 
 
 def fill(text, results):

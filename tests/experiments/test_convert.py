@@ -73,10 +73,19 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
         (["to-torch", "x", "y", "--out=z.pth"], "unexpected arguments y; for example"),
         (["to-keras", "x", "--out=z"], "unknown action 'to-keras'; known are: from-torch, to-torch, to-onnx"),
         (["from-torch", "FILE", "--arch=wrn16_1", "--out=OUT"], "is no wrn16_1: tensor 'bn1.weight' has shape (16,)"),
-        (["from-torch", "FILE", "--num_classes=100", "--out=OUT"], "FILE has 10 classes, not 100"),
-        (["from-torch", "FILE", "--class_names=a,b", "--out=OUT"], "FILE has 10 classes, but 2 class names were given"),
-        (["from-torch", "FILE", "--normalization=cifr", "--out=OUT"], "unknown normalization 'cifr'; known are: cifar"),
-        (["from-torch", "FILE", "--dataset=cifar100", "--out=OUT"], "FILE has 10 classes and 3 channels, but cifar100"),
+        (["from-torch", "FILE", "--arch=resnet8", "--num_classes=100", "--out=OUT"], "FILE has 10 classes, not 100"),
+        (
+            ["from-torch", "FILE", "--arch=resnet8", "--class_names=a,b", "--out=OUT"],
+            "FILE has 10 classes, but 2 class names were given",
+        ),
+        (
+            ["from-torch", "FILE", "--arch=resnet8", "--normalization=cifr", "--out=OUT"],
+            "unknown normalization 'cifr'; known are: cifar",
+        ),
+        (
+            ["from-torch", "FILE", "--arch=resnet8", "--dataset=cifar100", "--out=OUT"],
+            "FILE has 10 classes and 3 channels, but cifar100",
+        ),
         (["from-torch", "FILE", "--out=FILE"], "FILE exists and is no saved network; give another folder"),
         (["to-torch", "FOLDER", "--out=OUT.h5"], "OUT.h5 ends in '.h5', expected a PyTorch file"),
         (["to-torch", "FOLDER", "--out=OUT.pth"], "FOLDER is not a saved network"),

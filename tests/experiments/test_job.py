@@ -6,8 +6,9 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from ssdkd_jax import data
+from ssdkd_jax import data, interop
 from ssdkd_jax.runtime import checkpoints
 from ssdkd_jax.runtime.interruption import Interrupted
 from ssdkd_jax.runtime.job import run
@@ -120,3 +121,44 @@ def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, kept_in
     (workdir / "report.html").unlink()
     job(workdir, kept_in, **SHORT)
     assert (workdir / "report.html").exists()
+
+
+def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):
+    torch = pytest.importorskip("torch")
+    variables, metadata = checkpoints.load_network(teacher)
+    state_dict = interop.to_torch_state_dict(metadata["architecture"], variables)
+    torch.save({name: torch.from_numpy(value) for name, value in state_dict.items()}, tmp_path / "teacher.pth")
+    job(tmp_path / "job", tmp_path / "none", teacher__path=str(tmp_path / "teacher.pth"), teacher__name="", **SHORT)
+    student, metadata = checkpoints.load_network(tmp_path / "job/student")
+    exported = interop.load_torch_file(tmp_path / "job/student.pth")
+    jax.tree.map(
+        np.testing.assert_array_equal, interop.from_torch_state_dict(metadata["architecture"], exported), student
+    )
+    assert "model.load_state_dict" in (tmp_path / "job/student.md").read_text()
+
+
+def test_export_is_off_otherwise_and_can_be_asked_for_later(one_device, kept_in, tmp_path):
+    copy = shutil.copytree(one_device[0], tmp_path / "copy")
+    assert not (copy / "student.pth").exists()
+    job(copy, kept_in, export_torch=True, **SHORT)
+    assert (copy / "student.pth").exists() and (copy / "student.md").exists()
+
+
+def test_a_teacher_is_kept_by_its_images(tmp_path):
+    """Other images under the same path, as many as before: another teacher."""
+
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        for split in ("train", "test"):
+            for label in ("a", "b"):
+                folder = tmp_path / "images" / split / label
+                folder.mkdir(parents=True, exist_ok=True)
+                for i in range(8):
+                    Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{i}.png")
+
+    for seed in (0, 1, 0):
+        draw(seed)
+        job(
+            tmp_path / f"job{seed}", tmp_path / "kept", dataset=f"folder:{tmp_path}/images", epochs=0, teacher__epochs=1
+        )
+    assert len(list((tmp_path / "kept").glob("*/network.json"))) == 2

@@ -1,4 +1,4 @@
-"""The zoo's networks in plain torch.nn with the public names, as reference where there are no golden logits."""
+"""Every network of the zoo in plain torch.nn with the public names."""
 
 import re
 
@@ -46,8 +46,23 @@ class BasicBlock(nn.Module):
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, half, half))
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, features, stride, shortcut):
+        super().__init__()
+        wide = 4 * features
+        add_conv_bn(self, [(inputs, features, 1, 1, 1), (features, features, 3, stride, 1), (features, wide, 1, 1, 1)])
+        self.shortcut_name = shortcut if stride != 1 or inputs != wide else None
+        if self.shortcut_name:
+            setattr(self, shortcut, ConvBn(inputs, wide, 1, stride))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+        skip = getattr(self, self.shortcut_name)(x) if self.shortcut_name else x
+        return (self.bn3(self.conv3(y)) + skip).relu()
+
+
 class ResNet(nn.Module):
-    def __init__(self, features, blocks, classes, *, shortcut, classifier, stem=3):
+    def __init__(self, features, blocks, classes, *, shortcut, classifier, stem=3, block=BasicBlock):
         super().__init__()
         first, *features = features
         self.conv1, self.bn1 = ConvBn(3, first, stem, 2 if stem == 7 else 1)
@@ -55,11 +70,12 @@ class ResNet(nn.Module):
         stages = []
         for i, (width, count) in enumerate(zip(features, blocks, strict=True)):
             strides = [1 if i == 0 else 2, *[1] * (count - 1)]
-            inputs = [first, *[width] * (count - 1)]
-            stage = [BasicBlock(a, width, stride, shortcut) for a, stride in zip(inputs, strides, strict=True)]
+            outputs = 4 * width if block is Bottleneck else width
+            inputs = [first, *[outputs] * (count - 1)]
+            stage = [block(a, width, stride, shortcut) for a, stride in zip(inputs, strides, strict=True)]
             stages.append(nn.Sequential(*stage))
             setattr(self, f"layer{i + 1}", stages[-1])
-            first = width
+            first = outputs
         setattr(self, classifier, nn.Linear(first, classes))
         # A list, unlike a module list, adds no names.
         self.rest = [*stages, Mean(), getattr(self, classifier)]
@@ -113,6 +129,15 @@ class WideResNet(nn.Module):
         for block in (self.block1, self.block2, self.block3):
             x = block.layer(x)
         return self.fc(self.bn1(x).relu().mean((2, 3)))
+
+
+VGG_BLOCKS = {
+    8: (1, 1, 1, 1, 1),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
 
 
 class Vgg(nn.Module):
@@ -206,6 +231,18 @@ class ShuffleNetV2(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
+class LeNet5(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        first, second = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
+        pooled = [nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(first, *pooled, second, *pooled, nn.Conv2d(16, 120, 5), nn.ReLU())
+        self.fc = nn.Sequential(nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes))
+
+    def forward(self, x):
+        return self.fc(self.features(x).flatten(1))
+
+
 def _tiny(depth, wide, option_a, classes):
     features = (32, 64, 128, 256) if wide else (16, 16, 32, 64)
     shortcut, classifier = (None, "linear") if option_a else ("downsample", "fc")
@@ -213,21 +250,26 @@ def _tiny(depth, wide, option_a, classes):
 
 
 def _resnet(depth, imagenet, classes):
-    blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[depth]
-    shortcut, classifier, stem = ("downsample", "fc", 7) if imagenet else ("shortcut", "linear", 3)
-    return ResNet((64, 64, 128, 256, 512), blocks, classes, shortcut=shortcut, classifier=classifier, stem=stem)
+    blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[depth]
+    names = (
+        {"shortcut": "downsample", "classifier": "fc"} if imagenet else {"shortcut": "shortcut", "classifier": "linear"}
+    )
+    block, stem = Bottleneck if depth == 50 else BasicBlock, 7 if imagenet else 3
+    return ResNet((64, 64, 128, 256, 512), blocks, classes, stem=stem, block=block, **names)
 
 
 def build(name, classes):
     """The network called `name`, or None where this file has none."""
-    if found := re.fullmatch(r"resnet(18|34)(_imagenet)?", name):
+    if found := re.fullmatch(r"resnet(18|34|50)(_imagenet)?", name):
         return _resnet(int(found[1]), bool(found[2]), classes)
     if found := re.fullmatch(r"resnet(\d+)(x4)?(_option_a)?", name):
         return _tiny(int(found[1]), bool(found[2]), bool(found[3]), classes)
     if found := re.fullmatch(r"wrn(\d+)_(\d+)", name):
         return WideResNet(int(found[1]), int(found[2]), classes)
-    if name in ("vgg16", "vgg19"):
-        return Vgg((2, 2, 3, 3, 3) if name == "vgg16" else (2, 2, 4, 4, 4), classes)
+    if found := re.fullmatch(r"vgg(\d+)", name):
+        return Vgg(VGG_BLOCKS[int(found[1])], classes)
+    if name == "lenet5":
+        return LeNet5(classes)
     if name.startswith("mobilenetv2"):
         return MobileNetV2(classes)
     return ShuffleNetV2(classes) if name == "shufflenetv2" else None

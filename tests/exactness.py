@@ -1,0 +1,95 @@
+"""How exactly every network agrees with PyTorch, both ways.
+
+    python -m tests.exactness --out=results/exactness.json
+
+In: weights by the golden files' rule go into PyTorch and into our network.  Out: our initial weights, with BatchNorm
+statistics moved away from their start, go into PyTorch by `load_state_dict(strict=True)`.  Differences of logits are
+relative to the largest logit.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import torch
+
+from ssdkd_jax.interop import from_torch_state_dict, to_torch_state_dict
+from ssdkd_jax.interop.public_definitions import definition_of
+from ssdkd_jax.models import create_model, model_names
+from ssdkd_jax.runtime import workdir
+from tests import golden_values
+from tests.models import torch_reference
+
+CLASSES = 10
+
+
+def reference(name):
+    """The network in PyTorch, in evaluation mode: of tests/models, or the one that an export's note prints."""
+    network = torch_reference.build(name, CLASSES)
+    if network is None:
+        scope = {"torch": torch}
+        exec(definition_of(name, CLASSES, channels=3).lines, scope)
+        network = scope["model"]
+    return network.eval()
+
+
+def measure(name):
+    """{parameters, difference in, difference out, round trip exact} of one network."""
+    network = reference(name)
+    layout = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    channels = next(iter(layout.values()))[1]
+    weights = golden_values.state_dict(layout)
+    variables = from_torch_state_dict(name, weights)
+    back = to_torch_state_dict(name, variables)
+    exact = list(back) == list(weights) and all(np.array_equal(back[key], weights[key]) for key in weights)
+
+    model = create_model(name, CLASSES)
+    own = model.init(jax.random.key(0), np.zeros((1, 32, 32, channels), np.float32))
+    own = {**own, "batch_stats": jax.tree.map(_moved, own.get("batch_stats", {}))}
+    return {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+        "in": _difference(network, weights, model, variables, channels),
+        "out": _difference(network, to_torch_state_dict(name, own), model, own, channels),
+        "round_trip_exact": exact,
+    }
+
+
+def _moved(statistic):
+    return np.asarray(statistic) + np.random.default_rng(0).uniform(0.0, 0.5, statistic.shape).astype(np.float32)
+
+
+def _difference(network, state_dict, model, variables, channels):
+    network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}, strict=True)
+    images = np.random.default_rng(0).standard_normal((2, channels, 32, 32)).astype(np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(images)).numpy()
+    logits = np.asarray(model.apply(variables, images.transpose(0, 2, 3, 1)))
+    return float(np.abs(logits - expected).max() / np.abs(expected).max())
+
+
+def main():
+    """Measures every network and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    out = parser.parse_args().out
+    networks = {}
+    for name in model_names():
+        networks[name] = measure(name)
+        print(name, networks[name], flush=True)
+    result = {
+        "kind": "exactness",
+        "command": f"python -m tests.exactness --out={out}",
+        "hardware": workdir.hardware(jax.local_devices()),
+        "date": datetime.date.today().isoformat(),
+        "versions": {**workdir.versions(), "torch": torch.__version__},
+        "networks": networks,
+    }
+    out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
