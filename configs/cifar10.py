@@ -3,14 +3,17 @@
     python -m experiments.main --config=configs/cifar10.py --workdir=runs/cifar10
     python -m experiments.main --config=configs/cifar10.py:wrn40_2-wrn16_1 --workdir=runs/cifar10_wrn
 
-Reaches: not measured yet.  FastDFKD publishes 94.05 % (resnet34-resnet18) and 89.29 % (wrn40_2-wrn16_1) with ten
-inversion steps and a growing bank.
+Reaches: not measured at full size yet.  FastDFKD publishes 94.05 % (resnet34-resnet18) and 89.29 % (wrn40_2-wrn16_1)
+with ten inversion steps and a growing bank.
 
 Arguments: TEACHER-STUDENT, default resnet34-resnet18; the published pairs are resnet34-resnet18, vgg11-resnet18,
 wrn40_2-wrn16_1, wrn40_2-wrn40_1 and wrn40_2-wrn16_2.  `small`: a schedule for two CPU cores.  A public checkpoint:
 
     python -m experiments.main --config=configs/cifar10.py:resnet56_option_a-resnet20,small \\
         --config.teacher.path=resnet56-4bfd9763.th --workdir=runs/cifar10_resnet56
+
+reaches 77.9 % from a teacher of 93.4 % and 5,000 synthetic images (seed 0, 52 minutes on two CPU cores as two virtual
+devices, 2026-11-20; results/cifar10_resnet56_resnet20.json).
 """
 
 from configs.cifar import get_cifar_config

@@ -102,6 +102,9 @@ def _exactness_table(result):
     for name, row in result["networks"].items():
         exact = "yes" if row["round_trip_exact"] else "**no**"
         lines.append(f"| {name} | {row['parameters']:,} | {row['in']:.0e} | {row['out']:.0e} | {exact} |")
+    lines += ["", "| public checkpoint, CIFAR-10 test images | here | exported, in PyTorch |", "|---|---|---|"]
+    for name, row in result["checkpoints"].items():
+        lines.append(f"| {name} ({row['architecture']}) | {row['here']:.2f} % | {row['exported']:.2f} % |")
     return lines
 
 

@@ -1,26 +1,34 @@
 """How exactly every network agrees with PyTorch, both ways.
 
-    python -m tests.exactness --out=results/exactness.json
+    python -m tests.exactness --out=results/exactness.json --checkpoints resnet20-12fca82f.th resnet56-4bfd9763.th
 
 In: weights by the golden files' rule go into PyTorch and into our network.  Out: our initial weights, with BatchNorm
 statistics moved away from their start, go into PyTorch by `load_state_dict(strict=True)`.  Differences of logits are
-relative to the largest logit.
+relative to the largest logit.  Checkpoints are akamaster's public ones for CIFAR-10, which want ImageNet's normalisation:
+their accuracy on the test images here, and in PyTorch after the way through our variables and an exported file.
 """
 
 import argparse
 import datetime
 import json
 import pathlib
+import shlex
 import sys
+import tempfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 
-from ssdkd_jax.interop import from_torch_state_dict, to_torch_state_dict
+from ssdkd_jax import data
+from ssdkd_jax.interop import export, from_torch_state_dict, to_torch_state_dict
 from ssdkd_jax.interop.public_definitions import definition_of
 from ssdkd_jax.models import create_model, model_names
 from ssdkd_jax.runtime import workdir
+from ssdkd_jax.runtime.conversion import describe_conversion
+from ssdkd_jax.runtime.evaluation import accuracy
+from ssdkd_jax.runtime.teacher import load_teacher
 from tests import golden_values
 from tests.models import torch_reference
 
@@ -45,7 +53,7 @@ def measure(name):
     weights = golden_values.state_dict(layout)
     variables = from_torch_state_dict(name, weights)
     back = to_torch_state_dict(name, variables)
-    exact = list(back) == list(weights) and all(np.array_equal(back[key], weights[key]) for key in weights)
+    exact = back.keys() == weights.keys() and all(np.array_equal(back[key], weights[key]) for key in weights)
 
     model = create_model(name, CLASSES)
     own = model.init(jax.random.key(0), np.zeros((1, 32, 32, channels), np.float32))
@@ -71,22 +79,52 @@ def _difference(network, state_dict, model, variables, channels):
     return float(np.abs(logits - expected).max() / np.abs(expected).max())
 
 
+def measure_checkpoint(path):
+    """{architecture, accuracy here, accuracy in PyTorch after the export}, in percent of CIFAR-10's test images."""
+    network = load_teacher(path)
+    test = data.load_split("cifar10", "test")
+    metadata = describe_conversion(network, path, normalization="imagenet")
+    mean, std = metadata["mean"], metadata["std"]
+    images = np.asarray(data.normalize(data.to_unit(test.images), mean, std))
+
+    model = create_model(network.architecture, metadata["num_classes"])
+    predict = jax.jit(lambda x: jnp.argmax(model.apply(network.variables, x), -1))
+    here = np.concatenate([predict(batch) for batch in np.split(images, 20)])
+
+    with tempfile.TemporaryDirectory() as folder:
+        file, _ = export.export_network(pathlib.Path(folder) / "out.pth", network.variables, metadata)
+        exported = reference(network.architecture)
+        exported.load_state_dict(torch.load(file, weights_only=True), strict=True)
+    with torch.no_grad():
+        batches = [torch.from_numpy(np.ascontiguousarray(b.transpose(0, 3, 1, 2))) for b in np.split(images, 20)]
+        there = np.concatenate([exported(batch).argmax(1).numpy() for batch in batches])
+    return {
+        "architecture": network.architecture,
+        "here": accuracy(here, test.labels),
+        "exported": accuracy(there, test.labels),
+    }
+
+
 def main():
-    """Measures every network and writes the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measures every network and every checkpoint, and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=pathlib.Path)
-    out = parser.parse_args().out
+    parser.add_argument("--checkpoints", nargs="*", default=[], type=pathlib.Path)
+    arguments = parser.parse_args()
+    out, checkpoints = arguments.out, {path.name: measure_checkpoint(path) for path in arguments.checkpoints}
+    print(checkpoints, flush=True)
     networks = {}
     for name in model_names():
         networks[name] = measure(name)
         print(name, networks[name], flush=True)
     result = {
         "kind": "exactness",
-        "command": f"python -m tests.exactness --out={out}",
+        "command": shlex.join(["python", "-m", "tests.exactness", *sys.argv[1:]]),
         "hardware": workdir.hardware(jax.local_devices()),
         "date": datetime.date.today().isoformat(),
         "versions": {**workdir.versions(), "torch": torch.__version__},
         "networks": networks,
+        "checkpoints": checkpoints,
     }
     out.write_text(json.dumps(result, indent=1) + "\n")
 
