@@ -32,7 +32,7 @@ def dataset_info(name, data_dir=None, *, image_size=None):
     """Shapes, classes and sizes of a set, without decoding its images.
 
     Known for cifar10, cifar100, fashion_mnist, mnist and svhn_cropped even where they are not prepared, so that a
-    data-free job needs no data; the class names are then the numbers.
+    data-free job needs no data.
 
     Args: as for `load_split`.
     Returns: a DatasetInfo.

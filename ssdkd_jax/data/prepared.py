@@ -8,16 +8,17 @@ import re
 import numpy as np
 
 from ssdkd_jax.data import pixels
+from ssdkd_jax.data.class_names import CLASS_NAMES
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
 
 # The benchmarks of this field, for data-free jobs on machines that have no data.
 _PUBLISHED = {
-    "cifar10": ((32, 32, 3), 10, {"train": 50_000, "test": 10_000}),
-    "cifar100": ((32, 32, 3), 100, {"train": 50_000, "test": 10_000}),
-    "fashion_mnist": ((28, 28, 1), 10, {"train": 60_000, "test": 10_000}),
-    "mnist": ((28, 28, 1), 10, {"train": 60_000, "test": 10_000}),
-    "svhn_cropped": ((32, 32, 3), 10, {"train": 73_257, "test": 26_032}),
+    "cifar10": ((32, 32, 3), {"train": 50_000, "test": 10_000}),
+    "cifar100": ((32, 32, 3), {"train": 50_000, "test": 10_000}),
+    "fashion_mnist": ((28, 28, 1), {"train": 60_000, "test": 10_000}),
+    "mnist": ((28, 28, 1), {"train": 60_000, "test": 10_000}),
+    "svhn_cropped": ((32, 32, 3), {"train": 73_257, "test": 26_032}),
 }
 
 
@@ -40,8 +41,9 @@ def info(name, data_dir, size):
     except UserError:
         if name not in _PUBLISHED:
             raise
-        (*published_size, channels), classes, sizes = _PUBLISHED[name]
-        return DatasetInfo((*(size or published_size), channels), classes, tuple(map(str, range(classes))), dict(sizes))
+        (*published_size, channels), sizes = _PUBLISHED[name]
+        names = CLASS_NAMES[name]
+        return DatasetInfo((*(size or published_size), channels), len(names), names, dict(sizes))
     class_names = _class_names(builder)
     sizes = {s: builder.info.splits[_split_name(builder, s)].num_examples for s in ("train", "test")}
     return DatasetInfo(_image_shape(builder, size), len(class_names), class_names, sizes)
@@ -124,4 +126,7 @@ def _image_shape(builder, size):
 
 def _class_names(builder):
     label = builder.info.features["label"]
-    return tuple(label.names or map(str, range(label.num_classes)))
+    numbers = tuple(map(str, range(label.num_classes)))
+    names = tuple(label.names or numbers)
+    # Files that were prepared without names have numbers for names.
+    return CLASS_NAMES.get(builder.name, numbers) if names == numbers else names

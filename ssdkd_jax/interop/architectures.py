@@ -11,6 +11,9 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import naming
 from ssdkd_jax.models import create_model, model_names
 
+# No network's variables depend on the image size.
+ANY_IMAGES = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+
 
 def from_torch_state_dict(arch, state_dict):
     """Weights from PyTorch; class and image channel counts are read off the tensors.
@@ -57,7 +60,7 @@ def infer_architecture(state_dict):
     A network with several names has the first of them.
     """
     shapes = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(naming.COUNTER)}
-    named_alike = [arch for arch in model_names() if naming.torch_layout(_any_template(arch)).keys() == shapes.keys()]
+    named_alike = [arch for arch in model_names() if _has_names(arch, shapes.keys())]
     networks = {}
     for arch in named_alike:
         if naming.torch_layout(_fitting_template(arch, shapes)) == shapes:
@@ -85,6 +88,13 @@ def _fitting_template(arch, shapes):
     return _template(arch, num_classes=num_classes, channels=channels)
 
 
+def _has_names(arch, names):
+    try:
+        return naming.torch_layout(naming.template(create_model(arch), ANY_IMAGES, within=names)).keys() == names
+    except naming.UnknownModule:
+        return False
+
+
 def _first_and_classifier(layout):
     return next(iter(layout)), [name for name in layout if name.endswith(".weight")][-1]
 
@@ -95,5 +105,4 @@ def _any_template(arch):
 
 @functools.cache
 def _template(arch, *, num_classes, channels):
-    # No network's variables depend on the image size.
-    return naming.template(create_model(arch, num_classes), jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32))
+    return naming.template(create_model(arch, num_classes), ANY_IMAGES.update(shape=(1, 32, 32, channels)))

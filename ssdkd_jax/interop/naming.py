@@ -28,20 +28,32 @@ TORCH_LEAVES = {
 COUNTER = "num_batches_tracked"
 
 
-def template(model, *inputs):
+class UnknownModule(Exception):
+    """A network calls a module that a state_dict has nothing of."""
+
+
+def template(model, *inputs, within=None):
     """What the variables of a Linen module look like, without computing anything.
 
     Args:
       model: a Linen module with `params` and `batch_stats` of convolutions, BatchNorm and linear layers.
       *inputs: arrays or `jax.ShapeDtypeStruct`s that `model` is called with.
+      within: PyTorch names; stops at the first module that none of them lies in.
 
     Returns:
       the template, see above.
+
+    Raises:
+      UnknownModule: see `within`.
     """
     calls = {}
+    known = None if within is None else _paths_of(within)
 
     def note(next_function, args, kwargs, context):
-        calls.setdefault(context.module.path, len(calls))
+        path = context.module.path
+        if known is not None and ".".join(path) not in known:
+            raise UnknownModule(".".join(path))
+        calls.setdefault(path, len(calls))
         return next_function(*args, **kwargs)
 
     with nn.intercept_methods(note):
@@ -49,6 +61,12 @@ def template(model, *inputs):
     leaves = list(TORCH_LEAVES)
     flat = traverse_util.flatten_dict(shapes)
     return {path: flat[path] for path in sorted(flat, key=lambda p: (calls[p[1:-1]], leaves.index((p[0], p[-1]))))}
+
+
+def _paths_of(names):
+    """All modules on the way to tensors: layer1.0.conv1.weight lies in "", layer1, layer1.0 and layer1.0.conv1."""
+    parts = [name.split(".")[:-1] for name in names]
+    return {".".join(path[:depth]) for path in parts for depth in range(len(path) + 1)}
 
 
 def torch_name(path):

@@ -122,6 +122,7 @@ def test_an_unprepared_set_ends_at_once_with_the_command_that_prepares_it(tmp_pa
 def test_a_data_free_job_knows_its_benchmark_without_data(tmp_path):
     info = dataset_info("cifar100", tmp_path)
     assert info.image_shape == (32, 32, 3) and info.num_classes == len(info.class_names) == 100
+    assert info.class_names[:2] == ("apple", "aquarium_fish") and list(info.class_names) == sorted(info.class_names)
     with pytest.raises(UserError, match="is not prepared"):
         dataset_info("eurosat", tmp_path)
 
