@@ -50,7 +50,7 @@ def launch(main, *, required, example, arguments=()):
         if trouble is None:
             raise
         # At once, since writers would try again and complain when Python exits.
-        _fail(f"{trouble}; then go on from the last checkpoint: {command}", leave=os._exit)
+        _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
 
 
 def _trouble_with_files(error):

@@ -17,12 +17,12 @@ from experiments.command_line import launch
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "The folder or file to write.")
 flags.DEFINE_string("arch", "", "from-torch: the architecture; inferred from names and shapes where not given.")
-flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.")
+flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.", lower_bound=0)
 flags.DEFINE_string("dataset", "", "from-torch: data set whose normalisation and class names the network goes with.")
 flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets lie.")
 flags.DEFINE_string("normalization", "", "from-torch: cifar10, imagenet, ..., half, or numbers: mean,mean/std,std.")
 flags.DEFINE_list("class_names", [], "from-torch: names of the classes, in the order of the logits.")
-flags.DEFINE_integer("image_size", 0, "from-torch: height and width of the images that the network is for.")
+flags.DEFINE_integer("image_size", 0, "from-torch: height and width of the images that the network is for.", 0)
 
 
 def main(command, interruption, action, path):
@@ -50,7 +50,7 @@ def _from_torch(path, out):
         raise UserError(f"{out} exists and is no saved network; give another folder with --out=DIR")
     if not path.is_file():
         raise UserError(f"there is no PyTorch file at {path}")
-    network = load_teacher(path, FLAGS.arch)
+    network = load_teacher(path, FLAGS.arch, flag="--arch")
     metadata = describe_conversion(
         network,
         path,

@@ -3,7 +3,14 @@
 from ssdkd_jax.data.augmentation import augment, random_crop, random_flip
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
 from ssdkd_jax.data.loading import dataset_info, load_split
-from ssdkd_jax.data.normalization import chosen_normalization, normalization, normalize, to_uint8, to_unit
+from ssdkd_jax.data.normalization import (
+    chosen_normalization,
+    normalization,
+    normalize,
+    public_normalization,
+    to_uint8,
+    to_unit,
+)
 
 __all__ = [
     "Dataset",
@@ -14,6 +21,7 @@ __all__ = [
     "load_split",
     "normalization",
     "normalize",
+    "public_normalization",
     "random_crop",
     "random_flip",
     "subset",

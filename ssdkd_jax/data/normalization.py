@@ -34,6 +34,11 @@ def normalization(name, channels=3):
     return _PUBLISHED.get(unversioned, tuple(half * channels for half in _HALF))
 
 
+def public_normalization(architecture):
+    """The normalisation that a network's public checkpoints want whatever their data set is, or ""."""
+    return "imagenet" if architecture.endswith(("_option_a", "_imagenet")) else ""  # akamaster's, torchvision's
+
+
 def chosen_normalization(text, channels=3):
     """The normalisation that a user writes down.
 

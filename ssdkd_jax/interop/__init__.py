@@ -7,8 +7,10 @@ from ssdkd_jax.interop.architectures import (
     to_torch_state_dict,
 )
 from ssdkd_jax.interop.files import load_torch_file
+from ssdkd_jax.interop.naming import LayoutError
 
 __all__ = [
+    "LayoutError",
     "classes_and_channels",
     "from_torch_state_dict",
     "infer_architecture",

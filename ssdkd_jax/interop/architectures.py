@@ -28,14 +28,14 @@ def from_torch_state_dict(arch, state_dict):
     Raises:
       UserError: unknown architecture, tensors that are missing, unexpected or of another shape, numbers not finite.
     """
-    shapes = {name: tuple(value.shape) for name, value in state_dict.items()}
+    shapes = _shapes(state_dict)
     try:
         return naming.from_torch(state_dict, _fitting_template(arch, shapes), arch)
-    except UserError as error:
+    except naming.LayoutError as error:
         others = [name for name in infer_architecture(state_dict) if name != arch]
         if not others:
             raise
-        raise UserError(f"{error}; it has the tensors of a {' or '.join(others)}") from error
+        raise naming.LayoutError(f"{error}; it has the tensors of a {' or '.join(others)}") from error
 
 
 def to_torch_state_dict(arch, variables):
@@ -55,17 +55,22 @@ def to_torch_state_dict(arch, variables):
 
 
 def infer_architecture(state_dict):
-    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none.
-
-    A network with several names has the first of them.
-    """
-    shapes = {name: tuple(value.shape) for name, value in state_dict.items() if not name.endswith(naming.COUNTER)}
+    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none."""
+    shapes = {name: shape for name, shape in _shapes(state_dict).items() if not name.endswith(naming.COUNTER)}
     named_alike = [arch for arch in model_names() if _has_names(arch, shapes.keys())]
-    networks = {}
-    for arch in named_alike:
-        if naming.torch_layout(_fitting_template(arch, shapes)) == shapes:
-            networks.setdefault(create_model(arch), arch)
-    return list(networks.values())
+    return [arch for arch in named_alike if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+
+
+def _shapes(state_dict):
+    """{name: shape}; every tensor must be one, with something in it."""
+    for name, value in state_dict.items():
+        if not hasattr(value, "shape") or 0 in tuple(value.shape):
+            raise UserError(f"tensor {name!r} is {_kind(value)}, expected an array or tensor with numbers in it")
+    return {name: tuple(value.shape) for name, value in state_dict.items()}
+
+
+def _kind(value):
+    return f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
 def classes_and_channels(arch, variables):

@@ -36,7 +36,7 @@ def _installed(package):
 
 
 def export_network(path, variables, metadata):
-    """Writes a PyTorch file with the public names and shapes, and the note `<path without suffix>.md`.
+    """Writes a PyTorch file with the public names and shapes, and the note `<path>.md`.
 
     Args:
       path: `.pth`, `.pt`, `.th` or `.safetensors`.
@@ -57,7 +57,7 @@ def export_network(path, variables, metadata):
     unfinished = path.with_name(f".{path.name}.unfinished")
     _write(unfinished, path.suffix, state_dict)
     unfinished.replace(path)
-    note = path.with_suffix(".md")
+    note = path.with_name(f"{path.name}.md")
     note.write_text(describe(path, metadata), encoding="utf-8")
     return path, note
 
@@ -76,13 +76,13 @@ def _write(path, suffix, state_dict):
 def describe(path, metadata):
     """Markdown: what the network is, its normalisation and classes, and code that classifies an image with it."""
     height, width, channels = metadata["image_shape"]
-    definition = definition_of(metadata["architecture"], metadata["num_classes"], channels)
+    definition = definition_of(metadata["architecture"], metadata["num_classes"], channels, (height, width))
     source = f"\nThe definition is in {definition.source}.\n" if definition.source else ""
     load = f'torch.load("{path.name}", weights_only=True)'
     load_import = ""
     if path.suffix == ".safetensors":
         load, load_import = f'load_file("{path.name}")', "from safetensors.torch import load_file\n"
-    mode = {1: "L", 3: "RGB"}.get(channels, "RGB")
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
     as_list = [float(f"{value:.6g}") for value in metadata["mean"]], [float(f"{v:.6g}") for v in metadata["std"]]
     return _NOTE.format(
         architecture=metadata["architecture"],

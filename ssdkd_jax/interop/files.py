@@ -7,12 +7,16 @@ import re
 import warnings
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.errors import UserError
 
 # Where training scripts put the weights inside what they save; the first that is there wins.
-NESTINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "student", "teacher", "params")
+NESTINGS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "student", "teacher"),
+    *("params", "weights", "state_dict_ema", "model_ema", "ema"),
+)
 # The last suffix of the files that are read; the empty one is a file without a suffix.
 SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".bin", ".tar", ".safetensors", "")
 # Where training scripts put an optimiser's state.
@@ -48,7 +52,12 @@ def load_torch_file(path):
         raise UserError(
             f"{path} {_what_it_holds(content)}; expected a state_dict, as torch.save(model.state_dict(), path) writes"
         )
-    return {_unwrapped(name): _as_numpy(value) for name, value in tensors.items()}
+    unwrapped = {}
+    for name, value in tensors.items():
+        if _unwrapped(name) in unwrapped:
+            raise UserError(f"{path} has tensor {_unwrapped(name)!r} twice, with and without a prefix such as module.")
+        unwrapped[_unwrapped(name)] = _as_numpy(value, name, path)
+    return unwrapped
 
 
 def _read_safetensors(path):
@@ -121,12 +130,16 @@ def _unwrapped(name):
     return name
 
 
-def _as_numpy(value):
+def _as_numpy(value, name, path):
     if isinstance(value, np.ndarray):
-        integral = np.issubdtype(value.dtype, np.integer) or value.dtype == bool
-        return value if integral else value.astype(np.float32)
-    value = value.detach().cpu()
-    return (value.float() if value.is_floating_point() else value).numpy()
+        return value.astype(np.float32) if jnp.issubdtype(value.dtype, jnp.floating) else value
+    try:
+        value = value.detach().cpu()
+        return (value.float() if value.is_floating_point() else value).numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{path}: tensor {name!r} is quantised, sparse or without memory ({_reason(error)}), expected plain numbers"
+        ) from error
 
 
 def _reason(error):

@@ -28,6 +28,10 @@ TORCH_LEAVES = {
 COUNTER = "num_batches_tracked"
 
 
+class LayoutError(UserError):
+    """Tensors are missing, unexpected or of another shape."""
+
+
 class UnknownModule(Exception):
     """A network calls a module that a state_dict has nothing of."""
 
@@ -72,6 +76,8 @@ def _paths_of(names):
 def torch_name(path):
     """("params", "layer1.0", "conv1", "kernel") -> "layer1.0.conv1.weight"."""
     collection, *modules, leaf = path
+    if (collection, leaf) not in TORCH_LEAVES:
+        raise UserError(f"variable {'.'.join(path)!r} has no PyTorch counterpart")
     return ".".join((*modules, TORCH_LEAVES[collection, leaf]))
 
 
@@ -137,7 +143,7 @@ def from_torch(state_dict, template, owner="state_dict"):
     variables = {}
     for path in template:
         name = torch_name(path)
-        value = as_float32(state_dict[name])
+        value = as_float32(state_dict[name], name, owner)
         broken = value.size - np.count_nonzero(np.isfinite(value))
         if broken:
             raise UserError(f"{owner}: tensor {name!r} holds NaN or infinity in {broken} of {value.size} numbers")
@@ -147,15 +153,18 @@ def from_torch(state_dict, template, owner="state_dict"):
     return {"params": collections["params"], "batch_stats": collections.get("batch_stats", {})}
 
 
-def as_float32(value):
-    """NumPy array or torch tensor, wherever it lies -> float32 NumPy array."""
-    if hasattr(value, "detach"):
+def as_float32(value, name, owner):
+    """NumPy array or torch tensor of a floating dtype, wherever it lies -> float32 NumPy array."""
+    is_tensor = hasattr(value, "detach")
+    if not (value.is_floating_point() if is_tensor else jnp.issubdtype(value.dtype, jnp.floating)):
+        raise UserError(f"{owner}: tensor {name!r} is {value.dtype}, expected a floating dtype")
+    if is_tensor:
         value = value.detach().cpu().float().numpy()
     return np.asarray(value, np.float32)
 
 
 def check_layout(found, expected, owner):
-    """Raises UserError unless two layouts {name: shape} are the same.
+    """Raises LayoutError unless two layouts {name: shape} are the same.
 
     It names the first three tensors of another shape, and all that are missing or unexpected, block by block; of a
     network that has little in common with the expected one, only the first three of everything.
@@ -172,11 +181,11 @@ def check_layout(found, expected, owner):
         return
     another_network = 2 * len(differences) > len(expected)
     if another_network or len(differences) == 1:
-        raise UserError(f"{owner}: {_first_three(differences)}")
+        raise LayoutError(f"{owner}: {_first_three(differences)}")
     parts = [_first_three(differences[: len(reshaped)])] if reshaped else []
     parts += [f"missing are {_by_block(missing)}"] if missing else []
     parts += [f"unexpected are {_by_block(unexpected)}"] if unexpected else []
-    raise UserError(f"{owner}: {'; '.join(parts)}")
+    raise LayoutError(f"{owner}: {'; '.join(parts)}")
 
 
 def _first_three(differences):

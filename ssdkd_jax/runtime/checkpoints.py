@@ -114,6 +114,7 @@ def load_network(folder):
         missing = METADATA_FIELDS - metadata.keys()
         if missing:
             raise ValueError(f"{METADATA} lacks {', '.join(sorted(missing))}")
+        _check_metadata(metadata)
         with ocp.StandardCheckpointer() as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
             variables = checkpointer.restore(folder / "variables", like)
@@ -121,6 +122,20 @@ def load_network(folder):
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"{folder} cannot be read as a network ({reason}); save or train it again") from error
     return jax.tree.map(np.asarray, variables), metadata
+
+
+def _check_metadata(metadata):
+    """Raises ValueError where values cannot be what `save_network` was given."""
+    shape, classes, names = (metadata[field] for field in ("image_shape", "num_classes", "class_names"))
+    if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
+        raise ValueError(f"image_shape is {shape!r}, expected three positive integers")
+    if not (isinstance(classes, int) and isinstance(names, list) and len(names) == classes):
+        raise ValueError(f"num_classes is {classes!r}, but class_names are {names!r}")
+    for field in ("mean", "std"):
+        values = metadata[field]
+        numbers = isinstance(values, list) and all(isinstance(x, int | float) for x in values)
+        if not (numbers and len(values) == shape[-1] and (field == "mean" or min(values) > 0)):
+            raise ValueError(f"{field} is {values!r}, expected a number for each of {shape[-1]} channels")
 
 
 def _tree_metadata(checkpointer, folder):

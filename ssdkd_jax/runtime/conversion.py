@@ -7,6 +7,8 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.runtime.teacher import FROM_TORCH
 
 IMAGENET_CLASSES = 1000
+# What a network with so many classes was most likely trained on.
+_BY_CLASSES = {10: "cifar10", 100: "cifar100", IMAGENET_CLASSES: "imagenet"}
 
 
 def describe_conversion(
@@ -41,6 +43,8 @@ def describe_conversion(
             )
     if class_names and len(class_names) != classes:
         raise UserError(f"{path} has {classes} classes, but {len(class_names)} class names were given")
+    if len(set(class_names)) != len(class_names):
+        raise UserError("class names were given twice; expected a different one for each class")
     mean, std = _normalization(network.architecture, classes, channels, normalization, dataset)
     return {
         "architecture": network.architecture,
@@ -57,16 +61,9 @@ def _normalization(architecture, classes, channels, chosen, dataset):
     """(mean, std): what the user chose, else the data set's, else a guess, which is told."""
     if chosen:
         return data.chosen_normalization(chosen, channels)
-    if dataset:
+    public = data.public_normalization(architecture) if channels == 3 else ""
+    if dataset and not public:
         return data.normalization(dataset, channels)
-    likely = _likely_normalization(architecture, classes, channels)
-    print(f"normalisation of {likely!r} assumed; say which with --normalization or --dataset", flush=True)
+    likely = public or (_BY_CLASSES.get(classes, "half") if channels == 3 else "half")
+    print(f"normalisation of {likely!r} assumed; say which with --normalization", flush=True)
     return data.chosen_normalization(likely, channels)
-
-
-def _likely_normalization(architecture, classes, channels):
-    if channels != 3:
-        return "half"
-    if classes == IMAGENET_CLASSES or architecture.endswith(("_option_a", "_imagenet")):  # akamaster's, torchvision's
-        return "imagenet"
-    return {10: "cifar10", 100: "cifar100"}.get(classes, "half")

@@ -74,7 +74,8 @@ def _run(setting, command):
     predict_teacher, teacher_variables = setting_room.make_predictor_of(
         setting, teacher.architecture, images, teacher.variables
     )
-    if _exports(config, teacher):
+    exports = _exports(config, teacher)
+    if exports:
         export.check_can_write(folder / f"student{export.available_suffix() or '.pth'}")
     summary = _summary_head(setting, teacher, command)
     real = None
@@ -102,7 +103,7 @@ def _run(setting, command):
     )
     student, buffer = method.student(result.state).variables, method.buffer(result.state)
     checkpoints.save_network(folder / "student", student, setting_room.metadata(config.student.name, images))
-    if _exports(config, teacher):
+    if exports:
         _export(folder)
     _save_buffer(folder, buffer, images, real)
     summary["references"] = real_training.train_references(setting, images, test, reference_sets)
@@ -135,7 +136,12 @@ def _with_fitting_warmup(config):
 
 def _exports(config, teacher):
     """Whether the student shall be a PyTorch file too."""
-    return teacher.from_torch if config.export_torch is None else config.export_torch
+    if config.export_torch is not None:
+        return config.export_torch
+    if teacher.from_torch and export.available_suffix() is None:
+        print("no PyTorch student is written: neither torch nor safetensors is installed", flush=True)
+        return False
+    return teacher.from_torch
 
 
 def _export(folder):
@@ -159,7 +165,8 @@ def _find_teacher(setting):
         if config.teacher.path:
             teacher = teacher_module.load_teacher(config.teacher.path, config.teacher.name)
             shape, class_names = setting_room.kind_of_images(config, teacher_module.classes_of(teacher))
-            images = setting_room.describe_images(config, shape, class_names, teacher.metadata)
+            public = "" if teacher.metadata or shape[-1] != 3 else data.public_normalization(teacher.architecture)
+            images = setting_room.describe_images(config, shape, class_names, teacher.metadata, public)
             teacher_module.check_fits(teacher, len(class_names), shape, config.teacher.path)
             _check_networks(setting, teacher.architecture, images)
         else:

@@ -55,8 +55,16 @@ def kind_of_images(config, num_classes=None):
     return tuple(info.image_shape), tuple(info.class_names)
 
 
-def describe_images(config, shape, class_names, metadata):
-    """Images with their normalisation: the config's, else the teacher's own, else the data set's."""
+def describe_images(config, shape, class_names, metadata, public=""):
+    """Images with their normalisation: the config's, else the teacher's own, else the data set's.
+
+    Args:
+      config: the run's.
+      shape: (h, w, c).
+      class_names: of the data set.
+      metadata: of the teacher's folder, or {}.
+      public: the normalisation that the teacher's public checkpoints want, or "".
+    """
     if metadata and tuple(metadata["image_shape"]) != tuple(shape):
         raise UserError(
             f"the teacher is for images {tuple(metadata['image_shape'])}, but the run's are {tuple(shape)}; choose the "
@@ -64,8 +72,10 @@ def describe_images(config, shape, class_names, metadata):
         )
     if metadata and not config.normalization:
         return Images(shape, tuple(metadata["class_names"]), tuple(metadata["mean"]), tuple(metadata["std"]))
-    if config.normalization:
-        mean, std = data.chosen_normalization(config.normalization, shape[-1])
+    if public and not config.normalization:
+        print(f"normalisation of {public!r} assumed; say which with --config.normalization=NAME", flush=True)
+    if config.normalization or public:
+        mean, std = data.chosen_normalization(config.normalization or public, shape[-1])
     else:
         mean, std = data.normalization(config.dataset, shape[-1])
     if len(mean) != shape[-1]:

@@ -36,12 +36,13 @@ class Teacher(NamedTuple):
 FROM_TORCH = "from_torch"
 
 
-def load_teacher(path, architecture=""):
+def load_teacher(path, architecture="", *, flag="--config.teacher.name"):
     """Reads a teacher from a folder of ours or from a PyTorch file.
 
     Args:
       path: folder or file.
       architecture: its name; "" takes the folder's word, or infers it from the tensors of a PyTorch file.
+      flag: what chooses the architecture on the command line, for messages.
 
     Raises:
       UserError: nothing there, damaged, or of another architecture.
@@ -56,24 +57,31 @@ def load_teacher(path, architecture=""):
         if architecture and architecture != metadata["architecture"]:
             raise UserError(
                 f"{path} holds a {metadata['architecture']}, but the config says {architecture}; "
-                f"use --config.teacher.name={metadata['architecture']}"
+                f"use {flag}={metadata['architecture']}"
             )
         return Teacher(metadata["architecture"], variables, metadata, FROM_TORCH in metadata)
     state_dict = interop.load_torch_file(path)
     if not architecture:
-        architecture = _only_one(interop.infer_architecture(state_dict), path)
-        print(f"{path} looks like a {architecture}", flush=True)
+        architecture = _only_one(interop.infer_architecture(state_dict), path, flag)
     try:
-        return Teacher(architecture, interop.from_torch_state_dict(architecture, state_dict), {}, from_torch=True)
+        variables = interop.from_torch_state_dict(architecture, state_dict)
+    except interop.LayoutError as error:
+        raise UserError(f"{path} is no {error}; say what it is with {flag}=NAME") from error
     except UserError as error:
-        raise UserError(f"{path} is no {error}; say what it is with --config.teacher.name=NAME") from error
+        raise UserError(f"{path}: {error}") from error
+    classes, channels = interop.classes_and_channels(architecture, variables)
+    print(f"{path}: {architecture} with {classes} classes, for images of {channels} channels", flush=True)
+    return Teacher(architecture, variables, {}, from_torch=True)
 
 
-def _only_one(candidates, path):
-    if len(candidates) == 1:
+def _only_one(candidates, path, flag):
+    """The first of several names of one network; several networks, or none, are the user's to choose from."""
+    if len({models.create_model(name) for name in candidates}) == 1:
+        if len(candidates) > 1:
+            print(f"{path} looks like a {candidates[0]} (also known as {', '.join(candidates[1:])})", flush=True)
         return candidates[0]
     found = f"fits several architectures: {', '.join(candidates)}" if candidates else "fits no architecture we know"
-    raise UserError(f"{path} {found}; say which with --config.teacher.name=NAME ({', '.join(models.model_names())})")
+    raise UserError(f"{path} {found}; say which with {flag}=NAME ({', '.join(models.model_names())})")
 
 
 def trained_teacher(folder, made_from, train, metadata, *, interruption=False):

@@ -14,7 +14,8 @@ from ssdkd_jax.runtime.interruption import Interrupted
 def end(monkeypatch, capsys):
     """end(error): (exit status, stdout, stderr) of a program whose work raises that error."""
     monkeypatch.setattr(sys, "argv", ["experiments/main.py", "--workdir=a b"])
-    monkeypatch.setattr(command_line, "_parse_flags", lambda *_: None)
+    monkeypatch.setattr(command_line, "_parse_flags", lambda *_: [])
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
     monkeypatch.setattr(command_line, "_keep_compiled_programs", lambda: None)
     monkeypatch.setattr(command_line.os, "_exit", sys.exit)
 
@@ -46,6 +47,11 @@ def test_interruption_says_how_to_go_on(end):
     assert end(Interrupted("stopped after epoch 3")) == (0, expected, "")
 
 
+def test_flags_of_xla_belong_to_the_command(end, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--a=1 --b=2")
+    assert "to go on: XLA_FLAGS='--a=1 --b=2' python -m experiments.main" in end(Interrupted("stopped"))[1]
+
+
 def test_second_interrupt(end):
     status, _, err = end(KeyboardInterrupt())
     assert status == 130
@@ -73,7 +79,7 @@ def test_full_disk_is_one_line(end, error):
     status, out, err = end(error)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: the disk is full")
-    assert "then go on from the last checkpoint: python -m experiments.main" in err
+    assert "then run the same command again: python -m experiments.main" in err
 
 
 def test_our_own_mistakes_keep_their_traceback(end):

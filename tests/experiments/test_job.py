@@ -134,14 +134,14 @@ def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):
     jax.tree.map(
         np.testing.assert_array_equal, interop.from_torch_state_dict(metadata["architecture"], exported), student
     )
-    assert "model.load_state_dict" in (tmp_path / "job/student.md").read_text()
+    assert "model.load_state_dict" in (tmp_path / "job/student.pth.md").read_text()
 
 
 def test_export_is_off_otherwise_and_can_be_asked_for_later(one_device, kept_in, tmp_path):
     copy = shutil.copytree(one_device[0], tmp_path / "copy")
     assert not (copy / "student.pth").exists()
     job(copy, kept_in, export_torch=True, **SHORT)
-    assert (copy / "student.pth").exists() and (copy / "student.md").exists()
+    assert (copy / "student.pth").exists() and (copy / "student.pth.md").exists()
 
 
 def test_a_teacher_is_kept_by_its_images(tmp_path):

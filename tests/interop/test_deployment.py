@@ -62,6 +62,23 @@ def test_stablehlo_is_for_accelerators_too(tmp_path):
     assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
 
 
+@pytest.mark.parametrize("name", ["resnet8", "resnet18_imagenet", "vgg8", "mobilenetv2", "shufflenetv2", "lenet5"])
+def test_onnx_of_every_family(tmp_path, name):
+    pytest.importorskip("jax2onnx")
+    channels = 1 if name == "lenet5" else 3
+    metadata = METADATA | {"architecture": name, "image_shape": (32, 32, channels)}
+    metadata |= {"mean": (0.5,) * channels, "std": (0.25,) * channels}
+    network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 32, 32, channels), np.float32))
+    assert deployment.to_onnx(tmp_path / "network.onnx", network, metadata) < deployment.ONNX_TOLERANCE
+
+
+def test_onnx_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    jax2onnx = pytest.importorskip("jax2onnx")
+    monkeypatch.setattr(jax2onnx, "to_onnx", lambda *_, **__: 1 / 0)
+    with pytest.raises(UserError, match=r"cannot convert wrn10_1 \(division by zero\); nothing was written"):
+        deployment.to_onnx(tmp_path / "network.onnx", variables(), METADATA)
+
+
 def test_onnx_computes_the_same(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("jax2onnx")

@@ -83,7 +83,7 @@ def test_every_network_has_a_definition():
         definition = definition_of(name, num_classes=5, channels=3)
         compile(definition.lines, name, "exec")
         if definition.source:
-            assert re.search(r"^from [\w.]+ import (\w+)\n\nmodel = \1\(", definition.lines), definition
+            assert re.search(r"^from [\w.]+ import (\w+)(, \w+)?\n\nmodel = \1\(", definition.lines), definition
         else:
             scope = {"torch": torch}
             exec(definition.lines, scope)
@@ -98,12 +98,34 @@ def test_every_network_has_a_definition():
         ("wrn40_2", "from datafree.models.classifiers.wresnet import wrn_40_2\n\nmodel = wrn_40_2(num_classes=7)\n"),
         ("resnet20", "from datafree.models.classifiers.resnet_tiny import resnet20\n"),
         ("resnet18", "from datafree.models.classifiers.resnet import resnet18\n"),
-        ("resnet20_option_a", "from resnet import resnet20\n\nmodel = resnet20()\n"),
+        (
+            "resnet20_option_a",
+            "from resnet import ResNet, BasicBlock\n\nmodel = ResNet(BasicBlock, [3] * 3, num_classes=7)\n",
+        ),
+        ("lenet5", "LeNet5(num_classes=7)"),
+        ("mobilenetv2_imagenet", "from torchvision.models import mobilenet_v2\n\nmodel = mobilenet_v2(num_classes=7)"),
         ("vgg11", "import vgg11_bn\n"),
     ],
 )
 def test_public_definitions(name, expected):
     assert expected in definition_of(name, 7, 3).lines
+
+
+def test_a_gray_student_of_a_public_definition():
+    """The printed lines replace the first convolution, so that strict loading works."""
+    torch_reference = pytest.importorskip("tests.models.torch_reference")
+    for name in ("resnet8", "vgg8", "mobilenetv2", "wrn10_1"):
+        lines = definition_of(name, 5, channels=1).lines.partition("\nmodel = ")[2].partition("\n")[2]
+        scope = {"torch": torch, "model": torch_reference.build(name, 5)}
+        exec(lines, scope)
+        network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 16, 16, 1), np.float32))
+        tensors = {k: torch.from_numpy(v) for k, v in to_torch_state_dict(name, network).items()}
+        scope["model"].load_state_dict(tensors, strict=True)
+
+
+def test_a_note_for_another_size_of_images():
+    assert "AdaptiveAvgPool2d" in definition_of("resnet20", 10, 3, (64, 64)).lines
+    assert "AdaptiveAvgPool2d" not in definition_of("resnet20", 10, 3, (32, 32)).lines
 
 
 def test_a_public_definition_is_named_in_the_note(tmp_path):

@@ -46,7 +46,9 @@ def test_bare_state_dict(tmp_path, name, legacy):
     assert_loads(save(tmp_path / name, TENSORS, legacy))
 
 
-@pytest.mark.parametrize("keys", [["state_dict"], ["model"], ["net"], ["model", "state_dict"]], ids=".".join)
+@pytest.mark.parametrize(
+    "keys", [["state_dict"], ["model"], ["net"], ["module"], ["ema"], ["model", "state_dict"]], ids=".".join
+)
 def test_nested_state_dict(tmp_path, keys):
     content = TENSORS
     for key in reversed(keys):
@@ -122,6 +124,20 @@ def test_code_in_a_pickle_is_not_run(tmp_path, legacy):
 def test_harmless_objects_are_refused_by_name(tmp_path):
     path = save(tmp_path / "weights.pth", {"state_dict": TENSORS, "args": argparse.Namespace(lr=0.1)})
     assert "(argparse.Namespace)" in refusal(path)
+
+
+def test_a_tensor_with_and_without_prefix_is_refused(tmp_path):
+    path = save(tmp_path / "w.pth", {"module.fc.bias": torch.ones(2), "fc.bias": torch.zeros(2)})
+    assert "has tensor 'fc.bias' twice" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8), torch.ones(2, 2).to_sparse()],
+    ids=["quantised", "sparse"],
+)
+def test_tensors_without_plain_numbers_are_refused(tmp_path, tensor):
+    assert "tensor 'fc.weight' is quantised, sparse" in refusal(save(tmp_path / "w.pth", {"fc.weight": tensor}))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".onnx", ".pkl", ".zip"])

@@ -11,6 +11,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import classes_and_channels, from_torch_state_dict, infer_architecture, to_torch_state_dict
 from ssdkd_jax.models import create_model, model_names
+from ssdkd_jax.runtime.teacher import load_teacher
 
 LAYOUTS = golden_values.layouts()
 PUBLIC = [name for name in model_names() if name in LAYOUTS]
@@ -162,6 +163,23 @@ def test_numbers_that_are_not_finite_are_refused(value):
         from_torch_state_dict("resnet8", changed(fc__weight=broken))
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.complex64, bool], ids=str)
+def test_weights_that_are_not_floating_are_refused(dtype):
+    with pytest.raises(UserError, match=r"tensor 'fc.weight' is (int32|complex64|bool), expected a floating dtype"):
+        from_torch_state_dict("resnet8", changed(fc__weight=np.ones((10, 64), dtype)))
+
+
+@pytest.mark.parametrize("value", [3, [1.0, 2.0], np.ones((0, 64))], ids=["int", "list", "empty"])
+def test_what_is_no_tensor_is_refused(value):
+    with pytest.raises(UserError, match=r"tensor 'fc.weight' is (a int|a list|of shape \(0, 64\)), expected an array"):
+        from_torch_state_dict("resnet8", changed(fc__weight=value))
+
+
+def test_a_variable_that_pytorch_has_not_is_refused():
+    with pytest.raises(UserError, match=r"variable 'params\.fc\.gain' has no PyTorch counterpart"):
+        to_torch_state_dict("resnet8", {"params": {"fc": {"gain": np.ones(3)}}})
+
+
 @pytest.mark.parametrize(("name", "channels", "classes"), [("convnet_16", 1, 7), ("wrn10_1", 3, 100)])
 def test_classes_and_channels_are_read_off(name, channels, classes):
     model = create_model(name, num_classes=classes)
@@ -176,13 +194,24 @@ def test_unknown_architecture():
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_architecture_is_inferred(name):
-    assert infer_architecture(weights(name)) == [name]
+    assert infer_architecture(weights(name)) == {"mobilenetv2": ["mobilenetv2", "mobilenetv2_imagenet"]}.get(
+        name, [name]
+    )
 
 
-def test_one_network_under_two_names_is_no_ambiguity():
-    assert create_model("mobilenetv2_imagenet", 100) == create_model("mobilenetv2", 100)
-    variables = from_torch_state_dict("mobilenetv2_imagenet", weights("mobilenetv2"))
-    assert infer_architecture(to_torch_state_dict("mobilenetv2_imagenet", variables)) == ["mobilenetv2"]
+def test_one_network_under_two_names_is_no_ambiguity(tmp_path, capsys):
+    np_file = pytest.importorskip("safetensors.numpy")
+    np_file.save_file(weights("mobilenetv2"), tmp_path / "w.safetensors")
+    assert load_teacher(tmp_path / "w.safetensors").architecture == "mobilenetv2"
+    assert "looks like a mobilenetv2 (also known as mobilenetv2_imagenet)" in capsys.readouterr().out
+
+
+def test_several_networks_are_listed(tmp_path, monkeypatch):
+    np_file = pytest.importorskip("safetensors.numpy")
+    np_file.save_file(weights(), tmp_path / "w.safetensors")
+    monkeypatch.setattr("ssdkd_jax.interop.infer_architecture", lambda _: ["resnet8", "resnet20"])
+    with pytest.raises(UserError, match="fits several architectures: resnet8, resnet20; say which with --arch=NAME"):
+        load_teacher(tmp_path / "w.safetensors", flag="--arch")
 
 
 def test_no_architecture_is_inferred_from_strange_tensors():

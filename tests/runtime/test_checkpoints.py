@@ -121,6 +121,33 @@ def test_saved_network_comes_back_and_is_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("class_names", None),
+        ("image_shape", [8, 8]),
+        ("image_shape", [-8, 8, 1]),
+        ("mean", "abc"),
+        ("mean", [0.5, 0.5]),
+        ("std", [0.0]),
+        ("num_classes", 7),
+        ("num_classes", "ten"),
+    ],
+)
+def test_impossible_metadata_is_named(tmp_path, field, value):
+    metadata = {
+        "architecture": "convnet_8",
+        "num_classes": 2,
+        "image_shape": (8, 8, 1),
+        "mean": (0.5,),
+        "std": (0.5,),
+        "class_names": ("a", "b"),
+    }
+    checkpoints.save_network(tmp_path / "n", {"params": {"w": np.ones(2)}}, metadata | {field: value})
+    with pytest.raises(UserError, match=rf"cannot be read as a network \(.*{field}"):
+        checkpoints.load_network(tmp_path / "n")
+
+
 def test_sha256_depends_on_values_names_dtypes_and_shapes_but_not_on_order():
     one = {"a": np.float32([1, 2]), "b": np.float32([3, 4])}
     same = {"b": jnp.float32([3, 4]), "a": jnp.float32([1, 2])}
