@@ -13,6 +13,8 @@ from tests import tiny_job
 from tests.tiny_job import SIGNALS, arguments, command_line, epochs_done, start, stop_when, summary
 
 EPOCHS = tiny_job.FIELDS["epochs"]
+# With the number of devices that these tests choose.
+COMMAND = "XLA_FLAGS=--xla_force_host_platform_device_count=1 python -m experiments.main"
 
 
 def accuracy_of(folder):
@@ -114,10 +116,7 @@ def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, kept_i
             assert status == -9
         else:
             assert status == 0, name
-            assert (
-                f"stopped after epoch {done} of {EPOCHS}, everything is saved; to go on: python -m experiments.main"
-                in out
-            )
+            assert f"stopped after epoch {done} of {EPOCHS}, everything is saved; to go on: {COMMAND}" in out
             assert "--workdir=" in out.splitlines()[-1]
         assert not (workdir / "summary.json").exists()
 
@@ -157,7 +156,7 @@ def test_interrupted_teacher_training_goes_on_and_ends_with_the_same_teacher(fin
     first = max(saved_epochs())
     status, out, err = stop_when(start(command), SIGNALS["SIGTERM"], lambda: max(saved_epochs(), default=0) > first)
     assert (status, err) == (0, "")
-    assert "its checkpoint is kept; to go on: python -m experiments.main" in out
+    assert f"its checkpoint is kept; to go on: {COMMAND}" in out
     assert max(saved_epochs()) < 30
     assert sha256(folder) == sha256(tmp_path / "uninterrupted")
 
@@ -168,5 +167,5 @@ def test_signal_before_the_first_epoch(kept_in, finished, tmp_path):
     process.stdout.readline()  # the teacher is found; compiling comes next
     status, out, err = stop_when(process, SIGNALS["SIGTERM"], lambda: True)
     assert (status, err) == (0, "")
-    assert "to go on: python -m experiments.main" in out
+    assert f"to go on: {COMMAND}" in out
     assert len(epochs_done(tmp_path / "job")) <= 1
