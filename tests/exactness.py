@@ -33,6 +33,7 @@ from tests import golden_values
 from tests.models import torch_reference
 
 CLASSES = 10
+TOLERANCE = 1e-4
 
 
 def reference(name):
@@ -56,12 +57,13 @@ def measure(name):
     exact = back.keys() == weights.keys() and all(np.array_equal(back[key], weights[key]) for key in weights)
 
     model = create_model(name, CLASSES)
-    images = np.random.default_rng(1).standard_normal((8, 32, 32, channels)).astype(np.float32)
+    size = 64 if "imagenet" in name or name.startswith("mobilenet") else 32
+    images = np.random.default_rng(1).standard_normal((8, size, size, channels)).astype(np.float32)
     own = _with_statistics_of(images, model, model.init(jax.random.key(0), images))
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
-        "in": _difference(network, weights, model, variables, channels),
-        "out": _difference(network, to_torch_state_dict(name, own), model, own, channels),
+        "in": _difference(network, weights, model, variables, images[:2]),
+        "out": _difference(network, to_torch_state_dict(name, own), model, own, images[:2]),
         "round_trip_exact": exact,
     }
 
@@ -74,13 +76,17 @@ def _with_statistics_of(images, model, variables):
     return {**variables, "batch_stats": batch}
 
 
-def _difference(network, state_dict, model, variables, channels):
+def _difference(network, state_dict, model, variables, images):
     network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}, strict=True)
-    images = np.random.default_rng(0).standard_normal((2, channels, 32, 32)).astype(np.float32)
     with torch.no_grad():
-        expected = network(torch.from_numpy(images)).numpy()
-    logits = np.asarray(model.apply(variables, images.transpose(0, 2, 3, 1)))
-    return float(np.abs(logits - expected).max() / np.abs(expected).max())
+        expected = network(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))).numpy()
+    largest = np.abs(expected).max()
+    if not np.abs(expected[0] - expected[1]).max() > 1e-3 * largest:
+        raise SystemExit(f"{model}: two images have nearly the same logits, which says nothing about the layers before")
+    difference = float(np.abs(np.asarray(model.apply(variables, images)) - expected).max() / largest)
+    if not difference < TOLERANCE:
+        raise SystemExit(f"{model}: logits differ by {difference:.1e}, expected less than {TOLERANCE}")
+    return difference
 
 
 def measure_checkpoint(path):

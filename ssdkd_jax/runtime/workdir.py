@@ -141,7 +141,8 @@ def hardware(devices):
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}"
     names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor() or 'CPU'}"
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{count} core{'s' if count > 1 else ''} of {names[0] if names else platform.processor() or 'CPU'}"
 
 
 def _cpu_lines():
