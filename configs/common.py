@@ -7,6 +7,8 @@ All fields are overridden on the command line as `--config.FIELD=VALUE`, for exa
 import ml_collections
 from ml_collections import config_dict
 
+from ssdkd_jax.methods import METHODS
+
 
 def get_common_config():
     """The defaults: FastDFKD's schedule with SSD-KD's buffer, modulation and priorities."""
@@ -90,4 +92,34 @@ def get_common_config():
     c.ssdkd.student_final_learning_rate = 2e-4  # ... to this
     c.ssdkd.student_momentum = 0.9
     c.ssdkd.student_weight_decay = 1e-4
+
+    # FastDFKD; see ssdkd_jax/methods/fastdfkd.py.
+    c.fastdfkd = ml_collections.ConfigDict()
+    c.fastdfkd.warmup_epochs = 20  # first epochs, without student steps and adversarial loss
+    c.fastdfkd.synthesis_batch_size = 256  # images made per epoch
+    c.fastdfkd.inversion_steps = 10  # g_steps
+    c.fastdfkd.generator_learning_rate = 2e-3  # lr_g, Adam
+    c.fastdfkd.latent_learning_rate = 0.01  # lr_z, Adam
+    c.fastdfkd.meta_update = "fomaml"  # fomaml, reptile or none
+    c.fastdfkd.bn = 10.0  # weight of the BatchNorm-statistics loss
+    c.fastdfkd.oh = 0.5  # weight of the task loss
+    c.fastdfkd.adv = 1.33  # weight of the adversarial loss
+    c.fastdfkd.bn_momentum = 0.9  # share of earlier batches in the BatchNorm statistics
+    c.fastdfkd.reset_after = 120  # epochs after the warm-up when the generator's first layers start anew; 0 is never
+    c.fastdfkd.bank_dtype = "uint8"  # uint8, bfloat16 or float32; the bank keeps every image that is made
+    c.fastdfkd.kd_steps = 400  # student steps per epoch
+    c.fastdfkd.kd_batch_size = 256  # images per student step
+    c.fastdfkd.temperature = 20.0  # T
+    c.fastdfkd.student_learning_rate = 0.2  # SGD, cosine ...
+    c.fastdfkd.student_final_learning_rate = 2e-4  # ... to this
+    c.fastdfkd.student_momentum = 0.9
+    c.fastdfkd.student_weight_decay = 1e-4
     return c
+
+
+def set_all_methods(c, **fields):
+    """Sets fields in the sections of all methods that have them, so that methods are compared on the same schedule."""
+    for name in METHODS:
+        for field, value in fields.items():
+            if field in c[name]:
+                c[name][field] = value

@@ -8,7 +8,7 @@ Reaches: teacher 99.7 %, student 98.6 % from 144 synthetic images; the same stud
 Argument: TEACHER-STUDENT, default convnet_32-convnet_8.
 """
 
-from configs.common import get_common_config
+from configs.common import get_common_config, set_all_methods
 from configs.presets import parse
 
 
@@ -27,10 +27,6 @@ def get_config(argument=None):
     c.evaluate_every = 10
     c.checkpoint_every = 25
     c.references = (0.1,)
-    c.ssdkd.warmup_epochs = 10
-    c.ssdkd.synthesis_batch_size = 64
-    c.ssdkd.adv = 1.0
     c.ssdkd.buffer_size = 144
-    c.ssdkd.kd_steps = 60
-    c.ssdkd.kd_batch_size = 64
+    set_all_methods(c, warmup_epochs=10, synthesis_batch_size=64, adv=1.0, kd_steps=60, kd_batch_size=64)
     return c

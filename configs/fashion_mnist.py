@@ -9,7 +9,7 @@ size is not measured yet.
 Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule for two cores).
 """
 
-from configs.common import get_common_config
+from configs.common import get_common_config, set_all_methods
 from configs.presets import parse
 
 
@@ -30,11 +30,6 @@ def get_config(argument=None):
         c.epochs = 120
         c.evaluate_every = 20
         c.checkpoint_every = 20
-        c.ssdkd.warmup_epochs = 10
-        c.ssdkd.synthesis_batch_size = 128
-        c.ssdkd.inversion_steps = 10
-        c.ssdkd.generator_learning_rate = 2e-3
-        c.ssdkd.adv = 1.0
-        c.ssdkd.kd_steps = 40
-        c.ssdkd.kd_batch_size = 128
+        set_all_methods(c, warmup_epochs=10, synthesis_batch_size=128, adv=1.0, kd_steps=40, kd_batch_size=128)
+        set_all_methods(c, inversion_steps=10, generator_learning_rate=2e-3)
     return c

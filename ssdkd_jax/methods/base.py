@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssdkd_jax.data.augmentation import augment
+from ssdkd_jax.data.normalization import normalize
 from ssdkd_jax.tasks import Task
 
 
@@ -34,6 +36,13 @@ class Problem(NamedTuple):
     crop_padding: int = 0
     flip: bool = False
     axis_name: str | None = None
+
+
+def networks_input(problem, key, images, *, augmented=True):
+    """Images in [0, 1] -> what teacher and student see: cropped, flipped, normalised; this device's part of a batch."""
+    if augmented:
+        images = augment(key, images, padding=problem.crop_padding, flip=problem.flip, axis_name=problem.axis_name)
+    return normalize(images, problem.mean, problem.std)
 
 
 class Phase(NamedTuple):

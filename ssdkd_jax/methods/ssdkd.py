@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import batchnorm, collectives, distillation, inversion, modulation, replay_buffer
-from ssdkd_jax.data.augmentation import augment
-from ssdkd_jax.data.normalization import normalize
-from ssdkd_jax.methods.base import Method, Phase, Problem, scanned_epoch
+from ssdkd_jax import collectives, distillation, inversion, modulation, replay_buffer
+from ssdkd_jax.methods.base import Method, Phase, Problem, networks_input, scanned_epoch
+from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
 
 # Fields that take one of a few names.
 SWITCHES = {
@@ -35,18 +34,14 @@ class State(NamedTuple):
 
     teacher: its variables, never changed.
     student: distillation.StudentState.
-    generator: variables of the meta generator.
-    meta_optimizer_state: of the meta generator's optimiser.
-    statistics_average: running average of batch statistics (bn_mmt), with the structure of the teacher's `batch_stats`.
+    synthesis: meta_synthesis.SynthesisState.
     buffer: replay_buffer.ReplayBuffer.
     epoch: int32 scalar, epochs done.
     """
 
     teacher: dict
     student: distillation.StudentState
-    generator: dict
-    meta_optimizer_state: optax.OptState
-    statistics_average: dict
+    synthesis: SynthesisState
     buffer: replay_buffer.ReplayBuffer
     epoch: jax.Array
 
@@ -150,9 +145,25 @@ class SSDKD:
         )
 
     @functools.cached_property
-    def _optimizers(self):
-        return inversion.fastdfkd_optimizers(
-            self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps
+    def _synthesis(self):
+        return MetaSynthesis(
+            problem=self.problem,
+            warmup_epochs=self.warmup_epochs,
+            batch_size=self.synthesis_batch_size,
+            steps=self.inversion_steps,
+            generator_learning_rate=self.generator_learning_rate,
+            latent_learning_rate=self.latent_learning_rate,
+            meta_update=self.meta_update,
+            bn=self.bn,
+            oh=self.oh,
+            adv=self.adv,
+            adv_masked=self.adv_masked,
+            bn_momentum=self.bn_momentum,
+            augment=self.augment_inversion,
+            targets=self.targets,
+            modulate=inversion.Modulation(
+                self.gamma, self.use_diversity, self.use_difficulty, self.modulated_term, self.gradient_through_phi
+            ),
         )
 
     @functools.cached_property
@@ -170,13 +181,10 @@ class SSDKD:
         problem = self.problem
         student_key, generator_key = jax.random.split(key)
         student = problem.student.init(student_key, jnp.zeros((1, *problem.image_shape)))
-        generator = problem.generator.init(generator_key, jnp.zeros((1, problem.generator.latent_size)))
         return State(
             teacher=teacher,
             student=distillation.init_student(student, self._student_optimizer),
-            generator=generator,
-            meta_optimizer_state=self._optimizers.meta.init(generator["params"]),
-            statistics_average=jax.tree.map(jnp.zeros_like, teacher["batch_stats"]),
+            synthesis=self._synthesis.init(generator_key, teacher),
             buffer=replay_buffer.init(
                 self.buffer_size,
                 problem.image_shape,
@@ -192,72 +200,24 @@ class SSDKD:
         return scanned_epoch(self.method())(state, key, steps)
 
     def begin_synthesis(self, state, key):
-        """Draws latents and classes; the draws are the whole batch's, of which each device takes its part."""
-        problem = self.problem
-        latent_key, target_key = jax.random.split(key)
-        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
-        drawn = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
-        latents, drawn = collectives.local_part((latents, drawn), problem.axis_name)
-        inverted = inversion.begin_synthesis(
-            state.generator, latents, self._optimizers, problem.image_shape, state.statistics_average
-        )
-        return state, inverted, drawn
+        """Latents and classes of a new batch."""
+        return state, self._synthesis.begin(state.synthesis, key)
 
     def inversion_step(self, carry, key):
         """One optimisation step of latents and generator under the modulating loss."""
-        state, inverted, drawn = carry
-        inverted, metrics = inversion.inversion_step(
-            inverted,
-            lambda images: self._inversion_loss(state, drawn, key, images),
-            self._generate,
-            self._optimizers,
-            axis_name=self.problem.axis_name,
-        )
-        return (state, inverted, drawn), metrics
+        state, made = carry
+        made, metrics = self._synthesis.step(made, key, state.synthesis, self._situation(state))
+        return (state, made), metrics
 
-    def _generate(self, variables, latents):
-        images, updated = self.problem.generator.apply(variables, latents, train=True, mutable=["batch_stats"])
-        return images, updated["batch_stats"]
-
-    def _inversion_loss(self, state, drawn, key, images):
-        problem = self.problem
-        seen = self._networks_input(key, images, augmented=self.augment_inversion)
-        teacher_output, statistics = batchnorm.apply_with_batch_statistics(
-            problem.teacher, state.teacher, seen, axis_name=problem.axis_name
-        )
-        loss, metrics = inversion.inversion_loss(
-            teacher_output,
-            statistics,
-            problem.student.apply(state.student.variables, seen),
-            drawn if self.targets == "drawn" else None,
-            task=problem.task,
-            weights=inversion.LossWeights(self.bn, self.oh, jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)),
-            running=state.teacher["batch_stats"],
-            average=state.statistics_average,
-            bn_momentum=jnp.where(state.epoch == 0, 0.0, self.bn_momentum),
-            class_counts=replay_buffer.class_counts(state.buffer, problem.num_classes),
-            modulate=inversion.Modulation(
-                self.gamma, self.use_diversity, self.use_difficulty, self.modulated_term, self.gradient_through_phi
-            ),
-            masked=self.adv_masked,
-        )
-        return loss, (statistics, metrics)
-
-    def _networks_input(self, key, images, *, augmented=True):
-        problem = self.problem
-        if augmented:
-            images = augment(key, images, padding=problem.crop_padding, flip=problem.flip, axis_name=problem.axis_name)
-        return normalize(images, problem.mean, problem.std)
+    def _situation(self, state):
+        class_counts = replay_buffer.class_counts(state.buffer, self.problem.num_classes)
+        return Situation(state.teacher, state.student.variables, state.epoch, class_counts)
 
     def end_synthesis(self, carry, key):
         """The meta generator follows, and the best images enter the buffer."""
-        state, inverted, _ = carry
+        state, made = carry
         problem = self.problem
-        generator, meta_optimizer_state = inversion.meta_update(
-            self.meta_update, state.generator, inverted, self._optimizers.meta, state.meta_optimizer_state
-        )
-        images = inverted.best_images
-        output = problem.teacher.apply(state.teacher, normalize(images, problem.mean, problem.std))
+        synthesis, images, output = self._synthesis.end(made, state.synthesis, self._situation(state))
         buffer = replay_buffer.insert(
             state.buffer,
             images,
@@ -266,15 +226,7 @@ class SSDKD:
             self._replacement_reward(state.buffer, key),
             axis_name=problem.axis_name,
         )
-        state = state._replace(
-            generator=generator,
-            meta_optimizer_state=meta_optimizer_state,
-            statistics_average=inversion.update_average(
-                state.statistics_average, inverted.statistics, self.bn_momentum, first=state.epoch == 0
-            ),
-            buffer=buffer,
-        )
-        return state, _buffer_metrics(buffer, problem.num_classes)
+        return state._replace(synthesis=synthesis, buffer=buffer), _buffer_metrics(buffer, problem.num_classes)
 
     def _replacement_reward(self, buffer, key):
         if self.replacement == "lowest_priority":
@@ -306,7 +258,7 @@ class SSDKD:
             normalise_by=self.weight_normalisation,
         )
         images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
-        images = self._networks_input(augment_key, images)
+        images = networks_input(problem, augment_key, images)
         student, loss, divergence = distillation.distill_step(
             state.student,
             images,
@@ -344,10 +296,7 @@ class SSDKD:
 
     def held_back(self, state, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
-        begin_key, step_key = jax.random.split(key)
-        keys = jax.random.split(step_key, self.inversion_steps)
-        (_, inverted, _), _ = jax.lax.scan(self.inversion_step, self.begin_synthesis(state, begin_key), keys)
-        return inverted.best_images
+        return self._synthesis.make_images(state.synthesis, self._situation(state), key)
 
 
 def ssdkd(problem, **settings):

@@ -15,6 +15,7 @@ _CHOICES = {
     "param_dtype": ("float32", "bfloat16"),
     "matmul_precision": ("default", "high", "highest"),
     "buffer_dtype": ("uint8", "bfloat16", "float32"),
+    "bank_dtype": ("uint8", "bfloat16", "float32"),
 }
 
 
@@ -31,7 +32,7 @@ _RANGES = {
         lambda x: x >= 1,
     ),
     **_fields(
-        "epochs devices image_size crop_padding teacher.weight_decay warmup_epochs bn oh adv gamma alpha "
+        "reset_after epochs devices image_size crop_padding teacher.weight_decay warmup_epochs bn oh adv gamma alpha "
         "generator_learning_rate latent_learning_rate student_final_learning_rate student_weight_decay",
         "0 or more",
         lambda x: x >= 0,
@@ -89,7 +90,7 @@ def _check_images(config):
 
 def _check_schedule(config):
     settings, prefix = config[config.method], f"{config.method}."
-    if settings.buffer_size < settings.synthesis_batch_size:
+    if settings.get("buffer_size", math.inf) < settings.synthesis_batch_size:
         raise UserError(
             f"{prefix}buffer_size is {settings.buffer_size}, expected at least one batch "
             f"({prefix}synthesis_batch_size={settings.synthesis_batch_size})"

@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_bits():
 def test_a_warm_up_leaves_the_student_untouched():
     states, _ = tiny_run()
     assert_trees_equal(states[1].student, states[0].student)
-    assert differs(states[1].generator["params"], states[0].generator["params"])
+    assert differs(states[1].synthesis.generator["params"], states[0].synthesis.generator["params"])
     assert replay_buffer.size(states[1].buffer) == 8
     assert differs(states[2].student.params, states[1].student.params)
     assert differs(states[2].student.batch_stats, states[1].student.batch_stats)
@@ -155,8 +155,10 @@ def test_the_first_synthesis_has_no_average_of_earlier_ones():
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
     assert_allclose(metrics[0]["bn_loss"], tiny_run()[1][0]["bn_loss"], rtol=1e-4)
     assert abs(metrics[1]["bn_loss"] - tiny_run()[1][1]["bn_loss"]) > 1e-2
-    average = tiny_run()[0][1].statistics_average
-    jax.tree.map(functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), states[1].statistics_average, average)
+    average = tiny_run()[0][1].synthesis.statistics_average
+    jax.tree.map(
+        functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), states[1].synthesis.statistics_average, average
+    )
 
 
 def test_the_learning_rate_falls_to_its_end():

@@ -1,0 +1,169 @@
+"""FastDFKD as a whole, on tiny networks."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ssdkd_jax import models, replay_buffer, tasks
+from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
+from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, fastdfkd, reset_first_layers
+from ssdkd_jax.runtime import devices
+
+CLASSES = 3
+TINY = {
+    "epochs": 4,
+    "warmup_epochs": 1,
+    "synthesis_batch_size": 8,
+    "inversion_steps": 2,
+    "reset_after": 1,  # so in the third epoch
+    "bank_dtype": "float32",
+    "kd_steps": 2,
+    "kd_batch_size": 8,
+}
+
+
+def a_problem(**kwargs):
+    networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
+    generator = models.create_generator((4, 4, 1), 6, 4, **kwargs)
+    axis_name = kwargs.get("bn_axis_name")
+    return Problem(*networks, generator, tasks.CLASSIFICATION, (4, 4, 1), CLASSES, (0.5,), (0.2,), axis_name=axis_name)
+
+
+@functools.cache
+def teacher():
+    return a_problem().teacher.init(jax.random.key(9), jnp.zeros((1, 4, 4, 1)))
+
+
+@functools.cache
+def run(loop="scan", **changes):
+    """(states, metrics) of all epochs of the tiny run."""
+    method = fastdfkd(a_problem(), **{**TINY, **changes})
+    epoch = jax.jit(scanned_epoch(method)) if loop == "scan" else stepwise_epoch(method, jax.jit)
+    states, metrics = [method.init(jax.random.key(0), teacher())], []
+    for i in range(TINY["epochs"]):
+        state, found = epoch(states[-1], jax.random.key(i + 1), jnp.int32(method.distillation_steps(i)))
+        states.append(state)
+        metrics.append(found)
+    return states, metrics
+
+
+def test_the_bank_keeps_every_image():
+    states, metrics = run()
+    assert [int(replay_buffer.size(state.bank)) for state in states] == [0, 8, 16, 24, 32]
+    assert [float(m["buffer_size"]) for m in metrics] == [8, 16, 24, 32]
+    last = states[-1].bank
+    for i, state in enumerate(states[1:], start=1):
+        assert_array_equal(last.images[8 * (i - 1) : 8 * i], state.bank.images[8 * (i - 1) : 8 * i])
+    assert len(np.unique(np.asarray(last.images).reshape(32, -1), axis=0)) == 32
+
+
+def test_the_student_rests_in_the_warmup_and_learns_after():
+    states, metrics = run()
+    moved = [
+        any(
+            not np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(x.student.params), jax.tree.leaves(y.student.params), strict=True)
+        )
+        for x, y in itertools.pairwise(states)
+    ]
+    assert moved == [False, True, True, True]
+    rates = [float(m["learning_rate"]) for m in metrics]
+    assert rates[0] == pytest.approx(0.2) and rates[-1] == pytest.approx(2e-4)
+
+
+def less_sure_student(state):
+    """The state with a student that agrees with the teacher and is half as sure."""
+    params = {**teacher()["params"], "fc": jax.tree.map(lambda x: x / 2, teacher()["params"]["fc"])}
+    student = state.student._replace(params=params, batch_stats=teacher()["batch_stats"])
+    return state._replace(student=student)
+
+
+def latents_after_two_steps(adv, epoch):
+    method = FastDFKD(problem=a_problem(), **{**TINY, "adv": adv})
+    state = less_sure_student(method.init(jax.random.key(0), teacher()))
+    carry = method.begin_synthesis(state._replace(epoch=jnp.int32(epoch)), jax.random.key(1))
+    for i in range(2):
+        carry, _ = method.inversion_step(carry, jax.random.key(i))
+    return carry[1][0].latents
+
+
+def test_the_adversarial_loss_counts_after_the_warmup_only():
+    assert_array_equal(latents_after_two_steps(1.0, epoch=0), latents_after_two_steps(1e4, epoch=0))
+    assert not np.allclose(latents_after_two_steps(1.0, epoch=1), latents_after_two_steps(1e4, epoch=1), atol=1e-4)
+
+
+def test_the_adversarial_loss_sees_the_student():
+    """A student that is the teacher differs in nothing; one that is half as sure does."""
+    method = FastDFKD(problem=a_problem(), **TINY)
+    state = method.init(jax.random.key(0), teacher())
+    twin = state._replace(student=state.student._replace(**teacher()))
+    losses = []
+    for one in (less_sure_student(state), twin):
+        _, metrics = method.inversion_step(method.begin_synthesis(one, jax.random.key(1)), jax.random.key(2))
+        losses.append(float(metrics["adversarial_loss"]))
+    assert losses[0] < -1e-5 and losses[1] == pytest.approx(0, abs=1e-7)
+
+
+def test_the_generators_first_layers_start_anew_once():
+    """In the third epoch, one after the warm-up of one; not before it, and not without the switch."""
+    with_reset, without = run()[0], run(reset_after=0)[0]
+
+    def kernels(states):
+        return [np.asarray(state.synthesis.generator["params"]["l1.0"]["kernel"]) for state in states]
+
+    for i in range(3):
+        assert np.abs(kernels(with_reset)[i]).max() > 0.1
+    assert np.abs(kernels(with_reset)[3]).max() < 0.1 < np.abs(kernels(without)[3]).max()
+
+
+def test_reset_layers():
+    generator = models.create_generator((8, 8, 1), 64, 16).init(jax.random.key(0), jnp.zeros((1, 64)))
+    params = reset_first_layers(generator["params"], jax.random.key(1))
+    assert params.keys() == generator["params"].keys()
+    assert np.std(params["l1.0"]["kernel"]) == pytest.approx(0.02, rel=0.1)
+    assert np.abs(params["conv_blocks.0"]["scale"]).max() < 0.1
+    assert all(not np.any(params[name]["bias"]) for name in FIRST_LAYERS)
+    for name in params.keys() - set(FIRST_LAYERS):
+        jax.tree.map(assert_array_equal, params[name], generator["params"][name])
+
+
+def test_scanned_and_stepwise_epochs_give_the_same_numbers():
+    one, other = run()[0][-1], run("steps")[0][-1]
+    jax.tree.map(functools.partial(assert_allclose, rtol=2e-2, atol=2e-3), one.student, other.student)
+
+
+def test_epoch_is_the_scanned_epoch():
+    method = FastDFKD(problem=a_problem(), **TINY)
+    states, _ = run()
+    state, metrics = jax.jit(method.epoch)(states[1], jax.random.key(2))
+    jax.tree.map(functools.partial(assert_allclose, rtol=1e-4, atol=1e-5), state, states[2])
+    assert float(metrics["student_loss"]) > 0
+
+
+def test_eight_devices_are_one():
+    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
+    method = fastdfkd(a_problem(**kwargs), **TINY)
+    start = jax.jit(method.init)(jax.random.key(0), teacher())
+    sharded = method.sharded(start)
+
+    def after_two_epochs(count):
+        chosen = devices.local_devices(count)
+        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
+        state = devices.spread(start, chosen, sharded)
+        for i in range(2):
+            state, _ = epoch(state, jax.random.key(i), np.int32(method.distillation_steps(i)))
+        return devices.gather(state, start, sharded)
+
+    one, eight = after_two_epochs(1), after_two_epochs(8)
+    assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
+    jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)
+
+
+def test_unknown_meta_update():
+    with pytest.raises(ValueError, match="meta_update is 'maml', expected one of fomaml, reptile, none"):
+        fastdfkd(a_problem(), meta_update="maml")
