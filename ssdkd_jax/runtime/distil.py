@@ -190,8 +190,8 @@ class _TimedEpochs:
     def run(self, state, key, epoch):
         """(state, metrics as floats, seconds of the epoch)."""
         steps = self._method.distillation_steps(epoch)
-        # The first one pays for what happens once, so it alone says nothing.
-        while steps and len(self.synthesis_seconds) < 2:
+        # Before the first epoch, since copying compiles.
+        for _ in range(self._missing_samples(epoch)):
             *_, seconds = self._timed(jax.tree.map(jnp.copy, state), key, 0)
             self._clock.add("inversion", seconds)
         state, metrics, seconds = self._timed(state, key, steps)
@@ -201,6 +201,11 @@ class _TimedEpochs:
         if not steps:
             metrics = {name: value for name, value in metrics.items() if name not in self._method.distillation.metrics}
         return state, metrics, seconds
+
+    def _missing_samples(self, epoch):
+        """How many of two samples no warm-up epoch gives; the first pays for what happens once, so it alone is none."""
+        coming = sum(not self._method.distillation_steps(epoch + i) for i in range(2))
+        return max(0, 2 - len(self.synthesis_seconds) - coming)
 
     def _timed(self, state, key, steps):
         compiled_before = self._clock.seconds.get("compile", 0.0)

@@ -165,9 +165,9 @@ def _find_teacher(setting):
         if config.teacher.path:
             teacher = teacher_module.load_teacher(config.teacher.path, config.teacher.name)
             shape, class_names = setting_room.kind_of_images(config, teacher_module.classes_of(teacher))
+            teacher_module.check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else data.public_normalization(teacher.architecture)
             images = setting_room.describe_images(config, shape, class_names, teacher.metadata, public)
-            teacher_module.check_fits(teacher, len(class_names), shape, config.teacher.path)
             _check_networks(setting, teacher.architecture, images)
         else:
             shape, class_names = setting_room.kind_of_images(config)
