@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -87,6 +88,7 @@ def distill_step(
     Returns:
       (new StudentState, loss of the whole batch, divergence (n,) per sample at T = 1 before the step).
     """
+    chex.assert_shape(importance_weights, (images.shape[0],))
     teacher_output = jax.lax.stop_gradient(teacher_output)
 
     def loss_function(variables):

@@ -4,6 +4,7 @@ Logits are (n, classes); everything is computed in float32 whatever comes in.  A
 other a scalar.  Under a pmapped axis a scalar is this device's value; average it over the axis.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +25,7 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0):
     Returns:
       (n,) float32, in nats, >= 0.
     """
+    chex.assert_equal_shape([teacher_logits, student_logits])
     teacher = jax.nn.log_softmax(teacher_logits.astype(jnp.float32) / temperature)
     student = jax.nn.log_softmax(student_logits.astype(jnp.float32) / temperature)
     return temperature**2 * jnp.sum(jnp.exp(teacher) * (teacher - student), axis=-1)
@@ -31,6 +33,7 @@ def kl_divergence(teacher_logits, student_logits, temperature=1.0):
 
 def cross_entropy(logits, classes):
     """Cross-entropy per sample with class numbers: (n, classes), (n,) int -> (n,) float32 in nats."""
+    chex.assert_shape(classes, logits.shape[:-1])
     log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
     return -jnp.take_along_axis(log_probabilities, classes[:, None], axis=-1)[:, 0]
 
@@ -52,6 +55,7 @@ def adversarial(teacher_logits, student_logits, *, masked=True):
     Returns:
       (n,) float32, <= 0.
     """
+    chex.assert_equal_shape([teacher_logits, student_logits])
     loss = -kl_divergence(teacher_logits, student_logits)
     if masked:
         loss = loss * (jnp.argmax(teacher_logits, axis=-1) == jnp.argmax(student_logits, axis=-1))
@@ -67,6 +71,7 @@ def jensen_shannon(teacher_logits, student_logits, temperature=3.0):
     Returns:
       (n,) float32 in nats.
     """
+    chex.assert_equal_shape([teacher_logits, student_logits])
     teacher = jax.nn.softmax(teacher_logits.astype(jnp.float32) / temperature)
     student = jax.nn.softmax(student_logits.astype(jnp.float32) / temperature)
     mixture, teacher, student = (jnp.clip(p, 0.01, 0.99) for p in (0.5 * (teacher + student), teacher, student))

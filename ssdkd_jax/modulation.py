@@ -5,6 +5,7 @@ of, and a difficulty-aware part, small for samples that the teacher is sure of. 
 properties; the two formulas are our reading.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -71,6 +72,7 @@ def modulating_loss(phi_values, task_loss, adversarial_loss, *, term="task", thr
     Returns:
       (mean task loss, mean adversarial loss): float32 scalars.
     """
+    chex.assert_equal_shape([phi_values, task_loss, adversarial_loss])
     if term not in MODULATED_TERMS:
         raise ValueError(f"term is {term!r}, expected one of {', '.join(MODULATED_TERMS)}")
     weight = phi_values if through_phi else jax.lax.stop_gradient(phi_values)

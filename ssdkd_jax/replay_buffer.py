@@ -7,6 +7,7 @@ everywhere.  So every device draws the same indices and agrees on what to replac
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -147,6 +148,7 @@ def update_priorities(buffer, indices, priorities):
 
     An entry that occurs several times gets the largest of its values, whatever the order of the updates.
     """
+    chex.assert_equal_shape([indices, priorities])
     latest = jnp.full_like(buffer.priority, -1.0).at[indices].max(jnp.abs(priorities).astype(jnp.float32))
     return buffer._replace(priority=jnp.where(latest >= 0, latest, buffer.priority))
 

@@ -96,3 +96,9 @@ def test_half_precision_logits_are_computed_in_float32(loss):
     in_halves = loss(*halves)
     assert in_halves.dtype == jnp.float32
     assert_allclose(in_halves, loss(*(x.astype(jnp.float32) for x in halves)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [losses.kl_divergence, losses.adversarial, losses.jensen_shannon])
+def test_logits_that_would_only_broadcast_are_refused(loss):
+    with pytest.raises(AssertionError):
+        loss(jnp.ones((6, 10)), jnp.ones(10))
