@@ -58,7 +58,7 @@ def measure(name):
 
     model = create_model(name, CLASSES)
     size = 64 if "imagenet" in name or name.startswith("mobilenet") else 32
-    images = np.random.default_rng(1).standard_normal((8, size, size, channels)).astype(np.float32)
+    images = np.random.default_rng(1).standard_normal((32, size, size, channels)).astype(np.float32)
     own = _with_statistics_of(images, model, model.init(jax.random.key(0), images))
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
