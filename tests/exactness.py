@@ -63,7 +63,7 @@ def measure(name):
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
         "in": _difference(network, weights, model, variables, images[:2]),
-        "out": _difference(network, to_torch_state_dict(name, own), model, own, images[:2]),
+        "out": _difference(network, to_torch_state_dict(name, own), model, own, images[:2], telling=True),
         "round_trip_exact": exact,
     }
 
@@ -76,12 +76,16 @@ def _with_statistics_of(images, model, variables):
     return {**variables, "batch_stats": batch}
 
 
-def _difference(network, state_dict, model, variables, images):
+def _difference(network, state_dict, model, variables, images, telling=False):
+    """Of the logits, relative to the largest; `telling`: two images must have different ones.
+
+    By the golden rule's statistics, signals of deep networks without shortcuts die away, which says little of them.
+    """
     network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}, strict=True)
     with torch.no_grad():
         expected = network(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))).numpy()
     largest = np.abs(expected).max()
-    if not np.abs(expected[0] - expected[1]).max() > 1e-3 * largest:
+    if telling and not np.abs(expected[0] - expected[1]).max() > 1e-3 * largest:
         raise SystemExit(f"{model}: two images have nearly the same logits, which says nothing about the layers before")
     difference = float(np.abs(np.asarray(model.apply(variables, images)) - expected).max() / largest)
     if not difference < TOLERANCE:
