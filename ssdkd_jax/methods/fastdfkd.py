@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from ssdkd_jax import collectives, distillation, inversion, replay_buffer
+from ssdkd_jax import distillation, inversion, replay_buffer
 from ssdkd_jax.methods.base import Method, Phase, Problem, networks_input, scanned_epoch
 from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
+from ssdkd_jax.methods.student_training import StudentTraining
 
 # The generator's first linear layer and the BatchNorm behind it, and what the public code re-initialises them with.
 FIRST_LAYERS = ("l1.0", "conv_blocks.0")
@@ -99,7 +99,7 @@ class FastDFKD:
             distillation=Phase(
                 lambda state, key: state, self.distill_step, self.end_distillation, metrics=("student_loss",)
             ),
-            distillation_steps=lambda epoch: 0 if epoch < self.warmup_epochs else self.kd_steps,
+            distillation_steps=self._training.steps_of,
             held_back=self.held_back,
             sharded=sharded,
             buffer=lambda state: state.bank,
@@ -127,27 +127,29 @@ class FastDFKD:
         )
 
     @functools.cached_property
-    def _schedule(self):
-        steps = max(1, (self.epochs - self.warmup_epochs) * self.kd_steps)
-        last = self.student_final_learning_rate / self.student_learning_rate
-        return optax.cosine_decay_schedule(self.student_learning_rate, steps, alpha=last)
-
-    @functools.cached_property
-    def _student_optimizer(self):
-        return distillation.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
+    def _training(self):
+        return StudentTraining(
+            problem=self.problem,
+            epochs=self.epochs,
+            warmup_epochs=self.warmup_epochs,
+            steps=self.kd_steps,
+            temperature=self.temperature,
+            learning_rate=self.student_learning_rate,
+            final_learning_rate=self.student_final_learning_rate,
+            momentum=self.student_momentum,
+            weight_decay=self.student_weight_decay,
+        )
 
     def init(self, key, teacher):
         """State before the first epoch, from a key and the teacher's variables."""
-        problem = self.problem
         student_key, generator_key = jax.random.split(key)
-        student = problem.student.init(student_key, jnp.zeros((1, *problem.image_shape)))
         return State(
             teacher=teacher,
-            student=distillation.init_student(student, self._student_optimizer),
+            student=self._training.init(student_key),
             synthesis=self._synthesis.init(generator_key, teacher),
             bank=replay_buffer.init(
                 max(1, self.epochs) * self.synthesis_batch_size,
-                problem.image_shape,
+                self.problem.image_shape,
                 dtype=jnp.dtype(self.bank_dtype),
                 batch_size=self.synthesis_batch_size,
             ),
@@ -156,8 +158,7 @@ class FastDFKD:
 
     def epoch(self, state, key):
         """One epoch, (state, key) -> (state, metrics): synthesis, then this epoch's student steps."""
-        steps = jnp.where(state.epoch < self.warmup_epochs, 0, self.kd_steps)
-        return scanned_epoch(self.method())(state, key, steps)
+        return scanned_epoch(self.method())(state, key, self._training.steps_of(state.epoch))
 
     def begin_synthesis(self, state, key):
         """Latents and classes of a new batch, from a generator whose first layers start anew once."""
@@ -204,28 +205,13 @@ class FastDFKD:
         indices, weights = replay_buffer.sample(state.bank, sample_key, self.kd_batch_size, alpha=0.0, beta=0.0)
         images = replay_buffer.read(state.bank, indices, axis_name=problem.axis_name)
         images = networks_input(problem, augment_key, images)
-        student, loss, _ = distillation.distill_step(
-            state.student,
-            images,
-            collectives.local_part(weights, problem.axis_name),
-            problem.teacher.apply(state.teacher, images),
-            apply_student=self._apply_student,
-            kl=problem.task.kl,
-            temperature=self.temperature,
-            optimizer=self._student_optimizer,
-            axis_name=problem.axis_name,
-        )
+        student, loss, _ = self._training.step(state.student, state.teacher, images, weights)
         return state._replace(student=student), {"student_loss": loss}
-
-    def _apply_student(self, variables, images):
-        output, updated = self.problem.student.apply(variables, images, train=True, mutable=["batch_stats"])
-        return output, updated.get("batch_stats", {})
 
     def end_distillation(self, state, key):
         """Counts the epoch."""
         del key
-        steps_done = jnp.maximum(state.epoch - self.warmup_epochs + 1, 0) * self.kd_steps
-        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._schedule(steps_done)}
+        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._training.learning_rate_after(state.epoch)}
 
     def held_back(self, state, key):
         """A synthesis whose images enter no bank and leave the state as it is."""

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ssdkd_jax import collectives, distillation, inversion, modulation, replay_buffer
 from ssdkd_jax.methods.base import Method, Phase, Problem, networks_input, scanned_epoch
 from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
+from ssdkd_jax.methods.student_training import StudentTraining
 
 # Fields that take one of a few names.
 SWITCHES = {
@@ -137,7 +137,7 @@ class SSDKD:
                 self.end_distillation,
                 metrics=("student_loss", "divergence", "importance_ratio"),
             ),
-            distillation_steps=lambda epoch: 0 if epoch < self.warmup_epochs else self.kd_steps,
+            distillation_steps=self._training.steps_of,
             held_back=self.held_back,
             sharded=sharded,
             buffer=lambda state: state.buffer,
@@ -167,27 +167,29 @@ class SSDKD:
         )
 
     @functools.cached_property
-    def _schedule(self):
-        steps = max(1, (self.epochs - self.warmup_epochs) * self.kd_steps)
-        last = self.student_final_learning_rate / self.student_learning_rate
-        return optax.cosine_decay_schedule(self.student_learning_rate, steps, alpha=last)
-
-    @functools.cached_property
-    def _student_optimizer(self):
-        return distillation.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
+    def _training(self):
+        return StudentTraining(
+            problem=self.problem,
+            epochs=self.epochs,
+            warmup_epochs=self.warmup_epochs,
+            steps=self.kd_steps,
+            temperature=self.temperature,
+            learning_rate=self.student_learning_rate,
+            final_learning_rate=self.student_final_learning_rate,
+            momentum=self.student_momentum,
+            weight_decay=self.student_weight_decay,
+        )
 
     def init(self, key, teacher):
         """State before the first epoch, from a key and the teacher's variables."""
-        problem = self.problem
         student_key, generator_key = jax.random.split(key)
-        student = problem.student.init(student_key, jnp.zeros((1, *problem.image_shape)))
         return State(
             teacher=teacher,
-            student=distillation.init_student(student, self._student_optimizer),
+            student=self._training.init(student_key),
             synthesis=self._synthesis.init(generator_key, teacher),
             buffer=replay_buffer.init(
                 self.buffer_size,
-                problem.image_shape,
+                self.problem.image_shape,
                 dtype=jnp.dtype(self.buffer_dtype),
                 batch_size=self.synthesis_batch_size,
             ),
@@ -196,8 +198,7 @@ class SSDKD:
 
     def epoch(self, state, key):
         """One epoch, (state, key) -> (state, metrics): synthesis, then this epoch's student steps."""
-        steps = jnp.where(state.epoch < self.warmup_epochs, 0, self.kd_steps)
-        return scanned_epoch(self.method())(state, key, steps)
+        return scanned_epoch(self.method())(state, key, self._training.steps_of(state.epoch))
 
     def begin_synthesis(self, state, key):
         """Latents and classes of a new batch."""
@@ -259,17 +260,7 @@ class SSDKD:
         )
         images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
         images = networks_input(problem, augment_key, images)
-        student, loss, divergence = distillation.distill_step(
-            state.student,
-            images,
-            collectives.local_part(weights, problem.axis_name),
-            problem.teacher.apply(state.teacher, images),
-            apply_student=self._apply_student,
-            kl=problem.task.kl,
-            temperature=self.temperature,
-            optimizer=self._student_optimizer,
-            axis_name=problem.axis_name,
-        )
+        student, loss, divergence = self._training.step(state.student, state.teacher, images, weights)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
@@ -280,10 +271,6 @@ class SSDKD:
         }
         return state._replace(student=student, buffer=buffer), metrics
 
-    def _apply_student(self, variables, images):
-        output, updated = self.problem.student.apply(variables, images, train=True, mutable=["batch_stats"])
-        return output, updated.get("batch_stats", {})
-
     def _beta(self, epoch):
         progress = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
         return self.beta_start + (self.beta_end - self.beta_start) * jnp.clip(progress, 0.0, 1.0)
@@ -291,8 +278,7 @@ class SSDKD:
     def end_distillation(self, state, key):
         """Counts the epoch."""
         del key
-        steps_done = jnp.maximum(state.epoch - self.warmup_epochs + 1, 0) * self.kd_steps
-        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._schedule(steps_done)}
+        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._training.learning_rate_after(state.epoch)}
 
     def held_back(self, state, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
