@@ -2,16 +2,15 @@
 
 from configs.common import get_common_config, set_all_methods
 from configs.presets import parse
+from ssdkd_jax.methods import METHODS
 
 # FastDFKD's weights (adv, oh) by the teacher's family.
 WEIGHTS = {"resnet": (1.33, 0.5), "vgg": (1.0, 0.5), "wrn": (1.1, 0.4)}
-# FastDFKD's presets: g_steps, lr_g, lr_z.
-FAST = {"fastdfkd2": (2, 5e-3, 0.015), "fastdfkd5": (5, 3e-3, 0.01), "fastdfkd10": (10, 2e-3, 0.01)}
 
 
 def get_cifar_config(dataset, argument):
     """The config of a published pair of networks, or of any other."""
-    (teacher, student), words = parse(argument, ("resnet34", "resnet18"), sizes=("small", *FAST))
+    (teacher, student), words = parse(argument, ("resnet34", "resnet18"), sizes=("small", *METHODS))
     c = get_common_config()
     c.dataset = dataset
     c.teacher.name, c.student.name = teacher, student
@@ -28,10 +27,7 @@ def get_cifar_config(dataset, argument):
         c.evaluate_every = 10
         c.checkpoint_every = 5
         set_all_methods(c, warmup_epochs=10, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
-    for word, (steps, generator_learning_rate, latent_learning_rate) in FAST.items():
-        if word in words:
-            c.method = "fastdfkd"
-            c.fastdfkd.inversion_steps = steps
-            c.fastdfkd.generator_learning_rate = generator_learning_rate
-            c.fastdfkd.latent_learning_rate = latent_learning_rate
+    for name in METHODS:
+        if name in words:
+            c.method = name
     return c

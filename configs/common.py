@@ -1,8 +1,10 @@
 """Every field of a config, with its meaning and its default; the benchmarks' files beside this one change some.
 
 All fields are overridden on the command line as `--config.FIELD=VALUE`, for example `--config.seed=1` or
-`--config.ssdkd.alpha=0`.
+`--config.ssdkd.alpha=0`.  The fields of a method's section are explained in its file, ssdkd_jax/methods/METHOD.py.
 """
+
+import dataclasses
 
 import ml_collections
 from ml_collections import config_dict
@@ -56,65 +58,17 @@ def get_common_config():
     c.export_torch = config_dict.placeholder(bool)  # student as a PyTorch file too; None: if the teacher was one
     c.held_back_batches = 4  # evaluate_on=none: batches of synthetic images that the student never sees
 
-    # SSD-KD; see ssdkd_jax/methods/ssdkd.py, which also marks what is our reading.
-    c.ssdkd = ml_collections.ConfigDict()
-    c.ssdkd.warmup_epochs = 20  # first epochs, without student steps and adversarial loss
-    c.ssdkd.synthesis_batch_size = 256  # images made per epoch
-    c.ssdkd.inversion_steps = 5  # g_steps
-    c.ssdkd.generator_learning_rate = 3e-3  # lr_g, Adam
-    c.ssdkd.latent_learning_rate = 0.01  # lr_z, Adam
-    c.ssdkd.meta_update = "fomaml"  # fomaml, reptile or none
-    c.ssdkd.bn = 10.0  # weight of the BatchNorm-statistics loss
-    c.ssdkd.oh = 0.5  # weight of the task loss
-    c.ssdkd.adv = 1.33  # weight of the adversarial loss
-    c.ssdkd.adv_masked = True  # adversarial only where teacher and student agree
-    c.ssdkd.bn_momentum = 0.9  # share of earlier batches in the BatchNorm statistics
-    c.ssdkd.augment_inversion = True  # crop and flip during the synthesis too
-    c.ssdkd.targets = "own"  # classes of the task loss: the teacher's own argmax, or drawn
-    c.ssdkd.gamma = 1.0  # exponent of phi's difficulty part
-    c.ssdkd.use_diversity = True  # phi's diversity part
-    c.ssdkd.use_difficulty = True  # phi's difficulty part
-    c.ssdkd.modulated_term = "task"  # what phi weighs: task, adversarial, both or none
-    c.ssdkd.gradient_through_phi = False  # whether phi's own gradient moves the images
-    c.ssdkd.buffer_size = 5000  # images; the paper's small scale is 10 % of the training set
-    c.ssdkd.buffer_dtype = "uint8"  # uint8, bfloat16 or float32
-    c.ssdkd.replacement = "lowest_priority"  # lowest_priority, oldest, lowest_phi or random
-    c.ssdkd.alpha = 0.6  # exponent of the priorities; 0 is uniform sampling
-    c.ssdkd.beta_start = 0.4  # exponent of the importance weights, annealed ...
-    c.ssdkd.beta_end = 1.0  # ... linearly to this
-    c.ssdkd.priority = "weighted_kl"  # weighted_kl or kl
-    c.ssdkd.priority_epsilon = 1e-6  # added to every priority
-    c.ssdkd.weight_normalisation = "mean"  # which importance weight is 1: the mean, or the largest of batch or buffer
-    c.ssdkd.kd_steps = 400  # student steps per epoch
-    c.ssdkd.kd_batch_size = 256  # images per student step
-    c.ssdkd.temperature = 20.0  # T
-    c.ssdkd.student_learning_rate = 0.2  # SGD, cosine ...
-    c.ssdkd.student_final_learning_rate = 2e-4  # ... to this
-    c.ssdkd.student_momentum = 0.9
-    c.ssdkd.student_weight_decay = 1e-4
-
-    # FastDFKD; see ssdkd_jax/methods/fastdfkd.py.
-    c.fastdfkd = ml_collections.ConfigDict()
-    c.fastdfkd.warmup_epochs = 20  # first epochs, without student steps and adversarial loss
-    c.fastdfkd.synthesis_batch_size = 256  # images made per epoch
-    c.fastdfkd.inversion_steps = 10  # g_steps
-    c.fastdfkd.generator_learning_rate = 2e-3  # lr_g, Adam
-    c.fastdfkd.latent_learning_rate = 0.01  # lr_z, Adam
-    c.fastdfkd.meta_update = "fomaml"  # fomaml, reptile or none
-    c.fastdfkd.bn = 10.0  # weight of the BatchNorm-statistics loss
-    c.fastdfkd.oh = 0.5  # weight of the task loss
-    c.fastdfkd.adv = 1.33  # weight of the adversarial loss
-    c.fastdfkd.bn_momentum = 0.9  # share of earlier batches in the BatchNorm statistics
-    c.fastdfkd.reset_after = 120  # epochs after the warm-up when the generator's first layers start anew; 0 is never
-    c.fastdfkd.bank_dtype = "uint8"  # uint8, bfloat16 or float32; the bank keeps every image that is made
-    c.fastdfkd.kd_steps = 400  # student steps per epoch
-    c.fastdfkd.kd_batch_size = 256  # images per student step
-    c.fastdfkd.temperature = 20.0  # T
-    c.fastdfkd.student_learning_rate = 0.2  # SGD, cosine ...
-    c.fastdfkd.student_final_learning_rate = 2e-4  # ... to this
-    c.fastdfkd.student_momentum = 0.9
-    c.fastdfkd.student_weight_decay = 1e-4
+    # One section of each method: c.ssdkd, c.fastdfkd, ...; the fields and the published values are those of its class.
+    for name, method in METHODS.items():
+        c[name] = ml_collections.ConfigDict(settings(method))
     return c
+
+
+def settings(method):
+    """A method class's own fields with their defaults: all but the problem and the epochs, which the config gives."""
+    return {
+        field.name: field.default for field in dataclasses.fields(method) if field.name not in ("problem", "epochs")
+    }
 
 
 def set_all_methods(c, **fields):

@@ -1,13 +1,13 @@
 """Every config builds with every argument it documents, and says what the code's own defaults say."""
 
-import dataclasses
 import importlib
+import re
 
 import pytest
 
 from configs import common, presets
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.methods import METHODS
 from ssdkd_jax.models import create_generator, model_names
 from ssdkd_jax.runtime import checks
 
@@ -45,12 +45,14 @@ def test_has_the_documented_fields_and_no_others(name, argument):
     assert set(fields(build(name, argument))) == set(fields(common.get_common_config()))
 
 
-def test_ssdkd_fields_are_the_methods_own_with_its_defaults():
-    """All but the problem, which the networks and the data make, and the epochs, which stand above every method."""
-    of_the_method = {
-        field.name: field.default for field in dataclasses.fields(SSDKD) if field.name not in ("problem", "epochs")
-    }
-    assert common.get_common_config().ssdkd.to_dict() == of_the_method
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_of_a_method_is_explained_in_its_class(name):
+    """In the attributes of its docstring, or of that of a class that it builds upon."""
+    explained = set()
+    for one in METHODS[name].__mro__:
+        described = re.findall(r"^      ([a-z_, ]+):", one.__doc__ or "", flags=re.M)
+        explained |= {word.strip() for words in described for word in words.split(",")}
+    assert set(common.get_common_config()[name]) <= explained
 
 
 def test_small_is_shorter():

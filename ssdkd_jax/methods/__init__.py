@@ -1,9 +1,13 @@
-"""Published methods by name: name -> function (Problem, **settings) -> Method."""
+"""Published methods by name: name -> class, a `student_training.StudentTraining` whose fields are its settings."""
 
-from ssdkd_jax.methods.fastdfkd import fastdfkd
-from ssdkd_jax.methods.ssdkd import ssdkd
+from ssdkd_jax.methods.fastdfkd import Fast, Fast2, Fast5, FastDFKD
+from ssdkd_jax.methods.ssdkd import SSDKD
 
 METHODS = {
-    "ssdkd": ssdkd,
-    "fastdfkd": fastdfkd,
+    "ssdkd": SSDKD,
+    "fastdfkd": FastDFKD,
+    "fastdfkd2": Fast2,
+    "fastdfkd5": Fast5,
+    "fastdfkd10": FastDFKD,
+    "fast": Fast,
 }

@@ -63,40 +63,62 @@ class Phase(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A published method, composed of the rooms.
+    """A published method, composed of the rooms; an epoch is `rounds` times a synthesis, then a distillation.
 
-    init: (key, teacher variables) -> state, as a single device holds it.
+    init: (key, teacher) -> state, as a single device holds it; `teacher` are its variables, or what the method's
+      class asks for beside them (see `given_images`), kept as the state's field `teacher` and never changed.
     synthesis: Phase that makes images.
     distillation: Phase that trains the student.
-    distillation_steps: (epoch) -> how many steps that epoch has; 0 in a warm-up.
+    distillation_steps: (epoch) -> how many student steps each round of that epoch has; 0 in a warm-up.
+    end: (state) -> (state, metrics) after the last round, where the epoch is counted.
+    new_images: (epoch) -> images that are made for the student in that epoch.
+    batch_sizes: (images of a synthesis, images of a student step).
     held_back: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student.
     sharded: (state) -> pytree of bools: leaves whose first axis is split over the devices; the rest is on each.
-    buffer: (state) -> ReplayBuffer.
+    buffer: (state) -> ReplayBuffer; None where no image is kept.
     student: (state) -> StudentState.
+    rounds: of one epoch.
     """
 
     init: Callable
     synthesis: Phase
     distillation: Phase
     distillation_steps: Callable
+    end: Callable
+    new_images: Callable
+    batch_sizes: tuple
     held_back: Callable
     sharded: Callable
-    buffer: Callable
+    buffer: Callable | None
     student: Callable
+    rounds: int = 1
 
 
 def scanned_epoch(method):
     """One epoch as one program: `epoch(state, key, distillation_steps) -> (state, metrics)`, pure.
 
-    `distillation_steps` may be traced, so that a warm-up without student steps is the same compiled program.  Metrics
-    of steps are averaged over them.
+    `distillation_steps`, of each round, may be traced, so that a warm-up without student steps is the same compiled
+    program.  Metrics of steps are averaged over them, and those of rounds over the rounds.
     """
 
-    def epoch(state, key, distillation_steps):
+    def one_round(state, key, distillation_steps):
         synthesis_key, distillation_key = jax.random.split(key)
         state, synthesis_metrics = _looped(method.synthesis, state, synthesis_key, method.synthesis.steps)
         state, metrics = _looped(method.distillation, state, distillation_key, distillation_steps)
         return state, {**synthesis_metrics, **metrics}
+
+    def epoch(state, key, distillation_steps):
+        if method.rounds == 1:
+            state, metrics = one_round(state, key, distillation_steps)
+        else:
+            rounds = Phase(
+                lambda state, key: state,
+                lambda state, key: one_round(state, key, distillation_steps),
+                lambda state, key: (state, {}),
+            )
+            state, metrics = _looped(rounds, state, key, method.rounds)
+        state, last_metrics = method.end(state)
+        return state, {**metrics, **last_metrics}
 
     return epoch
 
@@ -121,11 +143,26 @@ def stepwise_epoch(method, transform: Callable):
         state, metrics = phase.end(carry, end_key)
         return state, metrics | ({} if sums is None else _averaged(sums, steps))
 
-    def epoch(state, key, distillation_steps):
+    end = transform(lambda state, key: method.end(state))
+
+    def one_round(state, key, distillation_steps):
         synthesis_key, distillation_key = jax.random.split(key)
         state, synthesis_metrics = run(phases[0], state, synthesis_key, method.synthesis.steps)
         state, metrics = run(phases[1], state, distillation_key, int(distillation_steps))
         return state, {**synthesis_metrics, **metrics}
+
+    def epoch(state, key, distillation_steps):
+        if method.rounds == 1:
+            state, metrics = one_round(state, key, distillation_steps)
+        else:
+            _, step_key, _ = jax.random.split(key, 3)
+            sums = None
+            for i in range(method.rounds):
+                state, metrics = one_round(state, fold_in(step_key, i), distillation_steps)
+                sums = metrics if sums is None else jax.tree.map(jnp.add, sums, metrics)
+            metrics = _averaged(sums, method.rounds)
+        state, last_metrics = end(state, key)
+        return state, {**metrics, **last_metrics}
 
     return epoch
 

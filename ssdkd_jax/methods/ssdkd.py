@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import collectives, distillation, inversion, modulation, replay_buffer
-from ssdkd_jax.methods.base import Method, Phase, Problem, networks_input, scanned_epoch
+from ssdkd_jax.methods.base import Method, Phase, networks_input
 from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
 from ssdkd_jax.methods.student_training import StudentTraining
 
@@ -47,18 +47,15 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SSDKD:
-    """SSD-KD on a problem; its methods are pure functions of arrays, `method` puts them together.
+class SSDKD(StudentTraining):
+    """SSD-KD; its methods are pure functions of arrays, `method` puts them together.
 
-    Attributes:
-      problem: networks and kind of images.
-      epochs: of one synthesis and `kd_steps` student steps.
-      warmup_epochs: first epochs, without student steps and without the adversarial loss.
+    Attributes (and those of StudentTraining):
       synthesis_batch_size: images made per epoch.
       inversion_steps: g_steps, optimisation steps per synthesis.
       generator_learning_rate, latent_learning_rate: lr_g and lr_z of Adam.
       meta_update: how the meta generator follows: fomaml, reptile or none.
-      bn, oh, adv: weights of the inversion loss' three terms.
+      bn, oh, adv: weights of the inversion loss' three terms; adv counts after the warm-up only.
       adv_masked: whether the adversarial term counts only samples on which teacher and student agree.
       bn_momentum: bn_mmt, share of earlier batches in the BatchNorm statistics; 0 switches the average off.
       augment_inversion: whether images are cropped and flipped before the networks see them in a synthesis.
@@ -75,16 +72,11 @@ class SSDKD:
       priority: "weighted_kl", the importance weight times KL(teacher || student) at T = 1, or "kl" alone.
       priority_epsilon: added to every priority.
       weight_normalisation: of the importance weights, see `replay_buffer.sample`.  [our reading: mean]
-      kd_steps, kd_batch_size: student steps per epoch, and images per step.
-      temperature: T of the student's loss.
-      student_learning_rate, student_final_learning_rate: of SGD, a cosine over all student steps.
-      student_momentum, student_weight_decay: of SGD.
 
     Raises:
       ValueError: an unknown name of a switch.
     """
 
-    problem: Problem
     epochs: int = 220
     warmup_epochs: int = 20
     synthesis_batch_size: int = 256
@@ -113,13 +105,7 @@ class SSDKD:
     priority: str = "weighted_kl"
     priority_epsilon: float = 1e-6
     weight_normalisation: str = "mean"
-    kd_steps: int = 400
-    kd_batch_size: int = 256
-    temperature: float = 20.0
     student_learning_rate: float = 0.2
-    student_final_learning_rate: float = 2e-4
-    student_momentum: float = 0.9
-    student_weight_decay: float = 1e-4
 
     def __post_init__(self):
         for field, known in SWITCHES.items():
@@ -134,10 +120,13 @@ class SSDKD:
             distillation=Phase(
                 lambda state, key: state,
                 self.distill_step,
-                self.end_distillation,
+                lambda state, key: (state, {}),
                 metrics=("student_loss", "divergence", "importance_ratio"),
             ),
-            distillation_steps=self._training.steps_of,
+            distillation_steps=self.steps_of,
+            end=self.end,
+            new_images=lambda epoch: self.synthesis_batch_size,
+            batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
             held_back=self.held_back,
             sharded=sharded,
             buffer=lambda state: state.buffer,
@@ -166,26 +155,12 @@ class SSDKD:
             ),
         )
 
-    @functools.cached_property
-    def _training(self):
-        return StudentTraining(
-            problem=self.problem,
-            epochs=self.epochs,
-            warmup_epochs=self.warmup_epochs,
-            steps=self.kd_steps,
-            temperature=self.temperature,
-            learning_rate=self.student_learning_rate,
-            final_learning_rate=self.student_final_learning_rate,
-            momentum=self.student_momentum,
-            weight_decay=self.student_weight_decay,
-        )
-
     def init(self, key, teacher):
         """State before the first epoch, from a key and the teacher's variables."""
         student_key, generator_key = jax.random.split(key)
         return State(
             teacher=teacher,
-            student=self._training.init(student_key),
+            student=self.init_student(student_key),
             synthesis=self._synthesis.init(generator_key, teacher),
             buffer=replay_buffer.init(
                 self.buffer_size,
@@ -195,10 +170,6 @@ class SSDKD:
             ),
             epoch=jnp.int32(0),
         )
-
-    def epoch(self, state, key):
-        """One epoch, (state, key) -> (state, metrics): synthesis, then this epoch's student steps."""
-        return scanned_epoch(self.method())(state, key, self._training.steps_of(state.epoch))
 
     def begin_synthesis(self, state, key):
         """Latents and classes of a new batch."""
@@ -260,7 +231,7 @@ class SSDKD:
         )
         images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
         images = networks_input(problem, augment_key, images)
-        student, loss, divergence = self._training.step(state.student, state.teacher, images, weights)
+        student, loss, divergence = self.student_step(state.student, state.teacher, images, weights)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
@@ -275,19 +246,9 @@ class SSDKD:
         progress = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
         return self.beta_start + (self.beta_end - self.beta_start) * jnp.clip(progress, 0.0, 1.0)
 
-    def end_distillation(self, state, key):
-        """Counts the epoch."""
-        del key
-        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._training.learning_rate_after(state.epoch)}
-
     def held_back(self, state, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
         return self._synthesis.make_images(state.synthesis, self._situation(state), key)
-
-
-def ssdkd(problem, **settings):
-    """SSD-KD as a Method; `settings` are the attributes of `SSDKD`."""
-    return SSDKD(problem=problem, **settings).method()
 
 
 def sharded(state):

@@ -1,63 +1,83 @@
-"""How FastDFKD and what builds upon it train a student: SGD, a cosine over all steps after a warm-up without any."""
+"""How every method trains its student: SGD, a cosine over all steps after a warm-up without any."""
 
 import dataclasses
 import functools
+from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from ssdkd_jax import collectives, distillation
-from ssdkd_jax.methods.base import Problem
+from ssdkd_jax.methods.base import Problem, scanned_epoch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentTraining:
-    """The student's schedule, optimiser and step; which images it sees is the method's own affair.
+    """The base of every method: the student's schedule, optimiser and step; the images are the method's own affair.
+
+    A method is a dataclass whose fields are its settings, with the published values as defaults, and whose methods are
+    pure functions of arrays; its `method` puts them together.
 
     Attributes:
       problem: networks and kind of images.
       epochs: of the whole run.
       warmup_epochs: first epochs, without student steps.
-      steps: per epoch after them.
-      temperature: T of the loss.
-      learning_rate, final_learning_rate: ends of the cosine.
-      momentum, weight_decay: of SGD.
+      kd_steps, kd_batch_size: student steps per epoch after them, and images per step.
+      temperature: T of the student's loss.
+      student_learning_rate, student_final_learning_rate: of SGD, a cosine over all student steps.
+      student_momentum, student_weight_decay: of SGD.
     """
 
+    # Whether the teacher must have BatchNorm layers.
+    needs_batch_norm: ClassVar[bool] = True
+
     problem: Problem
-    epochs: int
-    warmup_epochs: int
-    steps: int
-    temperature: float
-    learning_rate: float
-    final_learning_rate: float
-    momentum: float
-    weight_decay: float
+    epochs: int = 200
+    warmup_epochs: int = 0
+    kd_steps: int = 400
+    kd_batch_size: int = 256
+    temperature: float = 20.0
+    student_learning_rate: float = 0.1
+    student_final_learning_rate: float = 2e-4
+    student_momentum: float = 0.9
+    student_weight_decay: float = 1e-4
+
+    def method(self):
+        """The Method."""
+        raise NotImplementedError
+
+    def epoch(self, state, key):
+        """One epoch, (state, key) -> (state, metrics): synthesis and this epoch's student steps."""
+        return scanned_epoch(self.method())(state, key, self.steps_of(state.epoch))
+
+    def steps_of(self, epoch):
+        """Student steps of each round of an epoch counted from 0, which may be traced."""
+        if isinstance(epoch, int):
+            return 0 if epoch < self.warmup_epochs else self._steps_of_round
+        return jnp.where(epoch < self.warmup_epochs, 0, self._steps_of_round)
+
+    @property
+    def _steps_of_round(self):
+        return self.kd_steps
 
     @functools.cached_property
     def _schedule(self):
-        steps = max(1, (self.epochs - self.warmup_epochs) * self.steps)
-        return optax.cosine_decay_schedule(
-            self.learning_rate, steps, alpha=self.final_learning_rate / self.learning_rate
-        )
+        steps = max(1, (self.epochs - self.warmup_epochs) * self.kd_steps)
+        alpha = self.student_final_learning_rate / self.student_learning_rate
+        return optax.cosine_decay_schedule(self.student_learning_rate, steps, alpha=alpha)
 
     @functools.cached_property
     def _optimizer(self):
-        return distillation.sgd(self._schedule, momentum=self.momentum, weight_decay=self.weight_decay)
+        return distillation.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
 
-    def init(self, key):
+    def init_student(self, key):
         """distillation.StudentState of a fresh student."""
         problem = self.problem
         variables = problem.student.init(key, jnp.zeros((1, *problem.image_shape)))
         return distillation.init_student(variables, self._optimizer)
 
-    def steps_of(self, epoch):
-        """Student steps of an epoch counted from 0, which may be traced."""
-        if isinstance(epoch, int):
-            return 0 if epoch < self.warmup_epochs else self.steps
-        return jnp.where(epoch < self.warmup_epochs, 0, self.steps)
-
-    def step(self, student, teacher, images, weights):
+    def student_step(self, student, teacher, images, weights):
         """One student step.
 
         Args:
@@ -75,17 +95,27 @@ class StudentTraining:
             images,
             collectives.local_part(weights, problem.axis_name),
             problem.teacher.apply(teacher, images),
-            apply_student=self._apply,
-            kl=problem.task.kl,
+            apply_student=self._apply_student,
+            kl=self.student_loss,
             temperature=self.temperature,
             optimizer=self._optimizer,
             axis_name=problem.axis_name,
         )
 
-    def _apply(self, variables, images):
+    def student_loss(self, teacher_output, student_output, temperature):
+        """The student's loss per sample, `T^2 * KL` unless a method says otherwise."""
+        return self.problem.task.kl(teacher_output, student_output, temperature)
+
+    def _apply_student(self, variables, images):
         output, updated = self.problem.student.apply(variables, images, train=True, mutable=["batch_stats"])
         return output, updated.get("batch_stats", {})
 
-    def learning_rate_after(self, epoch):
-        """At the end of an epoch counted from 0."""
-        return self._schedule(jnp.maximum(epoch - self.warmup_epochs + 1, 0) * self.steps)
+    def end(self, state):
+        """Counts the epoch."""
+        steps = jnp.maximum(state.epoch - self.warmup_epochs + 1, 0) * self.kd_steps
+        return state._replace(epoch=state.epoch + 1), {"learning_rate": self._schedule(steps)}
+
+
+def replicated(state):
+    """`Method.sharded` where every device holds everything."""
+    return jax.tree.map(lambda _: False, state)

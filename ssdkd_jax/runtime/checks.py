@@ -90,7 +90,7 @@ def _check_images(config):
 
 def _check_schedule(config):
     settings, prefix = config[config.method], f"{config.method}."
-    if settings.get("buffer_size", math.inf) < settings.synthesis_batch_size:
+    if "buffer_size" in settings and settings.buffer_size < settings.synthesis_batch_size:
         raise UserError(
             f"{prefix}buffer_size is {settings.buffer_size}, expected at least one batch "
             f"({prefix}synthesis_batch_size={settings.synthesis_batch_size})"
@@ -123,7 +123,8 @@ def check_teacher_exists(config):
 def check_batches(config, devices):
     """Raises UserError unless every batch can be divided over the devices."""
     settings = config[config.method]
-    sizes = {f"{config.method}.{name}": settings[name] for name in ("synthesis_batch_size", "kd_batch_size")}
+    names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in settings]
+    sizes = {f"{config.method}.{name}": settings[name] for name in names}
     if not config.teacher.path or config.references:
         sizes["teacher.batch_size"] = config.teacher.batch_size
     devices_module.check_divisible(devices, **sizes)

@@ -57,3 +57,14 @@ class CompileOnce:
             with self._clock.measure("compile"):
                 self._compiled = self._function.lower(*args).compile()
         return self._compiled(*args)
+
+    def memory_bytes(self):
+        """Memory of one device that the compiler plans for a call: arguments, results and what lies between; or None.
+
+        Donated arguments, in whose place results are written, count once.
+        """
+        analysis = self._compiled and self._compiled.memory_analysis()
+        if analysis is None:
+            return None
+        kept = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+        return int(kept + analysis.temp_size_in_bytes)

@@ -43,12 +43,18 @@ class Plan(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What the loop gives back: the canonical final state on the host, and the scores."""
+    """What the loop gives back.
+
+    state: the canonical final state on the host.
+    score, best_score, best_epoch: percent, and when it was best.
+    memory_bytes: of one device, the largest that the compiler plans for one of the epoch's programs; or None.
+    """
 
     state: Any
     score: float
     best_score: float
     best_epoch: int
+    memory_bytes: int | None
 
 
 def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Clock, interruption):
@@ -85,7 +91,8 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
                 run.save(run.latest)
             if interruption and not last:
                 raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}, everything is saved")
-    return Result(run.canonical(), run.info["score"], run.info["best_score"], run.info["best_epoch"])
+    info = run.info
+    return Result(run.canonical(), info["score"], info["best_score"], info["best_epoch"], run.memory_bytes())
 
 
 class _Run:
@@ -109,7 +116,7 @@ class _Run:
             canonical, self.info = restored[0]._replace(teacher=teacher), restored[1]
             clock.add_earlier(self.info.pop("seconds"))
         self._state = devices_module.spread(canonical, devices, self._sharded)
-        run_epoch = _compiled_epoch(method, plan.loop, devices, clock)
+        run_epoch, self._programs = _compiled_epoch(method, plan.loop, devices, clock)
         self._timed = _TimedEpochs(run_epoch, method, clock, self.info["synthesis_seconds"])
         self._log = MetricsLog(workdir, self.info["epoch"])
 
@@ -146,6 +153,10 @@ class _Run:
         """The state as one device would hold it, on the host."""
         return devices_module.gather(self._state, self._shapes, self._sharded)
 
+    def memory_bytes(self):
+        """The largest of the epoch's programs, or None where no compiler says."""
+        return max(filter(None, (program.memory_bytes() for program in self._programs)), default=None)
+
     def __enter__(self):
         return self
 
@@ -166,14 +177,17 @@ def _check_same_teacher(restored, info, workdir):
 
 
 def _compiled_epoch(method, loop, devices, clock):
-    """(pmapped state, key, distillation steps) -> (pmapped state, pmapped metrics); the state is donated."""
+    """((pmapped state, key, distillation steps) -> (state, metrics), its programs); the state is donated."""
+    programs = []
 
     def compiled(function, in_axes):
-        return CompileOnce(devices_module.pmap(function, devices, in_axes=in_axes, donate_argnums=0), clock)
+        pmapped = devices_module.pmap(function, devices, in_axes=in_axes, donate_argnums=0)
+        programs.append(CompileOnce(pmapped, clock))
+        return programs[-1]
 
     if loop == "steps":
-        return stepwise_epoch(method, lambda function: compiled(function, (0, None)))
-    return compiled(scanned_epoch(method), (0, None, None))
+        return stepwise_epoch(method, lambda function: compiled(function, (0, None))), programs
+    return compiled(scanned_epoch(method), (0, None, None)), programs
 
 
 class _TimedEpochs:

@@ -95,7 +95,7 @@ def _run(setting, command):
     result = distil(
         method,
         teacher.variables,
-        _plan(config, score, score_name),
+        _plan(config, method, score, score_name),
         workdir=folder,
         devices=setting.devices,
         clock=setting.clock,
@@ -106,7 +106,8 @@ def _run(setting, command):
     if exports:
         _export(folder)
     _save_buffer(folder, buffer, images, real)
-    summary["references"] = real_training.train_references(setting, images, test, reference_sets)
+    student_steps = method.rounds * sum(method.distillation_steps(epoch) for epoch in range(config.epochs))
+    summary["references"] = real_training.train_references(setting, images, test, reference_sets, student_steps)
     summary |= {
         score_name: result.score,
         f"best_{score_name}": result.best_score,
@@ -114,7 +115,8 @@ def _run(setting, command):
         "student_sha256": checkpoints.sha256(student),
         "synthetic_images": int(np.sum(buffer.valid)),
         "buffer_capacity": len(buffer.valid),
-        "synthesised_images": config.epochs * config[config.method].synthesis_batch_size,
+        "synthesised_images": sum(method.new_images(epoch) for epoch in range(config.epochs)),
+        "memory_bytes": result.memory_bytes,
         "seconds": setting.clock.report(),
     }
     workdir.write_summary(folder, summary)
@@ -182,7 +184,7 @@ def _check_networks(setting, architecture, images):
     method = _method(setting, architecture, images)
     model = setting_room.make_model(setting, architecture, len(images.class_names))
     teacher = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *images.shape)))
-    if not has_batch_norm(teacher):
+    if METHODS[setting.config.method].needs_batch_norm and not has_batch_norm(teacher):
         raise UserError(
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
@@ -215,17 +217,14 @@ def _method(setting, architecture, images):
         axis_name=axis,
     )
     try:
-        return METHODS[config.method](problem, epochs=config.epochs, **config[config.method].to_dict())
+        settings = config[config.method].to_dict()
+        return METHODS[config.method](problem=problem, epochs=config.epochs, **settings).method()
     except ValueError as error:
         raise UserError(f"{config.method}.{error}") from error
 
 
-def _plan(config, score, score_name):
-    settings = config[config.method]
-
-    def images_per_epoch(epoch):
-        student_steps = 0 if epoch < settings.warmup_epochs else settings.kd_steps
-        return settings.synthesis_batch_size + student_steps * settings.kd_batch_size
+def _plan(config, method, score, score_name):
+    made, seen = method.batch_sizes
 
     return Plan(
         epochs=config.epochs,
@@ -235,7 +234,7 @@ def _plan(config, score, score_name):
         loop="scan" if config.loop == "auto" else config.loop,
         score=score,
         score_name=score_name,
-        images_per_epoch=images_per_epoch,
+        images_per_epoch=lambda epoch: method.rounds * (made + method.distillation_steps(epoch) * seen),
     )
 
 

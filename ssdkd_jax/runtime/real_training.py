@@ -62,11 +62,10 @@ def train_teacher(setting, images):
     )
 
 
-def train_references(setting, images, test, reference_sets):
+def train_references(setting, images, test, reference_sets, student_steps):
     """The same student trained on a share of the real images, for as many steps: {what: accuracy in percent}."""
     config, found = setting.config, {}
-    settings = config[config.method]
-    student_steps = max(1, (config.epochs - settings.warmup_epochs) * settings.kd_steps)
+    student_steps = max(1, student_steps)
     for share, train_images in reference_sets:
         on_share = f"on {100 * share:g}% real images"
         steps_per_epoch = max(1, len(train_images.images) // config.teacher.batch_size)

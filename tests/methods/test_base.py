@@ -35,6 +35,9 @@ METHOD = Method(
     synthesis=phase(10, 3),
     distillation=phase(100, None),
     distillation_steps=lambda epoch: 2 * epoch,
+    end=lambda log: (log, {"length": log[1].astype(jnp.float32)}),
+    new_images=None,
+    batch_sizes=(1, 1),
     held_back=None,
     sharded=None,
     buffer=None,
@@ -60,7 +63,8 @@ def test_an_epoch_is_begin_steps_end_of_both_phases(epochs, kind):
     # Steps are numbered by the log's length before them: 1, 2, 3 and 6 to 9; metrics are their averages.
     assert metrics["index10"] == 2
     assert metrics["index100"] == 7.5
-    assert metrics.keys() == {"index10", "index100", "end10", "end100"}
+    assert metrics.keys() == {"index10", "index100", "end10", "end100", "length"}
+    assert metrics["length"] == count
     # No two calls share a key.
     fractions = values[:count] % 1
     assert len(set(fractions.round(3).tolist())) == count
@@ -76,6 +80,18 @@ def test_scanned_and_stepwise_epochs_are_the_same(epochs, steps):
         assert metrics[name] == pytest.approx(stepwise_metrics[name]), name
     # Without steps there is nothing to average: absent in one, a placeholder in the other.
     assert metrics.keys() - stepwise_metrics.keys() == ({"index100"} if steps == 0 else set())
+
+
+@pytest.mark.parametrize("make_epoch", [lambda m: jax.jit(scanned_epoch(m)), lambda m: stepwise_epoch(m, jax.jit)])
+def test_rounds_are_repeated_within_an_epoch(make_epoch):
+    method = METHOD._replace(rounds=2, synthesis=phase(10, 1), init=lambda *_: (jnp.zeros(20), jnp.int32(0)))
+    (values, count), metrics = make_epoch(method)(method.init(), jax.random.key(0), jnp.int32(2))
+    one_round = [8, 10, 12, 98, 100, 100, 102]
+    assert_array_equal(jnp.floor(values[:count]), 2 * one_round)
+    assert len(set((values[:count] % 1).round(4).tolist())) == count
+    # Positions 1 and 8; 4, 5, 11 and 12.
+    assert metrics["index10"] == 4.5 and metrics["index100"] == 8
+    assert metrics["length"] == 14
 
 
 def test_every_number_of_steps_is_the_same_compiled_program():

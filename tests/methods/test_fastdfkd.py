@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import models, replay_buffer, tasks
 from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
-from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, fastdfkd, reset_first_layers
+from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
 from ssdkd_jax.runtime import devices
 
 CLASSES = 3
@@ -42,7 +42,7 @@ def teacher():
 @functools.cache
 def run(loop="scan", **changes):
     """(states, metrics) of all epochs of the tiny run."""
-    method = fastdfkd(a_problem(), **{**TINY, **changes})
+    method = FastDFKD(problem=a_problem(), **{**TINY, **changes}).method()
     epoch = jax.jit(scanned_epoch(method)) if loop == "scan" else stepwise_epoch(method, jax.jit)
     states, metrics = [method.init(jax.random.key(0), teacher())], []
     for i in range(TINY["epochs"]):
@@ -86,10 +86,10 @@ def less_sure_student(state):
 def latents_after_two_steps(adv, epoch):
     method = FastDFKD(problem=a_problem(), **{**TINY, "adv": adv})
     state = less_sure_student(method.init(jax.random.key(0), teacher()))
-    carry = method.begin_synthesis(state._replace(epoch=jnp.int32(epoch)), jax.random.key(1))
+    state, carry = method.begin(state._replace(epoch=jnp.int32(epoch)), jax.random.key(1))
     for i in range(2):
-        carry, _ = method.inversion_step(carry, jax.random.key(i))
-    return carry[1][0].latents
+        carry, _ = method.step(state, carry, jax.random.key(i))
+    return carry[0].latents
 
 
 def test_the_adversarial_loss_counts_after_the_warmup_only():
@@ -104,7 +104,7 @@ def test_the_adversarial_loss_sees_the_student():
     twin = state._replace(student=state.student._replace(**teacher()))
     losses = []
     for one in (less_sure_student(state), twin):
-        _, metrics = method.inversion_step(method.begin_synthesis(one, jax.random.key(1)), jax.random.key(2))
+        _, metrics = method.step(*method.begin(one, jax.random.key(1)), jax.random.key(2))
         losses.append(float(metrics["adversarial_loss"]))
     assert losses[0] < -1e-5 and losses[1] == pytest.approx(0, abs=1e-7)
 
@@ -147,7 +147,7 @@ def test_epoch_is_the_scanned_epoch():
 
 def test_eight_devices_are_one():
     kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
-    method = fastdfkd(a_problem(**kwargs), **TINY)
+    method = FastDFKD(problem=a_problem(**kwargs), **TINY).method()
     start = jax.jit(method.init)(jax.random.key(0), teacher())
     sharded = method.sharded(start)
 
@@ -166,4 +166,4 @@ def test_eight_devices_are_one():
 
 def test_unknown_meta_update():
     with pytest.raises(ValueError, match="meta_update is 'maml', expected one of fomaml, reptile, none"):
-        fastdfkd(a_problem(), meta_update="maml")
+        FastDFKD(problem=a_problem(), meta_update="maml").method()

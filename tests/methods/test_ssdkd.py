@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from ssdkd_jax import losses, models, replay_buffer, tasks
 from ssdkd_jax.data import normalize, to_uint8
 from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
-from ssdkd_jax.methods.ssdkd import ssdkd
+from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.runtime import devices
 
 CLASSES = 4
@@ -106,7 +106,7 @@ def uncompiled_epoch(method):
     return stepwise_epoch(method, lambda function: function)
 
 
-METHOD = ssdkd(PROBLEM, **TINY)
+METHOD = SSDKD(problem=PROBLEM, **TINY).method()
 EPOCH = jax.jit(scanned_epoch(METHOD))
 
 
@@ -151,7 +151,7 @@ def test_the_adversarial_loss_counts_from_the_end_of_the_warm_up():
 
 
 def test_the_first_synthesis_has_no_average_of_earlier_ones():
-    method = ssdkd(PROBLEM, **(TINY | {"bn_momentum": 0.0}))
+    method = SSDKD(problem=PROBLEM, **(TINY | {"bn_momentum": 0.0})).method()
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
     assert_allclose(metrics[0]["bn_loss"], tiny_run()[1][0]["bn_loss"], rtol=1e-4)
     assert abs(metrics[1]["bn_loss"] - tiny_run()[1][1]["bn_loss"]) > 1e-2
@@ -201,7 +201,7 @@ def test_the_buffer_fills_up_and_keeps_what_the_teacher_says_of_its_images():
 
 def test_a_step_sets_the_priorities_of_the_entries_it_drew():
     """To importance weight times KL at T = 1, the student in training mode, before the step."""
-    method = ssdkd(PROBLEM._replace(crop_padding=0), **TINY)
+    method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY).method()
     state = tiny_run()[0][2]
     key = jax.random.key(5)
     after, metrics = method.distillation.step(state, key)
@@ -223,7 +223,7 @@ def test_a_step_sets_the_priorities_of_the_entries_it_drew():
 
 
 def test_importance_weights_are_annealed():
-    method = ssdkd(PROBLEM, **TINY, beta_start=0.0, beta_end=1.0)
+    method = SSDKD(problem=PROBLEM, **TINY, beta_start=0.0, beta_end=1.0).method()
     _, metrics = train(method, uncompiled_epoch(method))
     assert_allclose(metrics[1]["importance_ratio"], 1)
     assert metrics[2]["importance_ratio"] < 0.999
@@ -246,7 +246,7 @@ def test_held_back_images_are_new():
 @functools.cache
 def one_epoch_with(**switches):
     """(state, metrics) after an epoch of one step each, from a full buffer in which reward, age and phi all differ."""
-    method = ssdkd(PROBLEM, **(TINY | {"inversion_steps": 1} | switches))
+    method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1} | switches)).method()
     return uncompiled_epoch(method)(tiny_run()[0][3], jax.random.key(3), 1)
 
 
@@ -284,7 +284,7 @@ def test_every_switch_runs_and_makes_a_difference(switch, value):
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
 def test_images_are_stored_as_asked(dtype):
-    method = ssdkd(PROBLEM, **(TINY | {"buffer_dtype": dtype}))
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype})).method()
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
     assert np.isfinite(metrics[-1]["student_loss"])
     stored, floats = states[1].buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
@@ -298,11 +298,11 @@ def test_images_are_stored_as_asked(dtype):
 )
 def test_an_unknown_name_of_a_switch_is_refused(switch):
     with pytest.raises(ValueError, match=f"{switch} is 'nonsense', expected one of "):
-        ssdkd(PROBLEM, **{switch: "nonsense"})
+        SSDKD(problem=PROBLEM, **{switch: "nonsense"}).method()
 
 
 def test_a_buffer_smaller_than_a_batch_is_refused():
-    method = ssdkd(PROBLEM, **(TINY | {"buffer_size": 7}))
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_size": 7})).method()
     with pytest.raises(ValueError, match="at least one batch of 8"):
         method.init(jax.random.key(0), TEACHER)
 
@@ -326,7 +326,7 @@ def test_eight_devices_are_one():
         tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
     )  # fmt: skip
     settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
-    method = ssdkd(problem, **(TINY | settings))
+    method = SSDKD(problem=problem, **(TINY | settings)).method()
     start = jax.jit(method.init)(jax.random.key(0), a_teacher(problem))
     sharded = method.sharded(start)
 
