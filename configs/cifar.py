@@ -1,6 +1,6 @@
 """What cifar10.py and cifar100.py share."""
 
-from configs.common import get_common_config, set_all_methods
+from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
 from configs.presets import parse
 from ssdkd_jax.methods import METHODS
 
@@ -16,7 +16,7 @@ def get_cifar_config(dataset, argument):
     c.teacher.name, c.student.name = teacher, student
     for family, (adv, oh) in WEIGHTS.items():
         if teacher.startswith(family):
-            set_all_methods(c, adv=adv, oh=oh)
+            set_all_methods(c, FAST_FAMILY, adv=adv, oh=oh)
     if teacher.endswith("_option_a"):
         c.normalization = "imagenet"  # as akamaster's public checkpoints expect
     if "small" in words:
@@ -26,7 +26,9 @@ def get_cifar_config(dataset, argument):
         c.generator.width = 32
         c.evaluate_every = 10
         c.checkpoint_every = 5
-        set_all_methods(c, warmup_epochs=10, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
+        set_all_methods(c, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
+        set_all_methods(c, FAST_FAMILY, warmup_epochs=10)
+        shorten_synthesis(c)
     for name in METHODS:
         if name in words:
             c.method = name

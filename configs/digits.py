@@ -8,7 +8,7 @@ Reaches: teacher 99.7 %, student 98.9 % from 144 synthetic images; the same stud
 Argument: TEACHER-STUDENT, default convnet_32-convnet_8.
 """
 
-from configs.common import get_common_config, set_all_methods
+from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
 from configs.presets import parse
 
 
@@ -28,5 +28,7 @@ def get_config(argument=None):
     c.checkpoint_every = 25
     c.references = (0.1,)
     c.ssdkd.buffer_size = 144
-    set_all_methods(c, warmup_epochs=10, synthesis_batch_size=64, adv=1.0, kd_steps=60, kd_batch_size=64)
+    set_all_methods(c, synthesis_batch_size=64, kd_steps=60, kd_batch_size=64)
+    set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
+    shorten_synthesis(c)
     return c

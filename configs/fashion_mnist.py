@@ -6,18 +6,20 @@
 with a teacher that was trained before, 2026-11-20; results/fashion_mnist_small.json).  The full
 size is not measured yet.
 
-Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule for two cores).
+Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule for two cores), or `short` (a third of
+that schedule and a buffer of 3,000 images, to compare many methods).
 """
 
-from configs.common import get_common_config, set_all_methods
+from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
 from configs.presets import parse
 
 
 def get_config(argument=None):
-    """The config; 6,000 synthetic images are 10 % of the real training set."""
-    small = "small" in (argument or "").split(",")
+    """The config; 6,000 synthetic images are 10 % of the real training set, which `short` does not reach."""
+    asked = (argument or "").split(",")
+    small = "small" in asked or "short" in asked
     default = ("strided_convnet_64", "strided_convnet_32") if small else ("wrn40_2", "wrn16_1")
-    (teacher, student), _ = parse(argument, default, sizes=("small",))
+    (teacher, student), _ = parse(argument, default, sizes=("small", "short"))
     c = get_common_config()
     c.dataset = "fashion_mnist"
     c.teacher.name, c.student.name = teacher, student
@@ -30,6 +32,18 @@ def get_config(argument=None):
         c.epochs = 120
         c.evaluate_every = 20
         c.checkpoint_every = 20
-        set_all_methods(c, warmup_epochs=10, synthesis_batch_size=128, adv=1.0, kd_steps=40, kd_batch_size=128)
-        set_all_methods(c, inversion_steps=10, generator_learning_rate=2e-3)
+        set_all_methods(c, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
+        set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
+        set_all_methods(c, ("ssdkd",), inversion_steps=10, generator_learning_rate=2e-3)
+        shorten_synthesis(c)
+    if "short" in asked:
+        c.epochs = 40
+        c.evaluate_every = 5
+        c.ssdkd.buffer_size = 3000
+        c.ssdkd.inversion_steps = 5
+        c.ssdkd.generator_learning_rate = 3e-3
+        c.cmi.inversion_steps = 40
+        c.deepinversion.inversion_steps = 80
+        set_all_methods(c, kd_steps=30)
+        set_all_methods(c, FAST_FAMILY, warmup_epochs=5)
     return c

@@ -1,6 +1,7 @@
 """Keeps results of runs under results/, and makes the README's tables from them.
 
 python -m experiments.results --record=runs/cifar10 --name=cifar10_resnet34_resnet18
+python -m experiments.results --record=runs/compare_cifar10 --name=cifar10_comparison
 python -m experiments.results --readme=README.md
 """
 
@@ -12,7 +13,7 @@ from absl import flags
 from experiments.command_line import launch
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("record", "", "Workdir of a finished run, to keep as results/NAME.json.")
+flags.DEFINE_string("record", "", "Workdir of a finished run or a comparison, to keep as results/NAME.json.")
 flags.DEFINE_string("name", "", "Name for --record.")
 flags.DEFINE_string("readme", "", "File whose tables are made anew.")
 flags.DEFINE_string("results", "results", "Folder of the JSON files.")
@@ -21,13 +22,20 @@ PARTS = ("inversion", "distillation", "evaluation", "checkpoint", "host")
 
 
 def record(workdir, path):
-    """Writes a finished run's summary and its curve of evaluated epochs."""
+    """Writes a finished run's summary and its curve of evaluated epochs, or a comparison with short curves."""
     from ssdkd_jax.errors import UserError
-    from ssdkd_jax.runtime.workdir import read_summary
+    from ssdkd_jax.runtime import comparison_table
+    from ssdkd_jax.runtime.workdir import read_object, read_summary
 
+    comparison = pathlib.Path(workdir) / comparison_table.FILE
+    if comparison.exists():
+        path.write_text(json.dumps(comparison_table.thinned(read_object(comparison)), indent=1) + "\n")
+        return
     summary = read_summary(workdir)
     if summary is None:
-        raise UserError(f"{workdir} holds no finished run; finish it, or name another workdir: --record=DIR")
+        raise UserError(
+            f"{workdir} holds neither a finished run nor a comparison; finish it, or name another workdir: --record=DIR"
+        )
     lines = [json.loads(line) for line in (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()]
     fields = ("epoch", "seconds", "student_accuracy", "student_agreement", "buffer_size")
     evaluated = [line for line in lines if "student_accuracy" in line or "student_agreement" in line]
@@ -37,6 +45,10 @@ def record(workdir, path):
 
 def table(result):
     """The Markdown table of one result, with the command, the hardware and the date below it."""
+    from ssdkd_jax.runtime import comparison_table
+
+    if result["kind"] == "comparison":
+        return comparison_table.markdown(result)
     tables = {
         "run": _run_table,
         "ablation": _ablation_table,

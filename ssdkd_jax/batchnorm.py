@@ -14,32 +14,64 @@ from ssdkd_jax.collectives import pmean
 from ssdkd_jax.losses import NORM_EPSILON
 
 
-def apply_with_batch_statistics(model, variables, images, *, axis_name=None):
+def apply_with_batch_statistics(model, variables, images, *, axis_name=None, **kwargs):
     """Runs a network in evaluation mode and measures the inputs of its BatchNorm layers.
 
     Args:
-      model: a Linen module called as `model.apply(variables, images)`.
+      model: a Linen module called as `model.apply(variables, images, **kwargs)`.
       variables: its variables, with `batch_stats`.
       images: (n, h, w, c) normalised, this device's part of the batch.
       axis_name: statistics are those of the whole batch over this axis.
+      **kwargs: for the network, such as `return_features=True`.
 
     Returns:
       (the network's output, statistics): mean and biased variance per channel over batch, height and width, float32.
     """
+    output, inputs = _with_inputs(model, variables, images, _statistics, **kwargs)
+    return output, _of_whole_batch(inputs, axis_name)
+
+
+def apply_with_features(model, variables, images, *, axis_name=None):
+    """As `apply_with_batch_statistics`, with what CMI (IJCAI 2021) calls a sample's features.
+
+    Returns:
+      (the network's output, statistics, features (n, f) float32): spatial means of the inputs of all BatchNorm layers,
+      one after the other in the order in which the network calls them; this device's part of the batch.
+    """
+
+    def measure(x):
+        return _statistics(x), jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
+
+    output, inputs = _with_inputs(model, variables, images, measure)
+    features = jnp.concatenate([spatial_mean for _, spatial_mean in inputs.values()], axis=-1)
+    statistics = {path: found for path, (found, _) in inputs.items()}
+    return output, _of_whole_batch(statistics, axis_name), features
+
+
+def _statistics(x):
+    axes = tuple(range(x.ndim - 1))
+    return {"mean": jnp.mean(x, axes), "var": jnp.var(x, axes)}
+
+
+def _with_inputs(model, variables, images, measure, **kwargs):
+    """(the network's output, {path: measure(float32 input)} of its BatchNorm layers in the order of their calls)."""
     layers = {}
 
     def record(next_function, args, kwargs, context):
         if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
-            x = args[0].astype(jnp.float32)
-            axes = tuple(range(x.ndim - 1))
-            layers[context.module.path] = {"mean": jnp.mean(x, axes), "var": jnp.var(x, axes)}
+            layers[context.module.path] = measure(args[0].astype(jnp.float32))
         return next_function(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        output = model.apply(variables, images)
+        output = model.apply(variables, images, **kwargs)
+    return output, layers
+
+
+def _of_whole_batch(layers, axis_name):
+    """Nested as the model's own `batch_stats`."""
     if axis_name is not None:
         layers = _over_devices(layers, axis_name)
-    return output, traverse_util.unflatten_dict(layers)
+    return traverse_util.unflatten_dict(layers)
 
 
 def _over_devices(layers, axis_name):

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the user can mend."""
+"""The exceptions for what the user can mend."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The message is one line: what is wrong, what was expected, and the command that mends it.
     The command-line programs print it without a traceback and exit with status 2.
     """
+
+
+class Diverged(UserError):
+    """A loss or a parameter is not finite: one run is lost to its settings, others of the same program are not."""

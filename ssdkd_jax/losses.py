@@ -62,6 +62,12 @@ def adversarial(teacher_logits, student_logits, *, masked=True):
     return loss
 
 
+def l1_distance(teacher_logits, student_logits):
+    """Mean absolute difference of the logits (DFAD, arXiv 1912.11006): (n, classes) twice -> (n,) float32."""
+    chex.assert_equal_shape([teacher_logits, student_logits])
+    return jnp.mean(jnp.abs(teacher_logits.astype(jnp.float32) - student_logits.astype(jnp.float32)), axis=-1)
+
+
 def jensen_shannon(teacher_logits, student_logits, temperature=3.0):
     """Jensen-Shannon-like divergence per sample of softened predictions, as DeepInversion's public code computes it.
 
@@ -106,3 +112,29 @@ def total_variation(images):
         x[:, :-1, :-1] - x[:, 1:, 1:],
     )
     return sum(jnp.mean(jnp.abs(d)) for d in differences)
+
+
+def contrast(local, global_, is_sample, is_new, temperature):
+    """CMI's contrastive loss: the local view of every sample shall find its own global view among all (IJCAI 2021).
+
+    InfoNCE; the mean over new samples and that over those of the bank are added, so that the new ones, whose images are
+    to change, count no less as the bank grows.
+
+    Args:
+      local, global_: (m, f) projected features of unit length; no gradient goes through the second.
+      is_sample: (m,) bool, false for rows that are empty slots of the bank.
+      is_new: (m,) bool, of the batch in the making.
+      temperature: > 0.
+
+    Returns:
+      float32 scalar.
+    """
+    chex.assert_equal_shape([local, global_])
+    logits = local @ jax.lax.stop_gradient(global_).T / temperature
+    logits = jnp.where(is_sample[None, :], logits, -jnp.inf)
+    loss = -jnp.diagonal(jax.nn.log_softmax(logits.astype(jnp.float32)))
+
+    def mean_of(chosen):
+        return jnp.sum(jnp.where(chosen, loss, 0.0)) / jnp.maximum(jnp.sum(chosen), 1)
+
+    return mean_of(is_new) + mean_of(is_sample & ~is_new)

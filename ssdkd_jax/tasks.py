@@ -18,6 +18,9 @@ class Task(NamedTuple):
     kl: (teacher_output, student_output, temperature) -> distillation loss per sample.
     task_loss: (teacher_output, targets (n,) int) -> per sample; how far the teacher's output is from the targets.
     adversarial: (teacher_output, student_output, masked) -> per sample, <= 0.
+    l1: (teacher_output, student_output) -> per sample, >= 0 (DFAD).
+    jensen_shannon: (teacher_output, student_output, temperature) -> per sample, >= 0 (DeepInversion).
+    class_balance: (output, axis_name) -> scalar of the whole batch, least when its classes are balanced (DAFL).
     predicted_class: (output) -> (n,) int32.
     confidence: (output) -> the largest probability per sample.
     """
@@ -25,6 +28,9 @@ class Task(NamedTuple):
     kl: Callable
     task_loss: Callable
     adversarial: Callable
+    l1: Callable
+    jensen_shannon: Callable
+    class_balance: Callable
     predicted_class: Callable
     confidence: Callable
 
@@ -43,6 +49,9 @@ CLASSIFICATION = Task(
     kl=losses.kl_divergence,
     task_loss=losses.cross_entropy,
     adversarial=lambda teacher, student, masked: losses.adversarial(teacher, student, masked=masked),
+    l1=losses.l1_distance,
+    jensen_shannon=losses.jensen_shannon,
+    class_balance=lambda output, axis_name: losses.class_balance(output, axis_name=axis_name),
     predicted_class=predicted_class,
     confidence=confidence,
 )

@@ -14,7 +14,7 @@ from ssdkd_jax.runtime import checks
 PUBLISHED_PAIRS = ("resnet34-resnet18", "vgg11-resnet18", "wrn40_2-wrn16_1", "wrn40_2-wrn40_1", "wrn40_2-wrn16_2")
 ARGUMENTS = {
     "digits": (None, "convnet_64-convnet_16"),
-    "fashion_mnist": (None, "small", "wrn40_2-wrn16_1,small", "convnet_32-convnet_8"),
+    "fashion_mnist": (None, "small", "short", "wrn40_2-wrn16_1,small", "convnet_32-convnet_8"),
     "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small"),
     "cifar100": (None, "small", *PUBLISHED_PAIRS),
 }
@@ -50,7 +50,7 @@ def test_every_setting_of_a_method_is_explained_in_its_class(name):
     """In the attributes of its docstring, or of that of a class that it builds upon."""
     explained = set()
     for one in METHODS[name].__mro__:
-        described = re.findall(r"^      ([a-z_, ]+):", one.__doc__ or "", flags=re.M)
+        described = re.findall(r"^      ([a-z0-9_, ]+):", one.__doc__ or "", flags=re.M)
         explained |= {word.strip() for words in described for word in words.split(",")}
     assert set(common.get_common_config()[name]) <= explained
 

@@ -1,5 +1,6 @@
 """The meta-synthesis against FastDFKD's public PyTorch code (`golden/fastdfkd_fomaml.npz`) and by hand."""
 
+import golden_networks
 import golden_values
 import jax
 import jax.numpy as jnp
@@ -9,19 +10,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import batchnorm, inversion, losses
-from ssdkd_jax.data import normalization, normalize
-from ssdkd_jax.interop import from_torch_state_dict, naming
-from ssdkd_jax.models import create_generator, create_model
+from ssdkd_jax.data import normalize
+from ssdkd_jax.interop import naming
 from ssdkd_jax.tasks import CLASSIFICATION
 
 # ---- against PyTorch
-
-
-def network(name):
-    """A network of ten classes with the golden weights."""
-    layout = golden_values.layouts()[name]
-    layout = {key: (10, *shape[1:]) if key.startswith("fc.") else shape for key, shape in layout.items()}
-    return create_model(name, 10), from_torch_state_dict(name, golden_values.state_dict(layout))
 
 
 def golden_round(golden, number):
@@ -37,12 +30,11 @@ def assert_almost_all_close(actual, expected, atol, share):
 
 def test_two_rounds_of_fomaml_equal_pytorch():
     golden = golden_values.load("fastdfkd_fomaml")
-    teacher, teacher_variables = network("wrn16_2")
-    student, student_variables = network("wrn16_1")
-    generator = create_generator((32, 32, 3), latent_size=16, width=8)
-    template = naming.template(generator, jnp.zeros((1, 16)))
-    variables = naming.from_torch(golden_values.state_dict(naming.torch_layout(template)), template)
-    mean, std = normalization("cifar10")
+    problem, teacher_variables, student_variables = golden_networks.problem()
+    teacher, student, generator, mean, std = (
+        problem.teacher, problem.student, problem.generator, problem.mean, problem.std
+    )  # fmt: skip
+    template, variables = golden_networks.generator_template(), golden_networks.generator_variables()
     optimizers = inversion.fastdfkd_optimizers(5e-3, 0.015, steps=3)
     meta_state = optimizers.meta.init(variables["params"])
     average = jax.tree.map(jnp.zeros_like, teacher_variables["batch_stats"])

@@ -11,6 +11,7 @@ from ssdkd_jax.data.normalization import (
     to_uint8,
     to_unit,
 )
+from ssdkd_jax.data.pixels import with_channels
 
 __all__ = [
     "Dataset",
@@ -27,4 +28,5 @@ __all__ = [
     "subset",
     "to_uint8",
     "to_unit",
+    "with_channels",
 ]

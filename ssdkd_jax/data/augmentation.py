@@ -44,6 +44,35 @@ def random_flip(key, images, *, axis_name=None):
     return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
 
 
+def random_resized_crop(key, images, least_area, *, axis_name=None):
+    """Cuts a random window out of every image and stretches it to the whole size, bilinearly.
+
+    Args:
+      key: the same on every device.
+      images: (b, h, w, c) float; this device's part of the batch where `axis_name` is given.
+      least_area: the window's share of the image is uniform between this and 1; its width over its height, relative to
+        the image's, is log-uniform between 3/4 and 4/3, cut off where the window would not fit.
+      axis_name: the pmapped axis, if any.
+
+    Returns: images of the same shape and dtype.  Source: the local view of CMI (arXiv 2105.08584).
+    """
+    area_key, aspect_key, place_key = random.split(key, 3)
+    count = _whole_batch(images, axis_name)
+    area = random.uniform(area_key, (count, 1), minval=least_area, maxval=1.0)
+    aspect = jnp.exp(random.uniform(aspect_key, (count, 1), minval=jnp.log(3 / 4), maxval=jnp.log(4 / 3)))
+    window = jnp.minimum(jnp.concatenate([jnp.sqrt(area / aspect), jnp.sqrt(area * aspect)], axis=1), 1.0)
+    corner = random.uniform(place_key, (count, 2)) * (1 - window)
+    window, corner = collectives.local_part((window, corner), axis_name)
+
+    def stretch(image, window, corner):
+        size = jnp.array(image.shape[:2], jnp.float32)
+        return jax.image.scale_and_translate(
+            image, image.shape, (0, 1), 1 / window, -corner * size / window, "linear", antialias=False
+        )
+
+    return jax.vmap(stretch)(images, window, corner)
+
+
 def augment(key, images, *, padding, flip, axis_name=None):
     """Random crop, then random flip.
 

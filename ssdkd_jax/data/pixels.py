@@ -24,6 +24,16 @@ def resize(image, size):
     return np.asarray(resized).reshape(*size, image.shape[-1])
 
 
+def with_channels(images, channels):
+    """uint8 (n, h, w, c) -> (n, h, w, channels): gray is repeated, colours become their luminance (ITU-R 601)."""
+    if images.shape[-1] == channels:
+        return images
+    gray = images
+    if images.shape[-1] >= 3:
+        gray = np.round(images[..., :3] @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
+    return np.repeat(gray[..., :1], channels, axis=-1)
+
+
 def stack(images, names):
     """An iterable of images uint8 (h, w, c) -> (n, h, w, c); `names` (n,) are for the message if their sizes differ."""
     stacked = None

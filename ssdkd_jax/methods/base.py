@@ -62,6 +62,19 @@ class Phase(NamedTuple):
     metrics: tuple = ()
 
 
+class Window(NamedTuple):
+    """What makes a state's buffer a window on a bank of all images in host memory; see `runtime.host_bank`.
+
+    capacity: images of the whole run.
+    fill: (bank, numpy.random.Generator) -> the coming epoch's window; both ReplayBuffers of NumPy arrays.
+    replace: (state, buffer) -> the state with this buffer, which may be any pytree.
+    """
+
+    capacity: int
+    fill: Callable
+    replace: Callable
+
+
 class Method(NamedTuple):
     """A published method, composed of the rooms; an epoch is `rounds` times a synthesis, then a distillation.
 
@@ -78,6 +91,7 @@ class Method(NamedTuple):
     buffer: (state) -> ReplayBuffer; None where no image is kept.
     student: (state) -> StudentState.
     rounds: of one epoch.
+    window: Window, where `buffer` is one on a bank in host memory, filled anew before each epoch; else None.
     """
 
     init: Callable
@@ -92,6 +106,7 @@ class Method(NamedTuple):
     buffer: Callable | None
     student: Callable
     rounds: int = 1
+    window: Window | None = None
 
 
 def scanned_epoch(method):

@@ -1,13 +1,16 @@
 """What FastDFKD, CMI, DeepInversion and NAYER share: a bank that keeps every image, sampled uniformly."""
 
 import dataclasses
+import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssdkd_jax import distillation, replay_buffer
-from ssdkd_jax.methods.base import Method, Phase, networks_input
+from ssdkd_jax.methods.base import Method, Phase, Window, networks_input
 from ssdkd_jax.methods.student_training import StudentTraining
 
 
@@ -17,7 +20,7 @@ class State(NamedTuple):
     teacher: its variables, never changed.
     student: distillation.StudentState.
     synthesis: whatever one synthesis leaves to the next.
-    bank: replay_buffer.ReplayBuffer with room for every image of the run.
+    bank: replay_buffer.ReplayBuffer with room for every image of the run, or a window on such a one.
     epoch: int32 scalar, epochs done.
     """
 
@@ -34,15 +37,26 @@ class GrowingBank(StudentTraining):
 
     A method adds its synthesis: `init_synthesis`, `begin`, `step`, `finish`, as below.
 
+    A bank that the devices have no room for lives in host memory, and the state's is a window on it, which the runtime
+    fills anew before every epoch with what `window_on` draws.  Every draw still takes each image made so far with the
+    same probability, but within one epoch the student sees at most as many different images as the window holds.
+    [ours, not the papers']  Who calls `epoch` without the runtime has the newest images in the window.
+
     Attributes (and those of StudentTraining):
       synthesis_batch_size: images made per epoch.
       inversion_steps: g_steps, optimisation steps per synthesis.
       bank_dtype: of the stored images: "uint8" or a float dtype.
+      bank_megabytes: device memory for the bank's images, in 10^6 bytes over all devices; a bank that needs more lives
+        in host memory.
+
+    Raises:
+      ValueError: `bank_megabytes` is too little for all images and for two batches.
     """
 
     synthesis_batch_size: int = 256
     inversion_steps: int = 10
     bank_dtype: str = "uint8"
+    bank_megabytes: float = 4096.0
 
     def init_synthesis(self, key, teacher):
         """What the first synthesis finds: any pytree."""
@@ -85,6 +99,36 @@ class GrowingBank(StudentTraining):
             sharded=sharded,
             buffer=lambda state: state.bank,
             student=lambda state: state.student,
+            window=self._window,
+        )
+
+    @property
+    def _images_of_the_run(self):
+        return max(1, self.epochs) * self.synthesis_batch_size
+
+    @functools.cached_property
+    def _window_size(self):
+        """Entries of the window; None where the device has room for every image."""
+        image_bytes = math.prod(self.problem.image_shape) * jnp.dtype(self.bank_dtype).itemsize
+        size = round(self.bank_megabytes * 1e6) // image_bytes
+        if self._images_of_the_run <= size:
+            return None
+        if size < 2 * self.synthesis_batch_size:
+            raise ValueError(
+                f"bank_megabytes is {self.bank_megabytes}, expected at least "
+                f"{2 * self.synthesis_batch_size * image_bytes / 1e6}, room for two batches of "
+                f"{self.synthesis_batch_size} images"
+            )
+        return size
+
+    @property
+    def _window(self):
+        if self._window_size is None:
+            return None
+        return Window(
+            capacity=self._images_of_the_run,
+            fill=lambda bank, rng: window_on(bank, self._window_size, self.synthesis_batch_size, rng),
+            replace=lambda state, bank: state._replace(bank=bank),
         )
 
     def init(self, key, teacher):
@@ -95,7 +139,7 @@ class GrowingBank(StudentTraining):
             student=self.init_student(student_key),
             synthesis=self.init_synthesis(synthesis_key, teacher),
             bank=replay_buffer.init(
-                max(1, self.epochs) * self.synthesis_batch_size,
+                self._window_size or self._images_of_the_run,
                 self.problem.image_shape,
                 dtype=jnp.dtype(self.bank_dtype),
                 batch_size=self.synthesis_batch_size,
@@ -116,18 +160,29 @@ class GrowingBank(StudentTraining):
             state.bank.priority,
             axis_name=self.problem.axis_name,
         )
-        metrics = {"buffer_size": replay_buffer.size(bank).astype(jnp.float32)}
-        return state._replace(synthesis=synthesis, bank=bank), metrics
+        size = replay_buffer.size(bank)
+        if self._window_size:
+            # They got the largest priority, which is that of an image drawn for many.
+            new = bank.valid & (bank.age == 0)
+            bank = bank._replace(priority=jnp.where(new, replay_buffer.FIRST_PRIORITY, bank.priority))
+            size = (state.epoch + 1) * self.synthesis_batch_size
+        return state._replace(synthesis=synthesis, bank=bank), {"buffer_size": size.astype(jnp.float32)}
 
     def distill_step(self, state, key):
         """One student step on a batch drawn uniformly from the bank."""
         problem = self.problem
         sample_key, augment_key = jax.random.split(key)
-        indices, weights = replay_buffer.sample(state.bank, sample_key, self.kd_batch_size, alpha=0.0, beta=0.0)
+        indices, weights = self.draw(state.bank, sample_key)
         images = replay_buffer.read(state.bank, indices, axis_name=problem.axis_name)
         images = networks_input(problem, augment_key, images)
         student, loss, _ = self.student_step(state.student, state.teacher, images, weights)
         return state._replace(student=student), {"student_loss": loss}
+
+    def draw(self, bank, key):
+        """A student's batch, every image of the whole bank equally likely: indices and weights 1, (kd_batch_size,)."""
+        if self._window_size:
+            return replay_buffer.sample(bank, key, self.kd_batch_size, alpha=1.0, beta=0.0, epsilon=0.0)
+        return replay_buffer.sample(bank, key, self.kd_batch_size, alpha=0.0, beta=0.0)
 
     def held_back(self, state, key):
         """A synthesis whose images enter no bank and leave the state as it is."""
@@ -142,3 +197,32 @@ def sharded(state):
     """Only the bank's images are split over the devices."""
     only_images = jax.tree.map(lambda _: False, state.bank)._replace(images=True)
     return jax.tree.map(lambda _: False, state)._replace(bank=only_images)
+
+
+def window_on(bank, size, batch_size, rng):
+    """A window for one epoch on a bank in host memory, with empty slots for the batch that the epoch will make.
+
+    Of the bank's n images, m = min(n, size - batch_size) are drawn without replacement, with priority n / m; a new one
+    has priority 1.  Drawn by priority, each of all n + batch_size images comes with probability 1 / (n + batch_size):
+    a new one is there for sure; an old one with probability m / n, and then it is n / m times as likely as a new one.
+
+    Args:
+      bank: ReplayBuffer of NumPy arrays, its n valid entries first.
+      size: entries of the window, more than batch_size.
+      batch_size: images that the epoch will make.
+      rng: numpy.random.Generator; unused while all images fit, which then keep their order.
+
+    Returns:
+      ReplayBuffer of NumPy arrays with `size` entries, the m valid ones first.
+    """
+    count = int(np.sum(bank.valid))
+    drawn = min(count, size - batch_size)
+    chosen = np.arange(count) if drawn == count else rng.choice(count, drawn, replace=False)
+    rows = np.pad(chosen, (0, size - drawn))
+    valid = np.arange(size) < drawn
+    return jax.tree.map(lambda x: x[rows], bank)._replace(
+        priority=np.where(valid, count / max(1, drawn), 0).astype(np.float32),
+        # Equal, so that the new images enter the empty slots in their order.
+        age=np.zeros(size, np.int32),
+        valid=valid,
+    )

@@ -31,6 +31,8 @@ class StudentTraining:
 
     # Whether the teacher must have BatchNorm layers.
     needs_batch_norm: ClassVar[bool] = True
+    # Whether it is no data-free method but something that these are measured against.
+    is_reference: ClassVar[bool] = False
 
     problem: Problem
     epochs: int = 200

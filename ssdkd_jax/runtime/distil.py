@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods.base import Method, scanned_epoch, stepwise_epoch
 from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime.checkpoints import Checkpoints, sha256
 from ssdkd_jax.runtime.clock import Clock, CompileOnce
+from ssdkd_jax.runtime.host_bank import HostBank
 from ssdkd_jax.runtime.interruption import Interrupted
 from ssdkd_jax.runtime.tracking import MetricsLog, Progress
 
@@ -74,7 +75,7 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
 
     Raises:
       Interrupted: on request, after saving.
-      UserError: a loss or a parameter is not finite; the last good checkpoint stays.
+      Diverged: a loss or a parameter is not finite; the last good checkpoint stays.
     """
     run = _Run(method, teacher, plan, pathlib.Path(workdir), devices, clock)
     first = run.info["epoch"]
@@ -110,12 +111,16 @@ class _Run:
         self.latest, self.best = (Checkpoints(workdir / "checkpoints" / name) for name in ("latest", "best"))
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "synthesis_seconds": []}
         self.info["teacher_sha256"] = sha256(teacher)
+        self._host_bank = None
+        if method.window:
+            self._host_bank = HostBank(method, self._shapes, self._sharded, devices, clock)
+            canonical = self._host_bank.attach(canonical)
         restored = self.latest.restore(canonical._replace(teacher={}))
         if restored:
             _check_same_teacher(restored[1], self.info, workdir)
             canonical, self.info = restored[0]._replace(teacher=teacher), restored[1]
             clock.add_earlier(self.info.pop("seconds"))
-        self._state = devices_module.spread(canonical, devices, self._sharded)
+        self._state = self._spread(canonical, devices)
         run_epoch, self._programs = _compiled_epoch(method, plan.loop, devices, clock)
         self._timed = _TimedEpochs(run_epoch, method, clock, self.info["synthesis_seconds"])
         self._log = MetricsLog(workdir, self.info["epoch"])
@@ -123,8 +128,12 @@ class _Run:
     def epoch(self, epoch):
         """Runs the epoch of this number, counted from 1, and returns its metrics."""
         key = jax.random.fold_in(self._key, epoch - 1)
+        if self._host_bank:
+            self._state = self._host_bank.fill(self._state, np.random.default_rng((self.plan.seed, epoch)))
         self._state, metrics, seconds = self._timed.run(self._state, key, epoch - 1)
         _check_metrics(metrics, epoch, self.workdir)
+        if self._host_bank:
+            self._host_bank.collect(self._state)
         self.info["epoch"] = epoch
         if epoch == self.plan.epochs or epoch % self.plan.evaluate_every == 0:
             metrics[self.plan.score_name] = self._evaluate()
@@ -150,8 +159,18 @@ class _Run:
             checkpoints.save(self.info["epoch"], host, {**self.info, "seconds": self._clock.report()})
 
     def canonical(self):
-        """The state as one device would hold it, on the host."""
-        return devices_module.gather(self._state, self._shapes, self._sharded)
+        """The state as one device with room for all images would hold it, on the host."""
+        if not self._host_bank:
+            return devices_module.gather(self._state, self._shapes, self._sharded)
+        bare = map(self._host_bank.detach, (self._state, self._shapes, self._sharded))
+        return self._host_bank.attach(devices_module.gather(*bare))
+
+    def _spread(self, canonical, devices):
+        sharded = self._sharded
+        if self._host_bank:
+            self._host_bank.bank = self.method.buffer(canonical)
+            canonical, sharded = map(self._host_bank.detach, (canonical, sharded))
+        return devices_module.spread(canonical, devices, sharded)
 
     def memory_bytes(self):
         """The largest of the epoch's programs, or None where no compiler says."""
@@ -235,7 +254,7 @@ class _TimedEpochs:
 def _check_metrics(metrics, epoch, workdir):
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise UserError(
+            raise Diverged(
                 f"{name} is {value} in epoch {epoch}: stopped; the last checkpoint before stays in "
                 f"{workdir}/checkpoints/latest; start anew in another workdir with a lower learning rate, "
                 "or a lower weight of that term"
@@ -244,8 +263,9 @@ def _check_metrics(metrics, epoch, workdir):
 
 def _check_finite(state, epoch, workdir):
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        if not np.all(np.isfinite(np.asarray(leaf, np.float32))):
-            raise UserError(
+        # Integers are always finite, and a bank of them in host memory may have no room beside it as floats.
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(leaf, np.float32))):
+            raise Diverged(
                 f"{jax.tree_util.keystr(path)} is not finite after epoch {epoch}: stopped; the last checkpoint before "
                 f"stays in {workdir}/checkpoints/latest; start anew in another workdir with a lower learning rate"
             )

@@ -12,10 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
 # Mid-tones: at least 3:1 against both a white and a near-black page, so that one SVG serves both colour schemes.
 COLORS = ("#3b82c4", "#d9731f", "#2f9e5c", "#a06cd5", "#d94a4a", "#1b9aaa", "#a5734a", "#808890")
+
+# On and off in widths of the line; with COLORS, more lines stay apart than a comparison has methods.
+_DASHES = ((), (4, 1.3), (1.2, 1.2), (6, 1.5, 1.2, 1.5))
 
 # Matplotlib knows no `currentColor`; this value marks what shall take the page's text colour.
 _INK = "#010203"
@@ -45,6 +49,7 @@ _STYLE = {
 
 _WIDE = (4.8, 3.0)
 _SMALL = (3.0, 1.75)
+_LARGE = (6.6, 4.1)
 _MOST_POINTS = 400
 _LARGEST_SIDE = 96
 
@@ -58,6 +63,29 @@ class Level(NamedTuple):
 
     value: float
     color: str
+
+
+class Pen(NamedTuple):
+    """How a line is drawn; `dashes` are lengths on and off in widths of the line, none for a solid one."""
+
+    color: str
+    dashes: tuple[float, ...]
+
+
+class Line(NamedTuple):
+    """A line of a chart: x, y (n,); low, high (n,) bound the band around it."""
+
+    pen: Pen
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def pen(index: int) -> Pen:
+    """The pen of the line of this number; all colours come solid first, then dashed, then dotted, then both."""
+    repeat, color = divmod(index, len(COLORS))
+    return Pen(COLORS[color], _DASHES[repeat % len(_DASHES)])
 
 
 def accuracy_chart(name: str, alt: str, x, y, *, x_label: str, y_label: str, levels: list[Level]) -> str:
@@ -83,6 +111,45 @@ def accuracy_chart(name: str, alt: str, x, y, *, x_label: str, y_label: str, lev
         axes.plot(x[-1:], y[-1:], "o", color=COLORS[0], markersize=5)
         axes.set(xlabel=x_label, ylabel=y_label)
         return _svg(figure, name, alt)
+
+
+def comparison_chart(name: str, alt: str, lines: list[Line], *, x_label: str, y_label: str, level: float) -> str:
+    """Lines with their bands over wall-clock time, and a dashed one in the text's colour for the teacher.
+
+    Args:
+      name: prefix of the SVG's ids; unique on the page.
+      alt: what the chart shows, for those who cannot see it.
+      lines: the curves; times that span more than a decade get a logarithmic axis.
+      x_label: label of the horizontal axis.
+      y_label: label of the vertical axis.
+      level: the dashed line's height.
+
+    Returns:
+      An `<svg>` element as text.
+    """
+    times = np.concatenate([line.x for line in lines])
+    times = times[times > 0]
+    with matplotlib.rc_context({**_STYLE, "font.size": 9.5}):
+        figure, axes = _figure(_LARGE)
+        axes.axhline(level, color=_INK, linestyle="--", linewidth=0.9)
+        if len(times) and times.max() > 10 * times.min():
+            _log_time(axes, times.min(), times.max())
+        for line in lines:
+            axes.fill_between(line.x, line.low, line.high, color=line.pen.color, alpha=0.13, linewidth=0)
+        for line in lines:
+            axes.plot(line.x, line.y, color=line.pen.color, dashes=line.pen.dashes or (None, None), linewidth=1.6)
+            axes.plot(line.x[-1:], line.y[-1:], "o", color=line.pen.color, markersize=4.5)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        return _svg(figure, name, alt)
+
+
+def _log_time(axes: Axes, shortest: float, longest: float) -> None:
+    # A time of zero, which has no place here, is drawn at the left edge.
+    axes.set_xscale("log", nonpositive="clip")
+    axes.set_xlim(shortest / 1.1, longest * 1.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def curve_chart(name: str, alt: str, x, y, *, color: str = COLORS[0], may_be_log: bool = False) -> str:

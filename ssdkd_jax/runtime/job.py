@@ -14,6 +14,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import export
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Problem
+from ssdkd_jax.methods.given_images import Given
 from ssdkd_jax.runtime import checkpoints, checks, real_training, workdir
 from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime import setting as setting_room
@@ -27,6 +28,8 @@ from ssdkd_jax.runtime.report import write_report
 PLACE_FIELDS = ("data_dir", "devices", "checkpoint_every", "evaluation_batch_size", "export_torch")
 # The latest and the best, each with its successor while that is written.
 CHECKPOINTS_AT_ONCE = 4
+# Batches that a report shows of a method that keeps no images.
+SHOWN_BATCHES = 4
 
 
 def run(config, folder, *, command="", interruption=False):
@@ -70,7 +73,8 @@ def _run(setting, command):
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     test, reference_sets = setting_room.real_images(config)
-    teacher, images = _find_teacher(setting)
+    given = setting_room.given_images(config)
+    teacher, images = _find_teacher(setting, given)
     predict_teacher, teacher_variables = setting_room.make_predictor_of(
         setting, teacher.architecture, images, teacher.variables
     )
@@ -94,18 +98,20 @@ def _run(setting, command):
     score, score_name = _score(setting, method, images, test, predict_teacher, teacher_variables)
     result = distil(
         method,
-        teacher.variables,
+        teacher.variables if given is None else Given(teacher.variables, *given),
         _plan(config, method, score, score_name),
         workdir=folder,
         devices=setting.devices,
         clock=setting.clock,
         interruption=setting.interruption,
     )
-    student, buffer = method.student(result.state).variables, method.buffer(result.state)
+    student = method.student(result.state).variables
+    buffer = None if method.buffer is None else method.buffer(result.state)
     checkpoints.save_network(folder / "student", student, setting_room.metadata(config.student.name, images))
     if exports:
         _export(folder)
-    _save_buffer(folder, buffer, images, real)
+    shown = _shown_images(setting, method, result.state, predict_teacher, teacher_variables)
+    _save_images(folder, images, real, *shown)
     student_steps = method.rounds * sum(method.distillation_steps(epoch) for epoch in range(config.epochs))
     summary["references"] = real_training.train_references(setting, images, test, reference_sets, student_steps)
     summary |= {
@@ -113,8 +119,8 @@ def _run(setting, command):
         f"best_{score_name}": result.best_score,
         "best_student_epoch": result.best_epoch,
         "student_sha256": checkpoints.sha256(student),
-        "synthetic_images": int(np.sum(buffer.valid)),
-        "buffer_capacity": len(buffer.valid),
+        "synthetic_images": 0 if buffer is None else int(np.sum(buffer.valid)),
+        "buffer_capacity": 0 if buffer is None else len(buffer.valid),
         "synthesised_images": sum(method.new_images(epoch) for epoch in range(config.epochs)),
         "memory_bytes": result.memory_bytes,
         "seconds": setting.clock.report(),
@@ -160,8 +166,8 @@ def _identity(config):
     return {name: value for name, value in values.items() if name not in METHODS or name == config.method}
 
 
-def _find_teacher(setting):
-    """(Teacher, Images)."""
+def _find_teacher(setting, given):
+    """(Teacher, Images); `given` are the images that the method learns from, or None."""
     config, clock = setting.config, setting.clock
     with clock.measure("teacher"):
         if config.teacher.path:
@@ -170,16 +176,16 @@ def _find_teacher(setting):
             teacher_module.check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else data.public_normalization(teacher.architecture)
             images = setting_room.describe_images(config, shape, class_names, teacher.metadata, public)
-            _check_networks(setting, teacher.architecture, images)
+            _check_networks(setting, teacher.architecture, images, given)
         else:
             shape, class_names = setting_room.kind_of_images(config)
             images = setting_room.describe_images(config, shape, class_names, {})
-            _check_networks(setting, config.teacher.name, images)
+            _check_networks(setting, config.teacher.name, images, given)
             teacher = real_training.train_teacher(setting, images)
     return teacher, images
 
 
-def _check_networks(setting, architecture, images):
+def _check_networks(setting, architecture, images, given):
     """Before hours of work: can a method be made of these networks for these images, and its state be saved?"""
     method = _method(setting, architecture, images)
     model = setting_room.make_model(setting, architecture, len(images.class_names))
@@ -189,8 +195,11 @@ def _check_networks(setting, architecture, images):
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
-    state = jax.eval_shape(method.init, jax.random.key(0), teacher)
-    workdir.check_room(setting.workdir, CHECKPOINTS_AT_ONCE * _bytes(state._replace(teacher={})))
+    state = jax.eval_shape(method.init, jax.random.key(0), teacher if given is None else Given(teacher, *given))
+    saved = _bytes(state._replace(teacher={}))
+    if method.window is not None:
+        saved += (method.window.capacity - len(method.buffer(state).valid)) * _bytes_an_image(method.buffer(state))
+    workdir.check_room(setting.workdir, CHECKPOINTS_AT_ONCE * saved)
     if not setting.config.teacher.path:
         kept_in = workdir.make(setting.config.teacher.kept_in, "--config.teacher.kept_in")
         workdir.check_room(kept_in, CHECKPOINTS_AT_ONCE * _bytes(teacher), "--config.teacher.kept_in")
@@ -198,6 +207,11 @@ def _check_networks(setting, architecture, images):
 
 def _bytes(shapes):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def _bytes_an_image(buffer):
+    """Of a buffer's images, and of what it notes beside them."""
+    return _bytes(buffer) // len(buffer.valid)
 
 
 def _method(setting, architecture, images):
@@ -261,14 +275,27 @@ def _score(setting, method, images, test, predict_teacher, teacher_variables):
     return agreement, "student_agreement"
 
 
-def _save_buffer(folder, buffer, images, real):
+def _shown_images(setting, method, state, predict_teacher, teacher_variables):
+    """What the report shows: (images uint8, classes, confidences) of the buffer, or of a sample where none is kept."""
+    if method.buffer is not None:
+        buffer = method.buffer(state)
+        images = data.to_uint8(buffer.images) if buffer.images.dtype != np.uint8 else buffer.images
+        return tuple(np.asarray(array)[buffer.valid] for array in (images, buffer.predicted_class, buffer.confidence))
+    pmapped = devices_module.spread(state, setting.devices, method.sharded(state))
+    sample = CompileOnce(devices_module.pmap(method.held_back, setting.devices, in_axes=(0, None)), setting.clock)
+    key = jax.random.fold_in(jax.random.key(setting.config.seed), 2**31 - 1)
+    images = [np.asarray(data.to_uint8(sample(pmapped, jax.random.fold_in(key, i)))) for i in range(SHOWN_BATCHES)]
+    images = np.concatenate([batch.reshape(-1, *batch.shape[2:]) for batch in images])
+    return images, *predict_teacher(teacher_variables, images)
+
+
+def _save_images(folder, kind_of_images, real, images, predicted_class, confidence):
     """buffer.npz, what the report shows; `real` is the teacher's (classes, confidences) on real test images."""
-    valid = buffer.valid
     arrays = {
-        "images": np.asarray(data.to_uint8(buffer.images) if buffer.images.dtype != np.uint8 else buffer.images)[valid],
-        "predicted_class": buffer.predicted_class[valid],
-        "confidence": buffer.confidence[valid],
-        "class_names": np.array(images.class_names),
+        "images": images,
+        "predicted_class": predicted_class,
+        "confidence": confidence,
+        "class_names": np.array(kind_of_images.class_names),
     }
     if real is not None:
         arrays |= {"real_class": real[0], "real_confidence": real[1]}
@@ -304,4 +331,11 @@ def _one_line(summary):
     else:
         score = f"teacher {summary['teacher_accuracy']:.2f} %, student {summary['student_accuracy']:.2f} %"
     references = "".join(f", {name} {value:.2f} %" for name, value in summary.get("references", {}).items())
-    return f"{score} from {summary['synthetic_images']} synthetic images{references}"
+    return f"{score} from {_images_in_words(summary)}{references}"
+
+
+def _images_in_words(summary):
+    if summary["synthetic_images"]:
+        return f"{summary['synthetic_images']} synthetic images"
+    made = summary.get("synthesised_images")
+    return f"{made} synthetic images, none of them kept" if made else "images that were given"

@@ -41,8 +41,21 @@ def figure(content: str, caption: str, kind: str = "") -> str:
 
 def legend(marks: Iterable[tuple[str, str, str]]) -> str:
     """Rows of (colour, "line" | "dashed" | "block", text); in HTML, where long names can wrap."""
-    items = "".join(f"<li>{swatch(color, kind)}{escape(text)}</li>" for color, kind, text in marks)
-    return f'<ul class="legend">{items}</ul>'
+    return keys((swatch(color, kind), text) for color, kind, text in marks)
+
+
+def keys(items: Iterable[tuple[str, str]], kind: str = "") -> str:
+    """A legend of (mark in HTML, text); of the kind "columns" where there are many."""
+    return f'<ul class="legend {kind}">{"".join(f"<li>{mark}{escape(text)}</li>" for mark, text in items)}</ul>'
+
+
+def stroke(color: str, dashes: Iterable[float], width: float = 2.5) -> str:
+    """The mark of a line with this pattern of dashes, in widths of the line."""
+    pattern = " ".join(f"{width * length:g}" for length in dashes)
+    return (
+        f'<svg class="stroke" viewBox="0 0 36 6" aria-hidden="true"><path d="M0 3H36" fill="none" stroke="{color}" '
+        f'stroke-width="{width}" stroke-dasharray="{pattern}"/></svg>'
+    )
 
 
 def swatch(color: str, kind: str) -> str:
@@ -133,10 +146,24 @@ figcaption { margin-top: .25rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 1.5rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1.25rem; margin: 0 0 .4rem; padding: 0; list-style: none;
   font-size: .85rem; }
+.legend.columns { display: grid; grid-template-columns: repeat(auto-fill, minmax(12.5rem, 1fr)); }
 .swatch { display: inline-block; width: 1.4em; margin-right: .45em; vertical-align: .25em;
   border-top: 2.5px solid currentColor; }
 .swatch.dashed { border-top-style: dashed; }
 .swatch.block { width: .8em; height: .8em; vertical-align: -.05em; border: 0; background: currentColor; }
+.stroke { width: 36px; height: 6px; margin-right: .45em; vertical-align: .2em; }
+.scroll { overflow-x: auto; margin-bottom: .75rem; }
+.numbers { max-width: none; }
+.numbers thead th { white-space: normal; vertical-align: bottom; }
+.numbers tbody th { white-space: nowrap; }
+.chart-large { max-width: 52rem; }
+.samples { width: auto; max-width: none; }
+.samples th { text-align: left; white-space: nowrap; font-weight: 400; }
+.samples th small { display: block; }
+.scroll tr > :first-child { position: sticky; left: 0; background: var(--page); }
+.samples td { padding: .25rem .6rem .25rem 0; text-align: left; }
+.samples img { width: 2.4rem; margin-right: 2px; border-radius: 3px; vertical-align: middle; }
+.samples .pixels { image-rendering: pixelated; }
 .class { display: grid; grid-template-columns: 9rem 1fr; gap: .25rem .75rem; margin-bottom: .6rem; }
 .class h3 { font-size: .95rem; font-weight: 600; line-height: 1.3; margin: .2rem 0 0; }
 .class h3 small { font-weight: 400; }
@@ -152,6 +179,7 @@ pre { background: var(--card); border-radius: 8px; padding: .75rem 1rem; font-si
   .class { grid-template-columns: 1fr; margin-bottom: .9rem; }
   .class ul { grid-template-columns: repeat(5, minmax(0, 1fr)); }
   .facts th { width: 7.5rem; }
+  .legend.columns { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
   .tiles .main b { font-size: 2rem; }
 }
 """

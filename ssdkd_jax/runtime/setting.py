@@ -4,6 +4,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from ssdkd_jax import data, models, tasks
 from ssdkd_jax.errors import UserError
@@ -97,6 +98,28 @@ def real_images(config):
         return test, []
     train = load_split(config, "train")
     return test, [(share, data.subset(train, share, config.seed)) for share in config.references]
+
+
+def given_images(config):
+    """(images uint8 (n, h, w, c), labels int32 (n,)) that the config's method learns from, or None.
+
+    Raises:
+      UserError: the method asks for images of another data set, and none is named.
+    """
+    source = config[config.method].get("images")
+    if source is None:
+        return None
+    shape = kind_of_images(config)[0]
+    if source == "noise":
+        return np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32)
+    if source == "train":
+        train = load_split(config, "train")
+        return train.images, train.labels
+    if not source:
+        field = f"{config.method}.images"
+        raise UserError(f"{field} is '', expected another data set, such as --config.{field}=folder:/path")
+    other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
+    return data.with_channels(other.images, shape[-1]), other.labels
 
 
 def make_model(setting, name, num_classes, **kwargs):

@@ -85,7 +85,7 @@ def claim(workdir, identity, *, write=True):
     path = pathlib.Path(workdir) / EXPERIMENT
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        there, here = _flat(_read_object(path)), _flat(identity)
+        there, here = _flat(read_object(path)), _flat(identity)
         for field in sorted(there.keys() | here.keys()):
             if there.get(field) != here.get(field):
                 raise UserError(
@@ -93,7 +93,7 @@ def claim(workdir, identity, *, write=True):
                     f"{here.get(field)!r} here; choose another --workdir=DIR, or delete it to start anew"
                 )
     elif write:
-        _write_at_once(path, identity)
+        write_at_once(path, identity)
 
 
 def read_summary(workdir):
@@ -101,7 +101,7 @@ def read_summary(workdir):
     path = pathlib.Path(workdir) / SUMMARY
     if not path.exists():
         return None
-    summary = _read_object(path)
+    summary = read_object(path)
     if not summary.get("epochs"):
         return None
     missing = SUMMARY_FIELDS - summary.keys()
@@ -110,7 +110,12 @@ def read_summary(workdir):
     return summary
 
 
-def _read_object(path):
+def read_object(path):
+    """A JSON file's object.
+
+    Raises:
+      UserError: the file is damaged.
+    """
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
@@ -122,12 +127,14 @@ def _read_object(path):
 
 def write_summary(workdir, summary):
     """Writes summary.json at once or not at all."""
-    _write_at_once(pathlib.Path(workdir) / SUMMARY, summary)
+    write_at_once(pathlib.Path(workdir) / SUMMARY, summary)
 
 
-def _write_at_once(path, content):
+def write_at_once(path, content):
+    """Writes a file wholly or not at all: text as it stands, anything else as JSON."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
     unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    unfinished.write_text(text, encoding="utf-8", errors="replace")
     unfinished.replace(path)
 
 

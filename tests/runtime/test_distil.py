@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods.base import Method, Phase
 from ssdkd_jax.runtime.checkpoints import Checkpoints
 from ssdkd_jax.runtime.clock import Clock
@@ -169,14 +169,14 @@ def test_finished_loop_gives_its_result_again(tmp_path):
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before(tmp_path):
-    with pytest.raises(UserError, match="student_loss is nan in epoch 5: stopped; the last checkpoint before stays"):
+    with pytest.raises(Diverged, match="student_loss is nan in epoch 5: stopped; the last checkpoint before stays"):
         run(tmp_path, counting_method(nan_loss_in=5))
     assert saved(tmp_path, "latest") == [4]
     assert epochs_done(tmp_path) == [1, 2, 3, 4]
 
 
 def test_parameter_that_is_not_finite_is_never_saved(tmp_path):
-    with pytest.raises(UserError, match=r"\.student\.variables\['w'\] is not finite after epoch 4: stopped"):
+    with pytest.raises(Diverged, match=r"\.student\.variables\['w'\] is not finite after epoch 4: stopped"):
         run(tmp_path, counting_method(nan_parameter_in=4), scores=dict.fromkeys(range(1, 7), 5.0))
     assert saved(tmp_path, "latest") == [2]
     assert np.isfinite(last_student(tmp_path)).all()

@@ -1,0 +1,44 @@
+"""DAFL: Data-Free Learning of Student Networks (ICCV 2019, arXiv 1904.01186).
+
+The generator makes images that the teacher is sure of (task loss on its own argmax), that excite its last features, and
+that are spread evenly over the classes; it does not look at the student.
+"""
+
+import dataclasses
+import functools
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from ssdkd_jax.methods.trained_generator import TrainedGenerator
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DAFL(TrainedGenerator):
+    """DAFL.
+
+    Attributes (and those of TrainedGenerator and StudentTraining):
+      oh, act, balance: weights of the task loss, of the activation loss `-mean |features|` and of the class balance
+        `sum p log p`, p being the batch's mean prediction.
+      latent_size: length of a latent, in place of the other methods' `generator.latent_size`.
+    """
+
+    needs_batch_norm: ClassVar[bool] = False
+
+    oh: float = 1.0
+    act: float = 1e-3
+    balance: float = 20.0
+    latent_size: int = 512
+
+    @functools.cached_property
+    def _generator(self):
+        return self.problem.generator.clone(latent_size=self.latent_size)
+
+    def generator_loss(self, seen):
+        """`oh * L_task + act * L_activation + balance * L_balance`, all of the teacher."""
+        task = self.problem.task
+        task_loss = jnp.mean(task.task_loss(seen.teacher_output, task.predicted_class(seen.teacher_output)))
+        activation_loss = -jnp.mean(jnp.abs(seen.features))
+        balance_loss = task.class_balance(seen.teacher_output, self.problem.axis_name)
+        loss = self.oh * task_loss + self.act * activation_loss + self.balance * balance_loss
+        return loss, {"task_loss": task_loss, "activation_loss": activation_loss, "balance_loss": balance_loss}

@@ -1,0 +1,36 @@
+"""DFAD: Data-Free Adversarial Distillation (arXiv 1912.11006).
+
+The generator makes images on which the student's logits differ from the teacher's; the student minimises the same
+distance, the mean absolute difference of the logits.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from ssdkd_jax.methods.trained_generator import TrainedGenerator
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DFAD(TrainedGenerator):
+    """DFAD.
+
+    Attributes (and those of TrainedGenerator and StudentTraining; `temperature` has no meaning here):
+      adv: weight of the adversarial loss, minus the L1 distance of the logits.
+    """
+
+    needs_batch_norm: ClassVar[bool] = False
+
+    temperature: float = 1.0
+    adv: float = 1.0
+
+    def generator_loss(self, seen):
+        """`adv * -L1`."""
+        adversarial_loss = -jnp.mean(self.problem.task.l1(seen.teacher_output, seen.student_output))
+        return self.adv * adversarial_loss, {"adversarial_loss": adversarial_loss}
+
+    def student_loss(self, teacher_output, student_output, temperature):
+        """L1 distance of the logits per sample."""
+        del temperature
+        return self.problem.task.l1(teacher_output, student_output)

@@ -1,0 +1,179 @@
+"""NAYER: Noisy Layer Data Generation (CVPR 2024, arXiv 2310.00258), with learned class embeddings.
+
+A generator is fed by an embedding of the wanted class through a noisy layer, a linear layer that is drawn anew for
+every batch: each noisy layer makes one image of each class.  The paper's embeddings come from a text model; here they
+are learned with the generator, from normal vectors, and a batch is one synthesis [our reading].  Other details follow
+tmtuan1307/NAYER.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssdkd_jax import batchnorm, collectives, inversion
+from ssdkd_jax.data.normalization import normalize
+from ssdkd_jax.methods.base import networks_input
+from ssdkd_jax.methods.growing_bank import GrowingBank
+
+
+class Source(NamedTuple):
+    """What one synthesis leaves to the next.
+
+    generator: {"params": {"embedding": (classes, e), "noisy": {"kernel": (layers, e, latent_size), "bias":
+      (layers, latent_size)}, "generator": ...}, "batch_stats": ...}.
+    statistics_average: running average of batch statistics (bn_mmt), with the structure of the teacher's `batch_stats`.
+    """
+
+    generator: dict
+    statistics_average: dict
+
+
+class Wanted(NamedTuple):
+    """What each image of a batch is to be, this device's part.
+
+    targets: (n,) int32 classes.
+    layers: (n,) int32 numbers of the noisy layers.
+    """
+
+    targets: jax.Array
+    layers: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NAYER(GrowingBank):
+    """NAYER with learned embeddings.
+
+    Attributes (and those of GrowingBank and StudentTraining):
+      generator_learning_rate: of Adam with betas (0.5, 0.999), fresh for every synthesis.
+      bn, oh, adv: weights of the BatchNorm-statistics loss, of the task loss, and of the adversarial loss where both
+        networks agree, after the warm-up only.
+      bn_momentum: bn_mmt, share of earlier batches in the BatchNorm statistics; 0 switches the average off.
+      generator_life: epochs after which the generator starts anew.
+      embedding_size: length of a class' embedding.
+    """
+
+    epochs: int = 320
+    warmup_epochs: int = 20
+    inversion_steps: int = 30
+    generator_learning_rate: float = 4e-3
+    bn: float = 10.0
+    oh: float = 0.5
+    adv: float = 1.33
+    bn_momentum: float = 0.9
+    generator_life: int = 10
+    embedding_size: int = 512
+    student_learning_rate: float = 0.2
+
+    @functools.cached_property
+    def _optimizers(self):
+        adam = optax.adam(self.generator_learning_rate, b1=0.5, b2=0.999)
+        return inversion.Optimizers(adam, optax.set_to_zero(), optax.set_to_zero())
+
+    @property
+    def _layers(self):
+        return -(-self.synthesis_batch_size // self.problem.num_classes)
+
+    def init_synthesis(self, key, teacher):
+        """Source of the first synthesis."""
+        average = jax.tree.map(jnp.zeros_like, teacher["batch_stats"])
+        return Source(self.fresh_generator(key), average)
+
+    def fresh_generator(self, key):
+        """Variables of generator, embeddings and noisy layers."""
+        generator = self.problem.generator
+        generator_key, embedding_key, noisy_key = jax.random.split(key, 3)
+        variables = generator.init(generator_key, jnp.zeros((1, generator.latent_size)))
+        params = {
+            "embedding": jax.random.normal(embedding_key, (self.problem.num_classes, self.embedding_size)),
+            "noisy": self.noisy_layers(noisy_key),
+            "generator": variables["params"],
+        }
+        return {"params": params, "batch_stats": variables["batch_stats"]}
+
+    def noisy_layers(self, key):
+        """As many as a batch needs, kernels N(0, 1) and biases 0."""
+        shape = (self._layers, self.embedding_size, self.problem.generator.latent_size)
+        return {"kernel": jax.random.normal(key, shape), "bias": jnp.zeros((shape[0], shape[2]))}
+
+    def begin(self, state, key):
+        """New noisy layers, and a new generator where the old one has lived; each layer is to make every class once."""
+        problem = self.problem
+        life_key, noisy_key, rest_key = jax.random.split(key, 3)
+        due = (state.epoch % self.generator_life == 0) | ((state.epoch - self.warmup_epochs) % self.generator_life == 0)
+        fresh = self.fresh_generator(life_key)
+        generator = jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, state.synthesis.generator)
+        generator["params"]["noisy"] = self.noisy_layers(noisy_key)
+        state = state._replace(synthesis=state.synthesis._replace(generator=generator))
+
+        number = jnp.arange(self.synthesis_batch_size)
+        whole = self.synthesis_batch_size // problem.num_classes * problem.num_classes
+        drawn = jax.random.randint(rest_key, number.shape, 0, problem.num_classes)
+        targets = jnp.where(number < whole, number % problem.num_classes, drawn)
+        wanted = Wanted(*collectives.local_part((targets, number // problem.num_classes), problem.axis_name))
+        codes = jax.nn.one_hot(wanted.targets, problem.num_classes)
+        inverted = inversion.begin_synthesis(
+            generator, codes, self._optimizers, problem.image_shape, state.synthesis.statistics_average
+        )
+        return state, (inverted, wanted)
+
+    def generate(self, variables, codes, layers):
+        """Images of class codes (n, classes) through the noisy layers (n,): (images, new batch_stats)."""
+        params = variables["params"]
+        embedding = params["embedding"]
+        spread = jnp.sqrt(jnp.var(embedding, axis=0) + 1e-5)
+        embedded = codes @ ((embedding - jnp.mean(embedding, axis=0)) / spread)
+        noisy = params["noisy"]
+        # All layers on all images and then each image's own: one product instead of a kernel per image.
+        through_all = jnp.einsum("ne,lez->nlz", embedded, noisy["kernel"]) + noisy["bias"]
+        latents = jnp.take_along_axis(through_all, layers[:, None, None], axis=1)[:, 0]
+        variables = {"params": params["generator"], "batch_stats": variables["batch_stats"]}
+        images, updated = self.problem.generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+        return images, updated["batch_stats"]
+
+    def step(self, state, carry, key):
+        """One optimisation step of generator, embeddings and noisy layers."""
+        inverted, wanted = carry
+        inverted, metrics = inversion.inversion_step(
+            inverted,
+            lambda images: self._loss(state, images, wanted.targets, key),
+            lambda variables, codes: self.generate(variables, codes, wanted.layers),
+            self._optimizers,
+            axis_name=self.problem.axis_name,
+        )
+        return (inverted, wanted), metrics
+
+    def _loss(self, state, images, targets, key):
+        problem = self.problem
+        seen = networks_input(problem, key, images)
+        output, statistics = batchnorm.apply_with_batch_statistics(
+            problem.teacher, state.teacher, seen, axis_name=problem.axis_name
+        )
+        adv = jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)
+        loss, metrics = inversion.inversion_loss(
+            output,
+            statistics,
+            problem.student.apply(state.student.variables, seen),
+            targets,
+            task=problem.task,
+            weights=inversion.LossWeights(self.bn, self.oh, adv),
+            running=state.teacher["batch_stats"],
+            average=state.synthesis.statistics_average,
+            bn_momentum=jnp.where(state.epoch == 0, 0.0, self.bn_momentum),
+            class_counts=jnp.zeros(problem.num_classes),
+            modulate=inversion.Modulation(term="none"),
+        )
+        return loss, (statistics, metrics)
+
+    def finish(self, state, carry):
+        """The generator stays as the last step left it; the best images are what was made."""
+        problem, (inverted, _) = self.problem, carry
+        average = inversion.update_average(
+            state.synthesis.statistics_average, inverted.statistics, self.bn_momentum, first=state.epoch == 0
+        )
+        images = inverted.best_images
+        output = problem.teacher.apply(state.teacher, normalize(images, problem.mean, problem.std))
+        return Source(inverted.generator, average), images, output

@@ -1,0 +1,168 @@
+"""A comparison through its real command line: interrupted, continued, with a method that diverges, and done again."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.runtime import comparison
+from ssdkd_jax.runtime.interruption import Interrupted
+from tests import tiny_job
+from tests.tiny_job import SIGNALS, finish, stop_when
+
+# With the last two there is little to compile.
+METHODS = ("ssdkd", "scratch", "noise_kd")
+STUDENT = ("warmup_epochs", "kd_batch_size", "student_learning_rate")
+# Nobody looks at the speed of these programs, which take longer to compile than to run.
+XLA_FLAGS = (
+    "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true"
+)
+
+
+def start(workdir, kept_in, methods=METHODS, seeds=2, **fields):
+    """experiments.compare on the tiny job, as a program of its own; `scratch` diverges."""
+    shared = tiny_job.FIELDS | {"epochs": 2, "evaluate_every": 1, "teacher.epochs": 1, "teacher.kept_in": kept_in}
+    for method in METHODS:
+        shared |= {f"{method}.{name}": tiny_job.FIELDS[f"ssdkd.{name}"] for name in STUDENT} | {f"{method}.kd_steps": 4}
+    fields = {**shared, "scratch.student_learning_rate": 1e30, **fields}
+    command = [sys.executable, "-m", "experiments.compare", f"--config=configs/digits.py:{tiny_job.PAIR}"]
+    command += [f"--workdir={workdir}", f"--methods={','.join(methods)}", f"--seeds={seeds}"]
+    return subprocess.Popen(
+        [*command, *(f"--config.{name}={value}" for name, value in fields.items())],
+        cwd=tiny_job.ROOT,
+        env=os.environ | {"XLA_FLAGS": XLA_FLAGS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """(workdir, kept_in, what was printed when it was stopped, and when it went on to the end)."""
+    folder = tmp_path_factory.mktemp("compared")
+    workdir, kept_in = folder / "comparison", folder / "teachers"
+    first = workdir / "ssdkd" / "seed0" / "summary.json"
+    status, stopped, err = stop_when(start(workdir, kept_in), SIGNALS["SIGTERM"], first.exists)
+    assert (status, err) == (0, "")
+    before = first.stat().st_mtime_ns
+    status, out, err = finish(start(workdir, kept_in))
+    assert (status, err) == (0, "")
+    assert first.stat().st_mtime_ns == before, "what was finished was done again"
+    return workdir, kept_in, stopped, out
+
+
+def result_of(workdir):
+    return json.loads((workdir / "comparison.json").read_text())
+
+
+def test_an_interrupted_comparison_says_how_to_go_on_and_does(compared):
+    _, _, stopped, out = compared
+    assert "to go on: XLA_FLAGS=" in stopped and "python -m experiments.compare" in stopped
+    assert "== noise_kd, seed 1" not in stopped
+    assert "is finished" in out
+
+
+def test_all_methods_of_a_seed_come_before_the_next_seed(compared):
+    *_, out = compared
+    order = [line.removeprefix("== ") for line in out.splitlines() if line.startswith("== ")]
+    assert order == [f"{method}, seed {seed}" for seed in (0, 1) for method in METHODS]
+
+
+def test_the_runs_become_a_comparison(compared):
+    workdir, *_ = compared
+    result = result_of(workdir)
+    assert list(result["methods"]) == list(METHODS)
+    for method, made in (("ssdkd", 32), ("noise_kd", 0)):
+        row = result["methods"][method]
+        summaries = [tiny_job.summary(workdir / method / f"seed{seed}") for seed in (0, 1)]
+        assert row["accuracies"] == [summary["student_accuracy"] for summary in summaries]
+        assert row["mean"] == pytest.approx(sum(row["accuracies"]) / 2)
+        assert row["synthesised_images"] == row["synthetic_images"] == made
+        assert row["memory_bytes"] == max(summary["memory_bytes"] for summary in summaries)
+        assert [len(curve) for curve in row["curves"]] == [2, 2]
+        assert [curve[-1][1] for curve in row["curves"]] == row["accuracies"]
+        assert 0 < row["seconds"]["synthesis"] < row["seconds"]["whole"]
+    assert {summary["teacher_sha256"] for summary in summaries} == {result["teacher_sha256"]}
+    page = (workdir / "comparison.html").read_text()
+    assert page.startswith("<!DOCTYPE html>") and page.count("<img") > 2
+
+
+def test_a_method_that_diverges_costs_no_other_its_run(compared):
+    workdir, _, _, out = compared
+    row = result_of(workdir)["methods"]["scratch"]
+    assert row["accuracies"] == [] and row["mean"] is None
+    assert [failure["seed"] for failure in row["diverged"]] == [0, 1]
+    assert all("stopped" in failure["message"] for failure in row["diverged"])
+    assert "scratch, seed 0 diverged:" in out
+    table = (workdir / "comparison.md").read_text()
+    assert "| scratch | – (2 diverged) |" in table and "Diverged: scratch, seed 1:" in table
+
+
+def test_a_second_call_runs_nothing(compared):
+    workdir, kept_in, *_ = compared
+    runs = [path for path in workdir.rglob("*") if path.is_file() and path.parent != workdir and path.name != ".lock"]
+    before = {path: path.stat().st_mtime_ns for path in runs}
+    earlier = result_of(workdir)["methods"]
+    status, out, err = finish(start(workdir, kept_in, methods=("noise_kd", "ssdkd")))
+    assert (status, err) == (0, "")
+    assert out.count("is finished") == 4
+    assert {path: path.stat().st_mtime_ns for path in runs} == before
+    assert result_of(workdir)["methods"] == {name: earlier[name] for name in ("noise_kd", "ssdkd")}
+
+
+# In this process, without a run
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "fields", "expected"),
+    [
+        (["ssdkd", "sskd"], 1, {}, "unknown methods: sskd; known are: ssdkd, "),
+        (["ssdkd", "fast", "ssdkd"], 1, {}, "--methods names ssdkd more than once"),
+        (["ssdkd"], 0, {}, "--seeds is 0, expected at least 1"),
+        (["ssdkd"], 1, {"epochs": 0}, "epochs is 0 and evaluate_on is test"),
+        (["ssdkd"], 1, {"evaluate_on": "none"}, "use --config.epochs=1 or more and --config.evaluate_on=test"),
+        (["ssdkd", "fast"], 1, {"fast__kd_steps": 0}, "fast.kd_steps is 0, expected at least 1"),
+        (["ssdkd"], 2, {"seed": 2**31 - 1}, "seed is 2147483648"),
+        (["ssdkd", "fast"], 1, {"devices": 3}, "cannot be divided over 3 devices"),
+    ],
+    ids=["unknown", "repeated", "seeds", "epochs", "evaluation", "section", "last_seed", "devices"],
+)
+def test_mistakes(tmp_path, methods, seeds, fields, expected):
+    with pytest.raises(UserError) as error:
+        comparison.compare(tiny_job.config(tmp_path, **fields), methods, seeds, tmp_path / "comparison")
+    assert expected in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "comparison").exists()
+
+
+def test_a_folder_of_another_experiment_is_refused_before_any_work(compared, tmp_path, monkeypatch):
+    """Though the first run in order is not finished."""
+    workdir, kept_in, *_ = compared
+    (tmp_path / "noise_kd").symlink_to(workdir / "noise_kd")
+    monkeypatch.setattr(comparison.job, "_run", lambda *_: pytest.fail("worked before it looked"))
+    with pytest.raises(UserError, match="belongs to another experiment"):
+        comparison.compare(tiny_job.config(kept_in), ["ssdkd", "noise_kd"], 1, tmp_path)
+
+
+def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
+    """And leaves the finished runs that it has not reached yet in the table."""
+    workdir, kept_in, *_ = compared
+    for method in ("ssdkd", "noise_kd"):
+        (tmp_path / method).mkdir()
+        (tmp_path / method / "seed1").symlink_to(workdir / method / "seed1")
+
+    def run(config, folder, *, command, interruption):
+        if not (folder / "summary.json").exists():
+            raise Interrupted("stopped")
+        return tiny_job.summary(folder)
+
+    monkeypatch.setattr(comparison.job, "run", run)
+    with pytest.raises(Interrupted):
+        comparison.compare(tiny_job.config(kept_in), ["ssdkd", "noise_kd"], 2, tmp_path)
+    methods = result_of(tmp_path)["methods"]
+    assert [methods[name]["seeds"] for name in ("ssdkd", "noise_kd")] == [[1], [1]]
+    assert "(1 to come)" in (tmp_path / "comparison.md").read_text()

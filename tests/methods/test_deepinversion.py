@@ -1,0 +1,88 @@
+"""DeepInversion against public PyTorch code (`golden/family.npz`), and by hand."""
+
+import golden_networks
+import golden_values
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ssdkd_jax.methods.deepinversion import DeepInversion
+
+
+def golden_method(**settings):
+    return DeepInversion(problem=golden_networks.problem()[0], epochs=1, synthesis_batch_size=8, **settings)
+
+
+class NoJitter(DeepInversion):
+    def jitter(self, key, values):
+        return values
+
+
+def test_four_steps_equal_pytorch():
+    golden = golden_values.load("family")
+    method = NoJitter(
+        problem=golden_networks.problem()[0], epochs=1, synthesis_batch_size=8, inversion_steps=4, tv=2.5e-5, l2=3e-8
+    )
+    state = golden_networks.method_state(method, jax.random.key(0))
+    values = jnp.asarray(golden["deepinversion/x0_normalised_nchw"]).transpose(0, 2, 3, 1)
+    made = method.pixels(values, jnp.asarray(golden["deepinversion/targets"], jnp.int32))
+    step = jax.jit(method.step)
+    for i in range(4):
+        made, metrics = step(state, made, jax.random.key(i))
+    _, images, _ = method.finish(state, made)
+    expected = golden["deepinversion/best_images_first_2_nchw"]
+    error = np.abs(images[:2].transpose(0, 3, 1, 2) - expected)
+    # Rounding decides the sign of Adam's first step where a gradient is all but zero.
+    assert np.quantile(error, 0.995) < 1e-3
+    assert float(metrics["adversarial_loss"]) < 0
+
+
+def test_jitter_rolls_the_whole_batch_and_mirrors_it_where_images_may_be():
+    method = golden_method()
+    values = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    seen = np.stack([method.jitter(jax.random.key(i), values) for i in range(20)])
+    shifts = {(a, b): np.roll(np.asarray(values), (a, b), (1, 2)) for a in range(-4, 5) for b in range(-4, 5)}
+    found = [next(shift for shift, rolled in shifts.items() if np.array_equal(rolled, one)) for one in seen]
+    assert len(set(found)) > 10
+    flipping = DeepInversion(problem=method.problem._replace(flip=True))
+    mirrored = [not np.array_equal(flipping.jitter(jax.random.key(i), values), seen[i]) for i in range(20)]
+    assert 3 < sum(mirrored) < 17
+    i = mirrored.index(True)
+    assert_array_equal(flipping.jitter(jax.random.key(i), values), seen[i][:, :, ::-1])
+
+
+def test_images_are_within_their_range():
+    method = golden_method(pixel_learning_rate=10.0)
+    state = golden_networks.method_state(method, jax.random.key(0))
+    state, made = method.begin(state, jax.random.key(1))
+    made, _ = jax.jit(method.step)(state, made, jax.random.key(2))
+    _, images, _ = method.finish(state, made)
+    assert float(images.min()) == 0 and float(images.max()) == 1
+    mean, std = np.array(method.problem.mean), np.array(method.problem.std)
+    assert_allclose(made.values, (np.asarray(images) - mean) / std, atol=1e-5)
+
+
+def test_the_adversarial_loss_sees_the_student():
+    """A student that is the teacher differs in nothing from it."""
+    method = golden_method()
+    problem, teacher, student = golden_networks.problem()
+    state = golden_networks.method_state(method, jax.random.key(0))
+    values = jax.random.normal(jax.random.key(1), (8, 32, 32, 3))
+    targets = jnp.zeros(8, jnp.int32)
+    _, metrics = method.loss(state, values, values, targets)
+    twin = DeepInversion(problem=problem._replace(student=problem.teacher))
+    _, of_twin = twin.loss(state._replace(student=state.student._replace(**teacher)), values, values, targets)
+    divergence = golden_js(
+        *(net.apply(v, values) for net, v in ((problem.teacher, teacher), (problem.student, student)))
+    )
+    assert_allclose(metrics["adversarial_loss"], -divergence, rtol=1e-4)
+    assert metrics["adversarial_loss"] < -1e-3
+    assert abs(float(of_twin["adversarial_loss"])) < 1e-6
+
+
+def golden_js(teacher, student):
+    p, q = (np.asarray(jax.nn.softmax(x / 3.0)) for x in (teacher, student))
+    m = np.clip((p + q) / 2, 0.01, 0.99)
+    p, q = np.clip(p, 0.01, 0.99), np.clip(q, 0.01, 0.99)
+    return (m * (np.log(m) - 0.5 * np.log(p) - 0.5 * np.log(q))).sum(axis=1).mean()

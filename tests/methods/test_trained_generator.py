@@ -1,0 +1,154 @@
+"""DAFL, DFQ, ZSKT and DFAD: against public PyTorch code (`golden/family.npz`), and on tiny networks."""
+
+import functools
+
+import golden_networks
+import golden_values
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ssdkd_jax import models, tasks
+from ssdkd_jax.interop import naming
+from ssdkd_jax.methods import METHODS
+from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
+from ssdkd_jax.runtime import devices
+
+FAMILY = ("dafl", "dfq", "zskt", "dfad")
+TINY = {"epochs": 2, "synthesis_batch_size": 8, "kd_steps": 4, "kd_steps_per_round": 2, "kd_batch_size": 8}
+CLASSES = 3
+
+
+# ---- against PyTorch
+
+
+def golden(name):
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): v for key, v in golden_values.load("family").items() if key.startswith(prefix)}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_three_generator_steps_equal_pytorch(name):
+    expected = golden(name)
+    problem, teacher, student = golden_networks.problem()
+    settings = {"latent_size": 16} if name == "dafl" else {}
+    method = METHODS[name](problem=problem, **settings)
+    state = method.init(jax.random.key(0), teacher)
+    generator = golden_networks.generator_variables()
+    state = state._replace(
+        generator=generator,
+        optimizer_state=method._generator_optimizer.init(generator["params"]),
+        student=state.student._replace(params=student["params"], batch_stats=student["batch_stats"]),
+    )
+    descend = jax.jit(method.descend)
+    for i in range(3):
+        latents = jnp.asarray(expected[f"step{i}/z"])
+        images, _ = method.generate(state.generator, latents)
+        state, _ = descend(state, latents)
+    assert_allclose(images[:2].transpose(0, 3, 1, 2), expected["step2/images_first_2_nchw"], atol=1e-3)
+    ours = naming.to_torch(state.generator, golden_networks.generator_template())
+    parameters = {key.removeprefix("generator/"): v for key, v in expected.items() if key.startswith("generator/")}
+    assert len(parameters) == 12
+    for key, value in parameters.items():
+        error, largest = np.abs(ours[key] - value), np.abs(value).max()
+        # Rounding decides the sign of Adam's first step where a gradient is all but zero.
+        assert np.quantile(error, 0.995) < 1e-3 * largest, key
+        assert error.max() < 3 * 2 * method.generator_learning_rate, key
+
+
+# ---- on tiny networks
+
+
+def a_problem(**kwargs):
+    networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
+    generator = models.create_generator((4, 4, 1), 6, 4, **kwargs)
+    axis_name = kwargs.get("bn_axis_name")
+    return Problem(*networks, generator, tasks.CLASSIFICATION, (4, 4, 1), CLASSES, (0.5,), (0.2,), axis_name=axis_name)
+
+
+@functools.cache
+def teacher():
+    return a_problem().teacher.init(jax.random.key(9), jnp.zeros((1, 4, 4, 1)))
+
+
+def tiny(name, **kwargs):
+    settings = {"latent_size": 6} if name == "dafl" else {}
+    return METHODS[name](problem=a_problem(**kwargs), **TINY, **settings)
+
+
+def a_step(method, state):
+    return method.descend(state, jax.random.normal(jax.random.key(3), (8, 6)))
+
+
+@pytest.mark.parametrize("name", ["dfq", "zskt", "dfad"])
+def test_the_adversarial_loss_sees_the_student(name):
+    """A student that is the teacher differs in nothing; one that is half as sure does."""
+    method = tiny(name)
+    state = method.init(jax.random.key(0), teacher())
+    params = {**teacher()["params"], "fc": jax.tree.map(lambda x: x / 2, teacher()["params"]["fc"])}
+    losses = []
+    for student in ({**teacher(), "params": params}, teacher()):
+        one = state._replace(student=state.student._replace(**student))
+        losses.append(float(a_step(method, one)[1]["adversarial_loss"]))
+    assert losses[0] < -1e-5 and losses[1] == pytest.approx(0, abs=1e-7)
+
+
+def test_dafl_does_not_look_at_the_student():
+    method = tiny("dafl")
+    one, other = (method.init(jax.random.key(seed), teacher()) for seed in (0, 1))
+    other = other._replace(generator=one.generator)
+    jax.tree.map(assert_array_equal, a_step(method, one)[0].generator, a_step(method, other)[0].generator)
+
+
+def test_dafls_terms_are_of_the_teachers_features_and_the_batchs_mean_prediction():
+    method = tiny("dafl")
+    state = method.init(jax.random.key(0), teacher())
+    images, _ = method.generate(state.generator, jax.random.normal(jax.random.key(3), (8, 6)))
+    logits, features = a_problem().teacher.apply(teacher(), (images - 0.5) / 0.2, return_features=True)
+    mean = jax.nn.softmax(logits).mean(axis=0)
+    _, metrics = a_step(method, state)
+    assert metrics["activation_loss"] == pytest.approx(-float(jnp.abs(features).mean()), rel=1e-5)
+    assert metrics["balance_loss"] == pytest.approx(float((mean * jnp.log(mean)).sum()), rel=1e-5)
+    assert metrics["task_loss"] == pytest.approx(float(-jax.nn.log_softmax(logits).max(axis=1).mean()), rel=1e-5)
+
+
+def test_dfad_students_learn_the_logits():
+    method = tiny("dfad")
+    assert method.student_loss(jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 5.0]]), 20.0) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_scanned_and_stepwise_epochs_give_the_same_numbers(name):
+    method = tiny(name).method()
+    assert method.rounds == 2 and method.new_images(0) == 32
+    start = method.init(jax.random.key(0), teacher())
+    found = []
+    for epoch in (jax.jit(scanned_epoch(method)), stepwise_epoch(method, jax.jit)):
+        state, metrics = epoch(start, jax.random.key(1), jnp.int32(method.distillation_steps(0)))
+        found.append((state.student, metrics))
+    assert not np.array_equal(found[0][0].params["fc"]["kernel"], start.student.params["fc"]["kernel"])
+    jax.tree.map(functools.partial(assert_allclose, rtol=2e-2, atol=2e-3), *found)
+
+
+@pytest.mark.parametrize("name", ["dafl", "dfq"])
+def test_eight_devices_are_one(name):
+    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
+    method = tiny(name, **kwargs).method()
+    start = jax.jit(method.init)(jax.random.key(0), teacher())
+
+    def after_one_epoch(count):
+        chosen = devices.local_devices(count)
+        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
+        state, metrics = epoch(devices.spread(start, chosen), jax.random.key(1), np.int32(2))
+        return devices.gather(state), devices.gather(metrics)
+
+    (one, metrics), (eight, metrics_of_eight) = after_one_epoch(1), after_one_epoch(8)
+    jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)
+    jax.tree.map(functools.partial(assert_allclose, rtol=1e-2, atol=1e-4), metrics, metrics_of_eight)
+
+
+def test_steps_that_are_no_whole_rounds():
+    with pytest.raises(ValueError, match="kd_steps is 7, expected a multiple of kd_steps_per_round=5"):
+        METHODS["dafl"](problem=a_problem(), kd_steps=7)
