@@ -4,7 +4,8 @@ from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shor
 from configs.presets import parse
 from ssdkd_jax.methods import METHODS
 
-# FastDFKD's weights (adv, oh) by the teacher's family.
+# FastDFKD's weights (adv, oh) by the teacher's family; NAYER has the same ones for all.
+PAIR_WEIGHTED = tuple(name for name in FAST_FAMILY if name != "nayer")
 WEIGHTS = {"resnet": (1.33, 0.5), "vgg": (1.0, 0.5), "wrn": (1.1, 0.4)}
 
 
@@ -16,7 +17,7 @@ def get_cifar_config(dataset, argument):
     c.teacher.name, c.student.name = teacher, student
     for family, (adv, oh) in WEIGHTS.items():
         if teacher.startswith(family):
-            set_all_methods(c, FAST_FAMILY, adv=adv, oh=oh)
+            set_all_methods(c, PAIR_WEIGHTED, adv=adv, oh=oh)
     if teacher.endswith("_option_a"):
         c.normalization = "imagenet"  # as akamaster's public checkpoints expect
     if "small" in words:
@@ -32,4 +33,6 @@ def get_cifar_config(dataset, argument):
     for name in METHODS:
         if name in words:
             c.method = name
+            if "small" not in words:
+                c.epochs = METHODS[name].epochs  # as published
     return c

@@ -2,7 +2,8 @@
 
 Every batch has a generator of its own, optimised from scratch together with its latents; a contrastive loss on the
 teacher's features keeps the images apart from each other and from those made before, whose features are kept in a bank.
-Details follow zju-vipa/CMI.
+Details follow zju-vipa/CMI.  Features are of all BatchNorm layers' inputs, also where the public code takes the outputs
+of the four stages instead: for a resnet34.
 """
 
 import dataclasses

@@ -96,9 +96,12 @@ class MetaSynthesis:
         latent_key, target_key = jax.random.split(key)
         latents = jax.random.normal(latent_key, (self.batch_size, problem.generator.latent_size))
         drawn = jax.random.randint(target_key, (self.batch_size,), 0, problem.num_classes)
-        latents, drawn = collectives.local_part((latents, drawn), problem.axis_name)
+        return self.batch(state, *collectives.local_part((latents, drawn), problem.axis_name))
+
+    def batch(self, state, latents, drawn):
+        """What is carried before the first step, of latents (n, latent_size) and classes (n,), this device's part."""
         inverted = inversion.begin_synthesis(
-            state.generator, latents, self._optimizers, problem.image_shape, state.statistics_average
+            state.generator, latents, self._optimizers, self.problem.image_shape, state.statistics_average
         )
         return inverted, drawn
 

@@ -56,8 +56,8 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         _numbers_section(summary),
         _accuracy_section(summary, metrics),
         _curves_section(metrics),
-        _images_section(buffer),
-        _histograms_section(buffer),
+        _images_section(buffer, _source(summary)),
+        _histograms_section(buffer, _source(summary)),
         _time_section(summary),
         _provenance_section(summary),
     ]
@@ -83,11 +83,25 @@ def _numbers_section(summary: dict) -> str:
     if teacher is not None:
         tiles.append(page.tile("Teacher's accuracy", page.percent(teacher), summary.get("teacher", "")))
     tiles += _best_tile(summary)
-    if (count := number(summary.get("synthetic_images"))) is not None:
-        tiles.append(page.tile("Synthetic images", f"{count:,.0f}", "in the final buffer"))
+    tiles += _images_tile(summary)
     if (total := number(subobject(summary, "seconds").get("total"))) is not None:
         tiles.append(page.tile("Whole run", page.duration(total), "wall-clock"))
     return page.section("Result", f'<dl class="tiles">{"".join(tiles)}</dl>{_reference_table(summary)}')
+
+
+def _images_tile(summary: dict) -> list[str]:
+    kept, made = (number(summary.get(field)) for field in ("synthetic_images", "synthesised_images"))
+    if kept or made is None:
+        return [] if kept is None else [page.tile("Synthetic images", f"{kept:,.0f}", "in the final buffer")]
+    return [page.tile("Synthetic images", f"{made:,.0f}", "made, none of them kept")] if made else []
+
+
+def _source(summary: dict) -> str:
+    """What the images of the page are of."""
+    kept, made = (number(summary.get(field)) for field in ("synthetic_images", "synthesised_images"))
+    if kept or made is None:
+        return "buffer"
+    return "sample of generated images" if made else "sample of the given images"
 
 
 def _last_epoch(summary: dict) -> str:
@@ -171,22 +185,23 @@ def _panels(metrics: list[dict], keys: Iterable[str], color: str, *, may_be_log:
     return "".join(panels)
 
 
-def _images_section(buffer: Buffer | None) -> str:
+def _images_section(buffer: Buffer | None, source: str) -> str:
     if buffer is None:
         return ""
+    title = "Images" if source.endswith("given images") else "Synthetic images"
     if not len(buffer.images):
-        return page.section("Synthetic images", '<p class="quiet">The buffer is empty.</p>')
+        return page.section(title, f'<p class="quiet">The {source} is empty.</p>')
     count = len(buffer.class_names)
     shown = range(count) if count <= _MOST_CLASSES else np.linspace(0, count - 1, _MOST_CLASSES).round().astype(int)
     choice = "" if count <= _MOST_CLASSES else f" Shown: {_MOST_CLASSES} of {count} classes, evenly spaced by index."
     height, width = buffer.images.shape[1:3]
     note = (
-        f"{len(buffer.images):,} images of {height} × {width} pixels, by the class that the teacher sees. In each "
-        f"class, up to {_IMAGES_PER_CLASS} from the surest to the least sure; below each, the "
-        f"teacher's confidence.{choice}"
+        f"The {source}: {len(buffer.images):,} images of {height} × {width} pixels, by the class that the teacher "
+        f"sees. In each class, up to {_IMAGES_PER_CLASS} from the surest to the least sure; below each, the teacher's "
+        f"confidence.{choice}"
     )
     rows = "".join(_class_row(buffer, int(index)) for index in shown)
-    return page.section("Synthetic images", f'<p class="quiet">{note}</p><div class="classes">{rows}</div>')
+    return page.section(title, f'<p class="quiet">{note}</p><div class="classes">{rows}</div>')
 
 
 def _class_row(buffer: Buffer, index: int) -> str:
@@ -199,43 +214,43 @@ def _class_row(buffer: Buffer, index: int) -> str:
         for i in ranked[steps]
     )
     kind = "pixels" if max(buffer.images.shape[1:3]) <= figures.LOSSLESS_SIDE else "photos"
-    cells = f'<ul class="{kind}">{cells}</ul>' if cells else '<p class="quiet">no image in the buffer</p>'
+    cells = f'<ul class="{kind}">{cells}</ul>' if cells else '<p class="quiet">no image of this class</p>'
     return f'<div class="class"><h3>{name} <small>{len(members):,}</small></h3>{cells}</div>'
 
 
-def _histograms_section(buffer: Buffer | None) -> str:
+def _histograms_section(buffer: Buffer | None, source: str) -> str:
     if buffer is None or not len(buffer.images):
         return ""
-    charts = page.figure(*_class_histogram(buffer)) + page.figure(*_difficulty_histogram(buffer))
+    charts = page.figure(*_class_histogram(buffer, source)) + page.figure(*_difficulty_histogram(buffer, source))
     return page.section("Classes and difficulty", f'<div class="pair">{charts}</div>')
 
 
-def _class_histogram(buffer: Buffer) -> tuple[str, str]:
+def _class_histogram(buffer: Buffer, source: str) -> tuple[str, str]:
     sets = [buffer.predicted_class, *([] if buffer.real_class is None else [buffer.real_class])]
     shares = [_class_shares(classes, len(buffer.class_names)) for classes in sets]
     counts = np.bincount(buffer.predicted_class, minlength=len(buffer.class_names))
     caption = (
-        f"Classes, as the teacher sees them. In the buffer {counts.min():,} to {counts.max():,} images a class, "
+        f"Classes, as the teacher sees them. In the {source} {counts.min():,} to {counts.max():,} images a class, "
         f"{np.count_nonzero(counts == 0)} of {len(counts)} classes empty; {_evenness(shares[0])}."
     )
     if len(shares) > 1:
         caption += f" Real images: {_evenness(shares[1])}."
     svg = figures.class_chart("classes", caption, shares, buffer.class_names)
-    return page.legend(_set_marks(buffer.real_class is not None)) + svg, caption
+    return page.legend(_set_marks(source, buffer.real_class is not None)) + svg, caption
 
 
-def _difficulty_histogram(buffer: Buffer) -> tuple[str, str]:
+def _difficulty_histogram(buffer: Buffer, source: str) -> tuple[str, str]:
     difficulties = [1 - buffer.confidence, *([] if buffer.real_confidence is None else [1 - buffer.real_confidence])]
     means = [f"{np.mean(values):.3f}" if values.size else "unknown" for values in difficulties]
-    caption = f"Difficulty, 1 − the teacher's confidence. Mean in the buffer: {means[0]}."
+    caption = f"Difficulty, 1 − the teacher's confidence. Mean in the {source}: {means[0]}."
     if len(means) > 1:
         caption += f" Mean of the real images: {means[1]}."
     svg = figures.difficulty_chart("difficulty", caption, difficulties)
-    return page.legend(_set_marks(buffer.real_confidence is not None)) + svg, caption
+    return page.legend(_set_marks(source, buffer.real_confidence is not None)) + svg, caption
 
 
-def _set_marks(real: bool) -> list[tuple[str, str, str]]:
-    marks = [(figures.COLORS[0], "block", "buffer")]
+def _set_marks(source: str, real: bool) -> list[tuple[str, str, str]]:
+    marks = [(figures.COLORS[0], "block", source)]
     return [*marks, (figures.COLORS[1], "line", "real test images")] if real else marks
 
 
