@@ -93,4 +93,3 @@ def shorten_synthesis(c):
     c.cmi.head_size = 64
     c.nayer.embedding_size = 64
     c.dafl.latent_size = c.generator.latent_size
-    set_all_methods(c, kd_steps_per_round=5)

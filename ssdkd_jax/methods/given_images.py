@@ -45,18 +45,12 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VanillaKD(StudentTraining):
-    """KD (Hinton et al. 2015) on batches drawn uniformly from the real training set.
-
-    Attributes (and those of StudentTraining):
-      images: whose images: "train", the run's own real training set, or another data set's name.
-    """
+    """KD (Hinton et al. 2015) on batches drawn uniformly from the real training set."""
 
     needs_batch_norm: ClassVar[bool] = False
-    is_reference: ClassVar[bool] = True
+    given: ClassVar[str] = "train"
     # Whether the student learns the labels and not the teacher's output.
     learns_labels: ClassVar[bool] = False
-
-    images: str = "train"
 
     def method(self):
         """The Method; its `init` is given a Given."""
@@ -120,7 +114,7 @@ class Scratch(VanillaKD):
 class NoiseKD(VanillaKD):
     """KD on uniform noise, drawn afresh in every step."""
 
-    images: str = "noise"
+    given: ClassVar[str] = "noise"
 
     def draw(self, given, key):
         """As VanillaKD, without looking at what is given."""
@@ -132,6 +126,12 @@ class NoiseKD(VanillaKD):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransferKD(VanillaKD):
-    """KD on another data set's training images, which the run must name: `--config.transfer_kd.images=NAME`."""
+    """KD on another data set's training images, shaped like the run's.
+
+    Attributes (and those of StudentTraining):
+      images: the data set's name, which the run must give: `--config.transfer_kd.images=NAME`.
+    """
+
+    given: ClassVar[str] = "named"
 
     images: str = ""

@@ -31,8 +31,9 @@ class StudentTraining:
 
     # Whether the teacher must have BatchNorm layers.
     needs_batch_norm: ClassVar[bool] = True
-    # Whether it is no data-free method but something that these are measured against.
-    is_reference: ClassVar[bool] = False
+    # Whose images the method is given: "" for data-free methods; "train" the real training set's, "named" those of the
+    # data set that its field `images` names, "noise" none but what it draws itself.
+    given: ClassVar[str] = ""
 
     problem: Problem
     epochs: int = 200

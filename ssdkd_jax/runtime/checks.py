@@ -27,18 +27,23 @@ def _fields(names, text, holds):
 _RANGES = {
     **_fields(
         "evaluate_every checkpoint_every evaluation_batch_size held_back_batches generator.latent_size generator.width "
-        "teacher.epochs teacher.batch_size inversion_steps synthesis_batch_size kd_steps kd_batch_size",
+        "teacher.epochs teacher.batch_size inversion_steps synthesis_batch_size kd_steps kd_batch_size generator_steps "
+        "kd_steps_per_round feature_bank_size negatives head_size generator_life embedding_size latent_size",
         "at least 1",
         lambda x: x >= 1,
     ),
     **_fields(
         "reset_after epochs devices image_size crop_padding teacher.weight_decay warmup_epochs bn oh adv gamma alpha "
-        "generator_learning_rate latent_learning_rate student_final_learning_rate student_weight_decay",
+        "generator_learning_rate latent_learning_rate student_final_learning_rate student_weight_decay student_bn act "
+        "balance cr tv l2 pixel_learning_rate",
         "0 or more",
         lambda x: x >= 0,
     ),
     **_fields(
-        "teacher.learning_rate student_learning_rate temperature priority_epsilon", "more than 0", lambda x: x > 0
+        "teacher.learning_rate student_learning_rate temperature priority_epsilon contrast_temperature js_temperature "
+        "bank_megabytes",
+        "more than 0",
+        lambda x: x > 0,
     ),
     **_fields("beta_start beta_end", "between 0 and 1", lambda x: 0 <= x <= 1),
     **_fields("bn_momentum student_momentum", "at least 0 and less than 1", lambda x: 0 <= x < 1),

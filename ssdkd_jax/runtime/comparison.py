@@ -19,9 +19,8 @@ from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime.comparison_page import comparison_page
 
 # What belongs to every run of a comparison alike.
-_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256", "epochs")
-_REFERENCES = {name for name, method in METHODS.items() if method.is_reference}
-_NO_TRAINING = ("teacher", "compile", "references", "evaluation")
+_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256")
+_NO_TRAINING = ("teacher", "compile", "probe", "references", "evaluation")
 
 
 class Run(NamedTuple):
@@ -83,12 +82,16 @@ def _check(config, methods, seeds):
 
 
 def _configs(config, methods, seeds):
-    """(method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one."""
-    configs = {}
+    """(method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
+
+    The config's epochs are those of the method with the longest warm-up; the others have as many with student steps.
+    """
+    configs, longest = {}, max(config[method].warmup_epochs for method in methods)
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
             configs[method, seed] = copy.deepcopy(config)
-            configs[method, seed].update(method=method, seed=seed, references=())
+            epochs = max(1, config.epochs - longest + config[method].warmup_epochs)
+            configs[method, seed].update(method=method, seed=seed, epochs=epochs, references=())
     return configs
 
 
@@ -123,8 +126,8 @@ def _run_all(configs, folder, command, interruption):
 
 
 def curve(metrics: list[dict], seconds: dict) -> list:
-    """[[seconds, percent], ...] of the evaluated epochs, without the time of the teacher and of compilation."""
-    before = seconds.get("teacher", 0.0) + seconds.get("compile", 0.0)
+    """[[seconds, percent], ...] of the evaluated epochs, without the time of the teacher and of what comes first."""
+    before = sum(seconds.get(part, 0.0) for part in ("teacher", "compile", "probe"))
     x, y = report_inputs.curve(metrics, "seconds", "student_accuracy")
     return [[round(max(0.0, time - before), 3), percent] for time, percent in zip(x, y, strict=True)]
 
@@ -160,13 +163,13 @@ def summarise(runs: list[Run], diverged: dict, planned, command: str) -> dict:
         "kind": "comparison",
         "command": command,
         **{field: first.summary[field] for field in _SHARED},
+        "epochs": max(run.summary["epochs"] for run in runs),
         "seeds": sorted({seed for _, seed in planned}),
         "hardware": _all_of(run.summary["hardware"] for run in runs),
         "date": _all_of(sorted(run.summary["date"] for run in runs)),
         "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in versions[0]},
         "methods": {
-            method: {"reference": method in _REFERENCES}
-            | _row(
+            method: _row(
                 sorted((run for run in runs if run.method == method), key=lambda run: run.seed),
                 [{"seed": seed, "message": text} for (name, seed), text in diverged.items() if name == method],
             )
@@ -184,6 +187,8 @@ def _row(runs, diverged):
     accuracies = [summary["student_accuracy"] for summary in summaries]
     times = [training_seconds(summary["seconds"]) for summary in summaries]
     return {
+        # Whose images a reference was given; None for a data-free method.
+        "given_images": next((summary["given_images"] for summary in summaries if summary.get("given_images")), None),
         "accuracies": accuracies,
         "seeds": [run.seed for run in runs],
         "mean": statistics.mean(accuracies) if runs else None,

@@ -42,7 +42,7 @@ def _finished(result):
 def _result_section(result: dict) -> str:
     finished = _finished(result)
     # References are no competitors, unless there is nothing else.
-    ranked = {name: row for name, row in finished.items() if not row["reference"]} or finished
+    ranked = {name: row for name, row in finished.items() if not row["given_images"]} or finished
     best, row = next(iter(ranked.items()))
     tiles = [
         page.tile(f"Most accurate: {best}", page.percent(row["mean"]), _lead(ranked), main=True),

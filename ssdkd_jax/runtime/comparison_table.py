@@ -24,7 +24,7 @@ def rows(result: dict) -> list[tuple[str, ...]]:
 
 
 def _name(method, row):
-    return f"{method} (reference)" if row["reference"] else method
+    return f"{method} (given {row['given_images']})" if row["given_images"] else method
 
 
 def accuracy(row: dict, seeds: int) -> str:
@@ -56,7 +56,8 @@ def notes(result: dict) -> list[str]:
     lines = [
         spread if len(seeds) > 1 else f"One seed ({seeds[0]}): nothing is known about the spread.",
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
-        f"{result['epochs']} epochs on {result['dataset']}.",
+        f"{result['dataset']}; {result['epochs']} epochs with the longest "
+        "warm-up in it, and as many student steps for every method.",
         "Time is that of the whole training with the synthesis in it, without the teacher's training, compilation and "
         "the evaluation on real test images; beside synthesis and student's steps it holds checkpoints and the host's "
         "work.",
@@ -64,8 +65,6 @@ def notes(result: dict) -> list[str]:
         "temporaries.",
     ]
     failures = [(method, failure) for method, row in methods.items() for failure in row["diverged"]]
-    if any(row["reference"] for row in methods.values()):
-        lines.append("References are given images: real ones, another data set's, or noise.")
     return lines + [
         # The rest of the message says how to mend that one run.
         f"Diverged: {method}, seed {failure['seed']}: {failure['message'].partition('; ')[0]}."

@@ -213,12 +213,14 @@ class _TimedEpochs:
     """Runs epochs and tells synthesis from distillation on the clock.
 
     An epoch is one program, so the clock cannot look inside.  An epoch without student steps takes as long as its
-    synthesis: that is what warm-up epochs are, and where there are too few, discarded calls on a copy are.
+    synthesis: that is what warm-up epochs are, and where there are too few, discarded calls on a copy are, whose time
+    is no part of the training and goes under "probe".
     """
 
     def __init__(self, run_epoch, method, clock, synthesis_seconds):
         self._run_epoch, self._method, self._clock = run_epoch, method, clock
         self.synthesis_seconds = synthesis_seconds
+        self._makes_images = method.synthesis.steps > 0
 
     def run(self, state, key, epoch):
         """(state, metrics as floats, seconds of the epoch)."""
@@ -226,9 +228,11 @@ class _TimedEpochs:
         # Before the first epoch, since copying compiles.
         for _ in range(self._missing_samples(epoch)):
             *_, seconds = self._timed(jax.tree.map(jnp.copy, state), key, 0)
-            self._clock.add("inversion", seconds)
+            self._clock.add("probe", seconds)
         state, metrics, seconds = self._timed(state, key, steps)
-        synthesis = min(seconds, statistics.median(self.synthesis_seconds[1:] or [seconds]))
+        synthesis = (
+            min(seconds, statistics.median(self.synthesis_seconds[1:] or [seconds])) if self._makes_images else 0.0
+        )
         self._clock.add("inversion", synthesis)
         self._clock.add("distillation", seconds - synthesis)
         if not steps:
@@ -237,6 +241,8 @@ class _TimedEpochs:
 
     def _missing_samples(self, epoch):
         """How many of two samples no warm-up epoch gives; the first pays for what happens once, so it alone is none."""
+        if not self._makes_images:
+            return 0
         coming = sum(not self._method.distillation_steps(epoch + i) for i in range(2))
         return max(0, 2 - len(self.synthesis_seconds) - coming)
 

@@ -98,7 +98,7 @@ def _run(setting, command):
     score, score_name = _score(setting, method, images, test, predict_teacher, teacher_variables)
     result = distil(
         method,
-        teacher.variables if given is None else Given(teacher.variables, *given),
+        teacher.variables if given is None else Given(teacher.variables, *given[1:]),
         _plan(config, method, score, score_name),
         workdir=folder,
         devices=setting.devices,
@@ -119,6 +119,7 @@ def _run(setting, command):
         f"best_{score_name}": result.best_score,
         "best_student_epoch": result.best_epoch,
         "student_sha256": checkpoints.sha256(student),
+        "given_images": given and given[0],
         "synthetic_images": 0 if buffer is None else int(np.sum(buffer.valid)),
         "buffer_capacity": 0 if buffer is None else len(buffer.valid),
         "synthesised_images": sum(method.new_images(epoch) for epoch in range(config.epochs)),
@@ -167,7 +168,7 @@ def _identity(config):
 
 
 def _find_teacher(setting, given):
-    """(Teacher, Images); `given` are the images that the method learns from, or None."""
+    """(Teacher, Images); `given` is what the method learns from, see `setting.given_images`."""
     config, clock = setting.config, setting.clock
     with clock.measure("teacher"):
         if config.teacher.path:
@@ -195,7 +196,7 @@ def _check_networks(setting, architecture, images, given):
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
-    state = jax.eval_shape(method.init, jax.random.key(0), teacher if given is None else Given(teacher, *given))
+    state = jax.eval_shape(method.init, jax.random.key(0), teacher if given is None else Given(teacher, *given[1:]))
     saved = _bytes(state._replace(teacher={}))
     if method.window is not None:
         saved += (method.window.capacity - len(method.buffer(state).valid)) * _bytes_an_image(method.buffer(state))

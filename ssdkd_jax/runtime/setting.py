@@ -8,6 +8,7 @@ import numpy as np
 
 from ssdkd_jax import data, models, tasks
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.methods import METHODS
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime.clock import Clock
@@ -100,26 +101,41 @@ def real_images(config):
     return test, [(share, data.subset(train, share, config.seed)) for share in config.references]
 
 
-def given_images(config):
-    """(images uint8 (n, h, w, c), labels int32 (n,)) that the config's method learns from, or None.
+def check_given_images(config):
+    """Raises UserError where the config's method is to be given images that it cannot have."""
+    method = METHODS[config.method]
+    if method.given and config.evaluate_on == "none":
+        raise UserError(
+            f"{config.method} is measured on real test images, but evaluate_on=none looks for none; "
+            "choose a data-free method with --config.method=NAME"
+        )
+    if method.given == "named":
+        source = config[config.method].images
+        if not source:
+            field = f"{config.method}.images"
+            raise UserError(f"{field} is '', expected another data set, such as --config.{field}=folder:/path")
+        data.dataset_info(source, config.data_dir or None)
 
-    Raises:
-      UserError: the method asks for images of another data set, and none is named.
+
+def given_images(config):
+    """What the config's method is given to learn from, or None.
+
+    Returns:
+      (whose images in words, images uint8 (n, h, w, c), labels int32 (n,)).
     """
-    source = config[config.method].get("images")
-    if source is None:
+    given = METHODS[config.method].given
+    if not given:
         return None
+    check_given_images(config)
     shape = kind_of_images(config)[0]
-    if source == "noise":
-        return np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32)
-    if source == "train":
+    if given == "noise":
+        return "noise", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32)
+    if given == "train":
         train = load_split(config, "train")
-        return train.images, train.labels
-    if not source:
-        field = f"{config.method}.images"
-        raise UserError(f"{field} is '', expected another data set, such as --config.{field}=folder:/path")
+        return "the real training set", train.images, train.labels
+    source = config[config.method].images
     other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
-    return data.with_channels(other.images, shape[-1]), other.labels
+    return source, data.with_channels(other.images, shape[-1]), other.labels
 
 
 def make_model(setting, name, num_classes, **kwargs):

@@ -59,6 +59,6 @@ def test_references_on_real_images_learn(method, accuracy_of):
 
 
 def test_no_method_is_forgotten():
-    references = {name for name, method in METHODS.items() if method.is_reference}
+    references = {name for name, method in METHODS.items() if method.given}
     assert set(METHODS) - references == {*WITH_BATCH_NORM, *WITH_LENET, "fastdfkd10"}
     assert METHODS["fastdfkd10"] is METHODS["fastdfkd"]
