@@ -2,6 +2,7 @@
 
 from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
 from configs.presets import parse
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
 
 # FastDFKD's weights (adv, oh) by the teacher's family; NAYER has the same ones for all.
@@ -18,6 +19,8 @@ def get_cifar_config(dataset, argument):
     for family, (adv, oh) in WEIGHTS.items():
         if teacher.startswith(family):
             set_all_methods(c, PAIR_WEIGHTED, adv=adv, oh=oh)
+    if teacher == "resnet34":
+        c.cmi.feature_layers = ("layer1.0", "layer2.0", "layer3.0", "layer4.0")
     if teacher.endswith("_option_a"):
         c.normalization = "imagenet"  # as akamaster's public checkpoints expect
     if "small" in words:
@@ -30,9 +33,11 @@ def get_cifar_config(dataset, argument):
         set_all_methods(c, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
         set_all_methods(c, FAST_FAMILY, warmup_epochs=10)
         shorten_synthesis(c)
-    for name in METHODS:
-        if name in words:
-            c.method = name
-            if "small" not in words:
-                c.epochs = METHODS[name].epochs  # as published
+    chosen = [name for name in METHODS if name in words]
+    if len(chosen) > 1:
+        raise UserError(f"the argument names several methods: {', '.join(chosen)}; expected one, and compare for more")
+    for name in chosen:
+        c.method = name
+        if "small" not in words:
+            c.epochs = METHODS[name].epochs  # as published
     return c

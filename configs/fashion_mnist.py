@@ -42,8 +42,8 @@ def get_config(argument=None):
         c.ssdkd.buffer_size = 3000
         c.ssdkd.inversion_steps = 5
         c.ssdkd.generator_learning_rate = 3e-3
-        c.cmi.inversion_steps = 40
-        c.deepinversion.inversion_steps = 80
+        c.cmi.inversion_steps = 25
+        c.deepinversion.inversion_steps = 50
         set_all_methods(c, kd_steps=30)
         set_all_methods(c, FAST_FAMILY, warmup_epochs=5)
     return c

@@ -84,11 +84,19 @@ def _run_table(result):
     rows = [
         *accuracies,
         *((name, f"{value:.2f} %") for name, value in result.get("references", {}).items()),
-        ("synthetic images", f"{result['synthetic_images']:,}"),
+        ("images", _images(result)),
         ("epochs, seed", f"{result['epochs']}, {result['seed']}"),
         ("seconds", _seconds(result)),
     ]
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+
+
+def _images(result):
+    if result.get("given_images"):
+        return f"given: {result['given_images']}"
+    if result["synthetic_images"] or "synthesised_images" not in result:
+        return f"{result['synthetic_images']:,} synthetic ones"
+    return f"{result['synthesised_images']:,} synthetic ones, none of them kept"
 
 
 def _seconds(result):

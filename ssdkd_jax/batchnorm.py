@@ -5,6 +5,8 @@ statistics have the structure of the model's own `batch_stats` collection: neste
 {"mean": (channels,), "var": (channels,)}.
 """
 
+import contextlib
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -31,21 +33,32 @@ def apply_with_batch_statistics(model, variables, images, *, axis_name=None, **k
     return output, _of_whole_batch(inputs, axis_name)
 
 
-def apply_with_features(model, variables, images, *, axis_name=None):
+def apply_with_features(model, variables, images, *, layers=(), axis_name=None):
     """As `apply_with_batch_statistics`, with what CMI (IJCAI 2021) calls a sample's features.
 
+    Args:
+      layers: names of the modules whose inputs are the features; () is all BatchNorm layers.
+
     Returns:
-      (the network's output, statistics, features (n, f) float32): spatial means of the inputs of all BatchNorm layers,
-      one after the other in the order in which the network calls them; this device's part of the batch.
+      (the network's output, statistics, features (n, f) float32): spatial means of those inputs, one after the other in
+      the order in which the network calls the modules; this device's part of the batch.
+
+    Raises:
+      ValueError: the network has no module of such a name.
     """
+    chosen = set(layers)
 
-    def measure(x):
-        return _statistics(x), jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
+    def spatial_mean(x):
+        return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
 
-    output, inputs = _with_inputs(model, variables, images, measure)
-    features = jnp.concatenate([spatial_mean for _, spatial_mean in inputs.values()], axis=-1)
+    with _recording(lambda module: "/".join(module.path) in chosen, spatial_mean) as of_chosen:
+        output, inputs = _with_inputs(model, variables, images, lambda x: (_statistics(x), spatial_mean(x)))
+    unknown = chosen - {"/".join(path) for path in of_chosen}
+    if unknown:
+        raise ValueError(f"the network has no layers {', '.join(sorted(unknown))}")
+    features = list(of_chosen.values()) or [mean for _, mean in inputs.values()]
     statistics = {path: found for path, (found, _) in inputs.items()}
-    return output, _of_whole_batch(statistics, axis_name), features
+    return output, _of_whole_batch(statistics, axis_name), jnp.concatenate(features, axis=-1)
 
 
 def _statistics(x):
@@ -55,16 +68,23 @@ def _statistics(x):
 
 def _with_inputs(model, variables, images, measure, **kwargs):
     """(the network's output, {path: measure(float32 input)} of its BatchNorm layers in the order of their calls)."""
-    layers = {}
+    with _recording(lambda module: isinstance(module, nn.BatchNorm), measure) as layers:
+        output = model.apply(variables, images, **kwargs)
+    return output, layers
+
+
+@contextlib.contextmanager
+def _recording(is_wanted, measure):
+    """{path: measure(float32 input)} of the wanted modules that are called within."""
+    found = {}
 
     def record(next_function, args, kwargs, context):
-        if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
-            layers[context.module.path] = measure(args[0].astype(jnp.float32))
+        if context.method_name == "__call__" and is_wanted(context.module):
+            found[context.module.path] = measure(args[0].astype(jnp.float32))
         return next_function(*args, **kwargs)
 
     with nn.intercept_methods(record):
-        output = model.apply(variables, images, **kwargs)
-    return output, layers
+        yield found
 
 
 def _of_whole_batch(layers, axis_name):

@@ -38,11 +38,6 @@ def cross_entropy(logits, classes):
     return -jnp.take_along_axis(log_probabilities, classes[:, None], axis=-1)[:, 0]
 
 
-def own_argmax_cross_entropy(logits):
-    """Cross-entropy per sample against the network's own most likely class (the "one-hot" loss of DAFL, ICCV 2019)."""
-    return cross_entropy(logits, jnp.argmax(logits, axis=-1))
-
-
 def adversarial(teacher_logits, student_logits, *, masked=True):
     """What a generator minimises to widen the gap between the two networks: `-KL(t || s)` per sample.
 

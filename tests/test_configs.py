@@ -55,6 +55,22 @@ def test_every_setting_of_a_method_is_explained_in_its_class(name):
     assert set(common.get_common_config()[name]) <= explained
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_methods_published_preset(name):
+    config = build("cifar10", f"wrn40_2-wrn16_1,{name}")
+    assert (config.method, config.epochs, config.teacher.name) == (name, METHODS[name].epochs, "wrn40_2")
+    published = {"fastdfkd10": (10, 2e-3, 0.01), "fastdfkd5": (5, 3e-3, 0.01), "fastdfkd2": (2, 5e-3, 0.015)}
+    if name in published:
+        c = config[name]
+        assert (c.inversion_steps, c.generator_learning_rate, c.latent_learning_rate) == published[name]
+        assert (c.adv, c.oh, c.bn, c.bn_momentum, c.reset_after) == (1.1, 0.4, 10.0, 0.9, 120)
+
+
+def test_two_methods_at_once():
+    with pytest.raises(UserError, match="the argument names several methods: ssdkd, dfq; expected one"):
+        build("cifar10", "dfq,ssdkd")
+
+
 def test_small_is_shorter():
     for name in ("cifar10", "cifar100", "fashion_mnist"):
         assert build(name, "small").epochs < build(name, None).epochs

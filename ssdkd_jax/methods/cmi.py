@@ -2,8 +2,7 @@
 
 Every batch has a generator of its own, optimised from scratch together with its latents; a contrastive loss on the
 teacher's features keeps the images apart from each other and from those made before, whose features are kept in a bank.
-Details follow zju-vipa/CMI.  Features are of all BatchNorm layers' inputs, also where the public code takes the outputs
-of the four stages instead: for a resnet34.
+Details follow zju-vipa/CMI, weights and temperature zju-vipa/Fast-Datafree.
 """
 
 import dataclasses
@@ -78,6 +77,9 @@ class CMI(GrowingBank):
       contrast_temperature: of the contrastive loss.
       feature_bank_size: samples whose features are kept on device.
       negatives: of them that each step draws.
+      feature_layers: modules of the teacher whose inputs are the features, such as the first blocks of a ResNet's
+        stages, ("layer1.0", ..., "layer4.0"), for a resnet34 in the public code; () is all BatchNorm layers, which are
+        8,512 features and banks of 2.8 GB there.
       head_size: length of a projected feature.
       reinitialise: whether each synthesis starts with a fresh generator.
 
@@ -94,6 +96,7 @@ class CMI(GrowingBank):
     contrast_temperature: float = 0.2
     feature_bank_size: int = 40_960
     negatives: int = 4096
+    feature_layers: tuple = ()
     head_size: int = 256
     reinitialise: bool = True
 
@@ -116,7 +119,8 @@ class CMI(GrowingBank):
         """Memory with empty banks."""
         generator_key, head_key = jax.random.split(key)
         generator = self.problem.generator
-        size = sum(layer.size for layer in jax.tree.leaves(teacher["batch_stats"])) // 2  # a mean and a variance each
+        image = jnp.zeros((1, *self.problem.image_shape))
+        size = jax.eval_shape(self._features_of, teacher, image)[2].shape[1]
         head = init_head(head_key, size, self.head_size)
         return Memory(
             generator=generator.init(generator_key, jnp.zeros((1, generator.latent_size))),
@@ -210,10 +214,8 @@ class CMI(GrowingBank):
         problem, task = self.problem, self.problem.task
         view_key, negative_key = jax.random.split(key)
         global_view, local_view = self.views(view_key, images)
-        output, statistics, global_features = batchnorm.apply_with_features(
-            problem.teacher, state.teacher, global_view, axis_name=problem.axis_name
-        )
-        _, _, local_features = batchnorm.apply_with_features(problem.teacher, state.teacher, local_view)
+        output, statistics, global_features = self._features_of(state.teacher, global_view, problem.axis_name)
+        _, _, local_features = self._features_of(state.teacher, local_view)
         student_output = problem.student.apply(state.student.variables, global_view)
         features = collectives.all_gather((local_features, global_features), problem.axis_name)
         metrics = {
@@ -226,6 +228,11 @@ class CMI(GrowingBank):
         loss = sum(weight * term for weight, term in zip(weights, metrics.values(), strict=True))
         confidence = jnp.mean(task.confidence(output))
         return loss, {"inversion_loss": loss, **metrics, "teacher_confidence": confidence}, features
+
+    def _features_of(self, teacher, images, axis_name=None):
+        return batchnorm.apply_with_features(
+            self.problem.teacher, teacher, images, layers=self.feature_layers, axis_name=axis_name
+        )
 
     def views(self, key, images):
         """(global, local) view, normalised: crop and flip as in training; a random window stretched to the image."""

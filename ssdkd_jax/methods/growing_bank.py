@@ -11,7 +11,7 @@ import numpy as np
 
 from ssdkd_jax import distillation, replay_buffer
 from ssdkd_jax.methods.base import Method, Phase, Window, networks_input
-from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
 
 
 class State(NamedTuple):
@@ -96,7 +96,7 @@ class GrowingBank(StudentTraining):
             new_images=lambda epoch: self.synthesis_batch_size,
             batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
             held_back=self.held_back,
-            sharded=sharded,
+            sharded=lambda state: only_images_sharded(state, "bank"),
             buffer=lambda state: state.bank,
             student=lambda state: state.student,
             window=self._window,
@@ -191,12 +191,6 @@ class GrowingBank(StudentTraining):
         keys = jax.random.split(step_key, self.inversion_steps)
         made, _ = jax.lax.scan(lambda made, key: self.step(state, made, key), made, keys)
         return self.finish(state, made)[1]
-
-
-def sharded(state):
-    """Only the bank's images are split over the devices."""
-    only_images = jax.tree.map(lambda _: False, state.bank)._replace(images=True)
-    return jax.tree.map(lambda _: False, state)._replace(bank=only_images)
 
 
 def window_on(bank, size, batch_size, rng):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ssdkd_jax import collectives, distillation, inversion, modulation, replay_buffer
 from ssdkd_jax.methods.base import Method, Phase, networks_input
 from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
-from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
 
 # Fields that take one of a few names.
 SWITCHES = {
@@ -128,7 +128,7 @@ class SSDKD(StudentTraining):
             new_images=lambda epoch: self.synthesis_batch_size,
             batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
             held_back=self.held_back,
-            sharded=sharded,
+            sharded=lambda state: only_images_sharded(state, "buffer"),
             buffer=lambda state: state.buffer,
             student=lambda state: state.student,
         )
@@ -249,12 +249,6 @@ class SSDKD(StudentTraining):
     def held_back(self, state, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
         return self._synthesis.make_images(state.synthesis, self._situation(state), key)
-
-
-def sharded(state):
-    """Only the buffer's images are split over the devices."""
-    only_images = jax.tree.map(lambda _: False, state.buffer)._replace(images=True)
-    return jax.tree.map(lambda _: False, state)._replace(buffer=only_images)
 
 
 def _buffer_metrics(buffer, num_classes):

@@ -122,3 +122,9 @@ class StudentTraining:
 def replicated(state):
     """`Method.sharded` where every device holds everything."""
     return jax.tree.map(lambda _: False, state)
+
+
+def only_images_sharded(state, field):
+    """`Method.sharded` where the images of the ReplayBuffer in `field` are split over the devices, and nothing else."""
+    everywhere = replicated(state)
+    return everywhere._replace(**{field: getattr(everywhere, field)._replace(images=True)})

@@ -1,7 +1,8 @@
 """What DAFL, DFQ, ZSKT and DFAD share: a generator that is trained beside the student, and no bank.
 
-As in zju-vipa's public code, but for one thing: what it hands the generator's adversarial loss as the student is the
-teacher once more; here it is the student.
+As in zju-vipa's public code, but for two things.  What that hands the generator's adversarial loss as the student is
+the teacher once more; here it is the student.  And it asks for T = 20 on its command lines, but then makes the
+student's loss of these methods without it; here it is 20.
 """
 
 import dataclasses

@@ -120,7 +120,7 @@ def _images_section(result: dict, shown: dict) -> str:
         "method keeps none."
     )
     body = f'<p class="quiet">{note}</p><div class="scroll">{table}</div>'
-    return page.section("Synthetic images, side by side", body)
+    return page.section("Images, side by side", body)
 
 
 def _image_row(name: str, row: dict, picked: tuple | None, classes: int) -> str:

@@ -67,6 +67,25 @@ def run(config, folder, *, command="", interruption=False):
         return summary
 
 
+def check(config, folder):
+    """Raises UserError where `run` would before any training, as far as that is known without reading the teacher.
+
+    Args:
+      config: as for `run`, its values and batches checked (`checks`).
+      folder: existing, where there must be room.
+    """
+    checks.check_teacher_exists(config)
+    setting_room.check_given_images(config)
+    setting = setting_room.Setting(config, devices_module.local_devices(config.devices), Clock(), False, folder)
+    shape, class_names = setting_room.kind_of_images(config)
+    images = setting_room.describe_images(config, shape, class_names, {})
+    if config.teacher.name:
+        given = ("", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32))
+        _check_networks(setting, config.teacher.name, images, given if METHODS[config.method].given else None)
+    else:
+        _method(setting, config.student.name, images)
+
+
 def _run(setting, command):
     """The job itself, in a folder that nobody else uses; returns the summary."""
     config, folder = setting.config, setting.workdir
@@ -106,23 +125,19 @@ def _run(setting, command):
         interruption=setting.interruption,
     )
     student = method.student(result.state).variables
-    buffer = None if method.buffer is None else method.buffer(result.state)
     checkpoints.save_network(folder / "student", student, setting_room.metadata(config.student.name, images))
     if exports:
         _export(folder)
     shown = _shown_images(setting, method, result.state, predict_teacher, teacher_variables)
     _save_images(folder, images, real, *shown)
-    student_steps = method.rounds * sum(method.distillation_steps(epoch) for epoch in range(config.epochs))
-    summary["references"] = real_training.train_references(setting, images, test, reference_sets, student_steps)
+    summary |= _amounts(config, method, given, result.state)
+    steps = summary["student_steps"]
+    summary["references"] = real_training.train_references(setting, images, test, reference_sets, steps)
     summary |= {
         score_name: result.score,
         f"best_{score_name}": result.best_score,
         "best_student_epoch": result.best_epoch,
         "student_sha256": checkpoints.sha256(student),
-        "given_images": given and given[0],
-        "synthetic_images": 0 if buffer is None else int(np.sum(buffer.valid)),
-        "buffer_capacity": 0 if buffer is None else len(buffer.valid),
-        "synthesised_images": sum(method.new_images(epoch) for epoch in range(config.epochs)),
         "memory_bytes": result.memory_bytes,
         "seconds": setting.clock.report(),
     }
@@ -130,6 +145,18 @@ def _run(setting, command):
     write_report(folder)
     print(f"{_one_line(summary)}; see {folder}/report.html", flush=True)
     return summary
+
+
+def _amounts(config, method, given, state):
+    """How many images were made and are kept, or whose were given, and how many steps the student took."""
+    kept = np.zeros(0, bool) if method.buffer is None else method.buffer(state).valid
+    return {
+        "given_images": given and given[0],
+        "synthetic_images": int(np.sum(kept)),
+        "buffer_capacity": len(kept),
+        "synthesised_images": sum(method.new_images(epoch) for epoch in range(config.epochs)),
+        "student_steps": method.rounds * sum(method.distillation_steps(epoch) for epoch in range(config.epochs)),
+    }
 
 
 def _with_fitting_warmup(config):
@@ -196,7 +223,11 @@ def _check_networks(setting, architecture, images, given):
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
-    state = jax.eval_shape(method.init, jax.random.key(0), teacher if given is None else Given(teacher, *given[1:]))
+    given_to_method = teacher if given is None else Given(teacher, *given[1:])
+    try:
+        state = jax.eval_shape(method.init, jax.random.key(0), given_to_method)
+    except ValueError as error:
+        raise UserError(f"{setting.config.method}: {error}") from error
     saved = _bytes(state._replace(teacher={}))
     if method.window is not None:
         saved += (method.window.capacity - len(method.buffer(state).valid)) * _bytes_an_image(method.buffer(state))
@@ -339,4 +370,4 @@ def _images_in_words(summary):
     if summary["synthetic_images"]:
         return f"{summary['synthetic_images']} synthetic images"
     made = summary.get("synthesised_images")
-    return f"{made} synthetic images, none of them kept" if made else "images that were given"
+    return f"{made} synthetic images, none of them kept" if made else f"images of {summary['given_images']}"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jax import random
 
 from ssdkd_jax.data import augment, random_crop, random_flip
+from ssdkd_jax.data.augmentation import random_resized_crop
 
 # Few shapes: each one compiles anew.
 shapes = st.sampled_from([(3, 5, 4, 1), (2, 4, 6, 3)])
@@ -92,3 +93,36 @@ def test_eight_devices_augment_as_one(padding, flip):
         in_axes=(None, 0),
     )(key, images.reshape(8, 2, 6, 6, 1))
     chex.assert_trees_all_equal(eight.reshape(images.shape), one)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=seeds, least_area=st.floats(0.1, 1.0))
+def test_a_resized_crop_of_a_ramp_is_a_window_of_it(seed, least_area):
+    """A ramp stays one, within its range, over at least the least window's side; rows and columns alike."""
+    ramp = jnp.tile(jnp.linspace(0.0, 1.0, 16)[:, None], (1, 16))
+    least_side = np.sqrt(least_area * 3 / 4)
+    for axis, image in ((1, ramp), (2, ramp.T)):
+        images = jnp.tile(image[None, :, :, None], (4, 1, 1, 1))
+        cropped = np.asarray(random_resized_crop(random.key(seed), images, least_area))
+        assert cropped.shape == (4, 16, 16, 1)
+        assert cropped.min() >= -1e-5 and cropped.max() <= 1 + 1e-5
+        assert np.diff(cropped, axis=axis).min() >= -1e-5
+        assert (np.ptp(cropped, axis=axis) >= least_side - 2 / 15).all()
+
+
+def test_resized_crops_differ_and_follow_their_key():
+    images = random.uniform(random.key(0), (6, 16, 16, 2))
+    cropped = random_resized_crop(random.key(1), images, 0.25)
+    assert len(np.unique(np.asarray(cropped).round(4).reshape(6, -1), axis=0)) == 6
+    assert not np.allclose(cropped, images, atol=1e-2)
+    same = random_resized_crop(random.key(1), images, 0.25)
+    np.testing.assert_array_equal(cropped, same)
+
+
+def test_eight_devices_crop_and_resize_as_one():
+    images = random.uniform(random.key(0), (16, 8, 8, 1))
+    one = random_resized_crop(random.key(1), images, 0.25)
+    eight = jax.pmap(lambda x: random_resized_crop(random.key(1), x, 0.25, axis_name="devices"), axis_name="devices")(
+        images.reshape(8, 2, 8, 8, 1)
+    )
+    np.testing.assert_allclose(eight.reshape(images.shape), one, atol=1e-5)

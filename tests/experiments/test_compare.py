@@ -86,7 +86,8 @@ def test_the_runs_become_a_comparison(compared):
         assert row["memory_bytes"] == max(summary["memory_bytes"] for summary in summaries)
         assert [len(curve) for curve in row["curves"]] == [2, 2]
         assert [curve[-1][1] for curve in row["curves"]] == row["accuracies"]
-        assert 0 < row["seconds"]["synthesis"] < row["seconds"]["whole"]
+        assert (row["seconds"]["synthesis"] > 0) == (made > 0)
+        assert row["seconds"]["synthesis"] < row["seconds"]["whole"]
     assert {summary["teacher_sha256"] for summary in summaries} == {result["teacher_sha256"]}
     page = (workdir / "comparison.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and page.count("<img") > 2
@@ -166,3 +167,22 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
     methods = result_of(tmp_path)["methods"]
     assert [methods[name]["seeds"] for name in ("ssdkd", "noise_kd")] == [[1], [1]]
     assert "(1 to come)" in (tmp_path / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "expected"),
+    [
+        ("transfer_kd", {}, "transfer_kd.images is '', expected another data set"),
+        ("dfq", {"dfq__kd_steps": 61}, "dfq.kd_steps is 61, expected a multiple of"),
+        ("cmi", {"teacher__name": "lenet5", "image_size": 32}, "the teacher lenet5 has no BatchNorm layers, but cmi"),
+        ("cmi", {"cmi__feature_layers": ("layer9.0",)}, "cmi: the network has no layers layer9.0"),
+    ],
+)
+def test_mistakes_of_any_method_are_found_before_the_first_run(tmp_path, monkeypatch, method, fields, expected):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("something ran")
+
+    monkeypatch.setattr("ssdkd_jax.runtime.job.run", forbidden)
+    with pytest.raises(UserError) as error:
+        comparison.compare(tiny_job.config(tmp_path, **fields), ["noise_kd", method], 1, tmp_path / "comparison")
+    assert expected in str(error.value) and "\n" not in str(error.value)

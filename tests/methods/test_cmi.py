@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import models, tasks
 from ssdkd_jax.data import normalize
 from ssdkd_jax.interop import naming
-from ssdkd_jax.methods.base import Problem, scanned_epoch
 from ssdkd_jax.methods.cmi import CMI, reinitialised
-from ssdkd_jax.runtime import devices
+from tests import tiny_problem
 
 # ---- against PyTorch
 
@@ -87,7 +85,6 @@ def test_two_rounds_of_three_steps_equal_pytorch():
 
 # ---- on tiny networks
 
-CLASSES = 3
 TINY = {
     "epochs": 4,
     "synthesis_batch_size": 8,
@@ -101,23 +98,11 @@ TINY = {
 }
 
 
-def a_problem(**kwargs):
-    networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
-    generator = models.create_generator((4, 4, 1), 6, 4, **kwargs)
-    axis_name = kwargs.get("bn_axis_name")
-    return Problem(*networks, generator, tasks.CLASSIFICATION, (4, 4, 1), CLASSES, (0.5,), (0.2,), axis_name=axis_name)
-
-
-@functools.cache
-def teacher():
-    return a_problem().teacher.init(jax.random.key(9), jnp.zeros((1, 4, 4, 1)))
-
-
 @functools.cache
 def run():
     """States of four epochs, the last two of which write over the first entries of the feature banks."""
-    method = CMI(problem=a_problem(), **TINY)
-    epoch, states = jax.jit(method.epoch), [method.init(jax.random.key(0), teacher())]
+    method = CMI(problem=tiny_problem.problem(), **TINY)
+    epoch, states = jax.jit(method.epoch), [method.init(jax.random.key(0), tiny_problem.teacher())]
     for i in range(4):
         states.append(epoch(states[-1], jax.random.key(i + 1))[0])
     return states
@@ -136,7 +121,7 @@ def test_both_feature_banks_are_rings_on_the_device():
 
 
 def test_negatives_are_drawn_without_replacement_from_what_is_there():
-    method = CMI(problem=a_problem(), **TINY)
+    method = CMI(problem=tiny_problem.problem(), **TINY)
     for state, there in zip(run()[:3], (0, 8, 16), strict=True):
         drawn = set()
         for i in range(20):
@@ -148,11 +133,10 @@ def test_negatives_are_drawn_without_replacement_from_what_is_there():
 
 
 def test_every_synthesis_has_a_fresh_generator():
-    method = CMI(problem=a_problem(), **TINY)
+    method = CMI(problem=tiny_problem.problem(), **TINY)
     first, second = (method.begin(run()[i], jax.random.key(i))[1].generator["params"] for i in (1, 2))
     assert 0.005 < float(np.std(first["l1.0"]["kernel"])) < 0.04
     assert not np.allclose(first["l1.0"]["kernel"], second["l1.0"]["kernel"])
-    jax.tree.map(lambda a, b: None, first, second)
     params = reinitialised(run()[1].synthesis.generator["params"], jax.random.key(0))
     assert not np.any(params["l1.0"]["bias"])
     assert abs(float(np.mean(params["conv_blocks.0"]["scale"])) - 1) < 0.1
@@ -160,29 +144,18 @@ def test_every_synthesis_has_a_fresh_generator():
 
 def test_the_adversarial_loss_sees_the_student():
     """A student that is the teacher differs in nothing; one that is half as sure does."""
-    method = CMI(problem=a_problem(), **TINY)
-    state = method.init(jax.random.key(0), teacher())
-    params = {**teacher()["params"], "fc": jax.tree.map(lambda x: x / 2, teacher()["params"]["fc"])}
+    method = CMI(problem=tiny_problem.problem(), **TINY)
+    state = method.init(jax.random.key(0), tiny_problem.teacher())
     found = []
-    for student in ({**teacher(), "params": params}, teacher()):
-        one, made = method.begin(state._replace(student=state.student._replace(**student)), jax.random.key(1))
+    for sure in (0.5, 1.0):
+        one, made = method.begin(tiny_problem.with_student_like_the_teacher(state, sure), jax.random.key(1))
         found.append(float(method.step(one, made, jax.random.key(2))[1]["adversarial_loss"]))
     assert found[0] < -1e-5 and found[1] == pytest.approx(0, abs=1e-7)
 
 
 def test_eight_devices_are_one():
-    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
-    method = CMI(problem=a_problem(**kwargs), **TINY).method()
-    start = jax.jit(method.init)(jax.random.key(0), teacher())
-    sharded = method.sharded(start)
-
-    def after_an_epoch(count):
-        chosen = devices.local_devices(count)
-        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
-        state, _ = epoch(devices.spread(start, chosen, sharded), jax.random.key(1), np.int32(1))
-        return devices.gather(state, start, sharded)
-
-    one, eight = after_an_epoch(1), after_an_epoch(8)
+    method = CMI(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY).method()
+    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, 1) for count in (1, 8))
     assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
     assert_allclose(one.synthesis.local_features, eight.synthesis.local_features, atol=2e-2)
     assert_allclose(one.synthesis.head["output"]["kernel"], eight.synthesis.head["output"]["kernel"], atol=2e-3)
@@ -191,4 +164,4 @@ def test_eight_devices_are_one():
 
 def test_a_feature_bank_smaller_than_a_batch():
     with pytest.raises(ValueError, match="feature_bank_size is 7, expected at least one batch"):
-        CMI(problem=a_problem(), **{**TINY, "feature_bank_size": 7})
+        CMI(problem=tiny_problem.problem(), **{**TINY, "feature_bank_size": 7})

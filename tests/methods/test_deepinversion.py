@@ -1,5 +1,7 @@
 """DeepInversion against public PyTorch code (`golden/family.npz`), and by hand."""
 
+import functools
+
 import golden_networks
 import golden_values
 import jax
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax.methods.deepinversion import DeepInversion
+from tests import tiny_problem
 
 
 def golden_method(**settings):
@@ -79,6 +82,17 @@ def test_the_adversarial_loss_sees_the_student():
     assert_allclose(metrics["adversarial_loss"], -divergence, rtol=1e-4)
     assert metrics["adversarial_loss"] < -1e-3
     assert abs(float(of_twin["adversarial_loss"])) < 1e-6
+
+
+def test_eight_devices_are_one():
+    problem = tiny_problem.problem(**tiny_problem.ON_DEVICES)._replace(flip=True)
+    method = DeepInversion(
+        problem=problem, epochs=2, synthesis_batch_size=8, inversion_steps=2, kd_steps=2, kd_batch_size=8, l2=1e-3
+    ).method()
+    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, 1) for count in (1, 8))
+    # Bytes, of which rounding moves a few by one.
+    assert_allclose(np.int32(one.bank.images), np.int32(eight.bank.images), atol=2)
+    jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)
 
 
 def golden_js(teacher, student):

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import models, replay_buffer, tasks
+from ssdkd_jax import models, replay_buffer
 from ssdkd_jax.interop import naming
-from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
+from ssdkd_jax.methods.base import scanned_epoch, stepwise_epoch
 from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
 from ssdkd_jax.runtime import devices
+from tests import tiny_problem
 
 # ---- against PyTorch
 
@@ -83,7 +84,6 @@ def test_two_rounds_of_fomaml_equal_pytorch():
 
 # ---- on tiny networks
 
-CLASSES = 3
 TINY = {
     "epochs": 4,
     "warmup_epochs": 1,
@@ -96,24 +96,12 @@ TINY = {
 }
 
 
-def a_problem(**kwargs):
-    networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
-    generator = models.create_generator((4, 4, 1), 6, 4, **kwargs)
-    axis_name = kwargs.get("bn_axis_name")
-    return Problem(*networks, generator, tasks.CLASSIFICATION, (4, 4, 1), CLASSES, (0.5,), (0.2,), axis_name=axis_name)
-
-
-@functools.cache
-def teacher():
-    return a_problem().teacher.init(jax.random.key(9), jnp.zeros((1, 4, 4, 1)))
-
-
 @functools.cache
 def run(loop="scan", **changes):
     """(states, metrics) of all epochs of the tiny run."""
-    method = FastDFKD(problem=a_problem(), **{**TINY, **changes}).method()
+    method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, **changes}).method()
     epoch = jax.jit(scanned_epoch(method)) if loop == "scan" else stepwise_epoch(method, jax.jit)
-    states, metrics = [method.init(jax.random.key(0), teacher())], []
+    states, metrics = [method.init(jax.random.key(0), tiny_problem.teacher())], []
     for i in range(TINY["epochs"]):
         state, found = epoch(states[-1], jax.random.key(i + 1), jnp.int32(method.distillation_steps(i)))
         states.append(state)
@@ -145,16 +133,9 @@ def test_the_student_rests_in_the_warmup_and_learns_after():
     assert rates[0] == pytest.approx(0.2) and rates[-1] == pytest.approx(2e-4)
 
 
-def less_sure_student(state):
-    """The state with a student that agrees with the teacher and is half as sure."""
-    params = {**teacher()["params"], "fc": jax.tree.map(lambda x: x / 2, teacher()["params"]["fc"])}
-    student = state.student._replace(params=params, batch_stats=teacher()["batch_stats"])
-    return state._replace(student=student)
-
-
 def latents_after_two_steps(adv, epoch):
-    method = FastDFKD(problem=a_problem(), **{**TINY, "adv": adv})
-    state = less_sure_student(method.init(jax.random.key(0), teacher()))
+    method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, "adv": adv})
+    state = tiny_problem.with_student_like_the_teacher(method.init(jax.random.key(0), tiny_problem.teacher()), 0.5)
     state, carry = method.begin(state._replace(epoch=jnp.int32(epoch)), jax.random.key(1))
     for i in range(2):
         carry, _ = method.step(state, carry, jax.random.key(i))
@@ -168,11 +149,11 @@ def test_the_adversarial_loss_counts_after_the_warmup_only():
 
 def test_the_adversarial_loss_sees_the_student():
     """A student that is the teacher differs in nothing; one that is half as sure does."""
-    method = FastDFKD(problem=a_problem(), **TINY)
-    state = method.init(jax.random.key(0), teacher())
-    twin = state._replace(student=state.student._replace(**teacher()))
+    method = FastDFKD(problem=tiny_problem.problem(), **TINY)
+    state = method.init(jax.random.key(0), tiny_problem.teacher())
     losses = []
-    for one in (less_sure_student(state), twin):
+    for sure in (0.5, 1.0):
+        one = tiny_problem.with_student_like_the_teacher(state, sure)
         _, metrics = method.step(*method.begin(one, jax.random.key(1)), jax.random.key(2))
         losses.append(float(metrics["adversarial_loss"]))
     assert losses[0] < -1e-5 and losses[1] == pytest.approx(0, abs=1e-7)
@@ -207,7 +188,7 @@ def test_scanned_and_stepwise_epochs_give_the_same_numbers():
 
 
 def test_epoch_is_the_scanned_epoch():
-    method = FastDFKD(problem=a_problem(), **TINY)
+    method = FastDFKD(problem=tiny_problem.problem(), **TINY)
     states, _ = run()
     state, metrics = jax.jit(method.epoch)(states[1], jax.random.key(2))
     jax.tree.map(functools.partial(assert_allclose, rtol=1e-4, atol=1e-5), state, states[2])
@@ -216,8 +197,8 @@ def test_epoch_is_the_scanned_epoch():
 
 def test_eight_devices_are_one():
     kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
-    method = FastDFKD(problem=a_problem(**kwargs), **TINY).method()
-    start = jax.jit(method.init)(jax.random.key(0), teacher())
+    method = FastDFKD(problem=tiny_problem.problem(**kwargs), **TINY).method()
+    start = jax.jit(method.init)(jax.random.key(0), tiny_problem.teacher())
     sharded = method.sharded(start)
 
     def after_two_epochs(count):
@@ -235,4 +216,4 @@ def test_eight_devices_are_one():
 
 def test_unknown_meta_update():
     with pytest.raises(ValueError, match="meta_update is 'maml', expected one of fomaml, reptile, none"):
-        FastDFKD(problem=a_problem(), meta_update="maml").method()
+        FastDFKD(problem=tiny_problem.problem(), meta_update="maml").method()

@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import models, tasks
 from ssdkd_jax.interop import naming
 from ssdkd_jax.methods import METHODS
-from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
-from ssdkd_jax.runtime import devices
+from ssdkd_jax.methods.base import scanned_epoch, stepwise_epoch
+from tests import tiny_problem
 
 FAMILY = ("dafl", "dfq", "zskt", "dfad")
 TINY = {"epochs": 2, "synthesis_batch_size": 8, "kd_steps": 4, "kd_steps_per_round": 2, "kd_batch_size": 8}
-CLASSES = 3
 
 
 # ---- against PyTorch
@@ -61,21 +59,9 @@ def test_three_generator_steps_equal_pytorch(name):
 # ---- on tiny networks
 
 
-def a_problem(**kwargs):
-    networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
-    generator = models.create_generator((4, 4, 1), 6, 4, **kwargs)
-    axis_name = kwargs.get("bn_axis_name")
-    return Problem(*networks, generator, tasks.CLASSIFICATION, (4, 4, 1), CLASSES, (0.5,), (0.2,), axis_name=axis_name)
-
-
-@functools.cache
-def teacher():
-    return a_problem().teacher.init(jax.random.key(9), jnp.zeros((1, 4, 4, 1)))
-
-
 def tiny(name, **kwargs):
     settings = {"latent_size": 6} if name == "dafl" else {}
-    return METHODS[name](problem=a_problem(**kwargs), **TINY, **settings)
+    return METHODS[name](problem=tiny_problem.problem(**kwargs), **TINY, **settings)
 
 
 def a_step(method, state):
@@ -86,27 +72,28 @@ def a_step(method, state):
 def test_the_adversarial_loss_sees_the_student(name):
     """A student that is the teacher differs in nothing; one that is half as sure does."""
     method = tiny(name)
-    state = method.init(jax.random.key(0), teacher())
-    params = {**teacher()["params"], "fc": jax.tree.map(lambda x: x / 2, teacher()["params"]["fc"])}
+    state = method.init(jax.random.key(0), tiny_problem.teacher())
     losses = []
-    for student in ({**teacher(), "params": params}, teacher()):
-        one = state._replace(student=state.student._replace(**student))
+    for sure in (0.5, 1.0):
+        one = tiny_problem.with_student_like_the_teacher(state, sure)
         losses.append(float(a_step(method, one)[1]["adversarial_loss"]))
     assert losses[0] < -1e-5 and losses[1] == pytest.approx(0, abs=1e-7)
 
 
 def test_dafl_does_not_look_at_the_student():
     method = tiny("dafl")
-    one, other = (method.init(jax.random.key(seed), teacher()) for seed in (0, 1))
+    one, other = (method.init(jax.random.key(seed), tiny_problem.teacher()) for seed in (0, 1))
     other = other._replace(generator=one.generator)
     jax.tree.map(assert_array_equal, a_step(method, one)[0].generator, a_step(method, other)[0].generator)
 
 
 def test_dafls_terms_are_of_the_teachers_features_and_the_batchs_mean_prediction():
     method = tiny("dafl")
-    state = method.init(jax.random.key(0), teacher())
+    state = method.init(jax.random.key(0), tiny_problem.teacher())
     images, _ = method.generate(state.generator, jax.random.normal(jax.random.key(3), (8, 6)))
-    logits, features = a_problem().teacher.apply(teacher(), (images - 0.5) / 0.2, return_features=True)
+    logits, features = tiny_problem.problem().teacher.apply(
+        tiny_problem.teacher(), (images - 0.5) / 0.2, return_features=True
+    )
     mean = jax.nn.softmax(logits).mean(axis=0)
     _, metrics = a_step(method, state)
     assert metrics["activation_loss"] == pytest.approx(-float(jnp.abs(features).mean()), rel=1e-5)
@@ -119,11 +106,11 @@ def test_dfad_students_learn_the_logits():
     assert method.student_loss(jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 5.0]]), 20.0) == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", ["dafl", "dfad"])
 def test_scanned_and_stepwise_epochs_give_the_same_numbers(name):
     method = tiny(name).method()
     assert method.rounds == 2 and method.new_images(0) == 32
-    start = method.init(jax.random.key(0), teacher())
+    start = method.init(jax.random.key(0), tiny_problem.teacher())
     found = []
     for epoch in (jax.jit(scanned_epoch(method)), stepwise_epoch(method, jax.jit)):
         state, metrics = epoch(start, jax.random.key(1), jnp.int32(method.distillation_steps(0)))
@@ -132,23 +119,13 @@ def test_scanned_and_stepwise_epochs_give_the_same_numbers(name):
     jax.tree.map(functools.partial(assert_allclose, rtol=2e-2, atol=2e-3), *found)
 
 
-@pytest.mark.parametrize("name", ["dafl", "dfq"])
-def test_eight_devices_are_one(name):
-    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
-    method = tiny(name, **kwargs).method()
-    start = jax.jit(method.init)(jax.random.key(0), teacher())
-
-    def after_one_epoch(count):
-        chosen = devices.local_devices(count)
-        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
-        state, metrics = epoch(devices.spread(start, chosen), jax.random.key(1), np.int32(2))
-        return devices.gather(state), devices.gather(metrics)
-
-    (one, metrics), (eight, metrics_of_eight) = after_one_epoch(1), after_one_epoch(8)
+def test_eight_devices_are_one():
+    method = tiny("dfq", **tiny_problem.ON_DEVICES).method()
+    (one, metrics), (eight, metrics_of_eight) = (tiny_problem.after_an_epoch(method, count, 2) for count in (1, 8))
     jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)
     jax.tree.map(functools.partial(assert_allclose, rtol=1e-2, atol=1e-4), metrics, metrics_of_eight)
 
 
 def test_steps_that_are_no_whole_rounds():
     with pytest.raises(ValueError, match="kd_steps is 7, expected a multiple of kd_steps_per_round=5"):
-        METHODS["dafl"](problem=a_problem(), kd_steps=7)
+        METHODS["dafl"](problem=tiny_problem.problem(), kd_steps=7)

@@ -1,0 +1,47 @@
+"""Networks and images so small that a method's epoch compiles in seconds: three classes, 4x4 gray pixels."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from ssdkd_jax import models, tasks
+from ssdkd_jax.methods.base import Problem, scanned_epoch
+from ssdkd_jax.runtime import devices
+
+CLASSES = 3
+IMAGE_SHAPE = (4, 4, 1)
+# For several devices: BatchNorm over all of them, and convolutions whose gradients are fast in loops.
+ON_DEVICES = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
+
+
+def problem(**kwargs):
+    """Problem; `kwargs` are those of `models.create_model`."""
+    networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
+    generator = models.create_generator(IMAGE_SHAPE, 6, 4, **kwargs)
+    axis_name = kwargs.get("bn_axis_name")
+    return Problem(
+        *networks, generator, tasks.CLASSIFICATION, IMAGE_SHAPE, CLASSES, (0.5,), (0.2,), axis_name=axis_name
+    )
+
+
+@functools.cache
+def teacher():
+    """Its variables."""
+    return problem().teacher.init(jax.random.key(9), jnp.zeros((1, *IMAGE_SHAPE)))
+
+
+def with_student_like_the_teacher(state, sure=1.0):
+    """The state with a student that is the teacher, or one that agrees with it and is that much as sure."""
+    params = {**teacher()["params"], "fc": jax.tree.map(lambda x: sure * x, teacher()["params"]["fc"])}
+    student = state.student._replace(params=params, batch_stats=teacher()["batch_stats"])
+    return state._replace(student=student)
+
+
+def after_an_epoch(method, count, distillation_steps):
+    """(state, metrics) after the first epoch of a method of `problem(**ON_DEVICES)` on so many devices."""
+    start = jax.jit(method.init)(jax.random.key(0), teacher())
+    sharded, chosen = method.sharded(start), devices.local_devices(count)
+    epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
+    state, metrics = epoch(devices.spread(start, chosen, sharded), jax.random.key(1), jnp.int32(distillation_steps))
+    return devices.gather(state, start, sharded), devices.gather(metrics)
