@@ -75,6 +75,18 @@ class Window(NamedTuple):
     replace: Callable
 
 
+def unchanged(state, key):
+    """A `begin` that does nothing."""
+    del key
+    return state
+
+
+def no_metrics(state, key):
+    """An `end` that does nothing."""
+    del key
+    return state, {}
+
+
 class Method(NamedTuple):
     """A published method, composed of the rooms; an epoch is `rounds` times a synthesis, then a distillation.
 
@@ -126,11 +138,7 @@ def scanned_epoch(method):
         if method.rounds == 1:
             state, metrics = one_round(state, key, distillation_steps)
         else:
-            rounds = Phase(
-                lambda state, key: state,
-                lambda state, key: one_round(state, key, distillation_steps),
-                lambda state, key: (state, {}),
-            )
+            rounds = Phase(unchanged, lambda state, key: one_round(state, key, distillation_steps), no_metrics)
             state, metrics = _looped(rounds, state, key, method.rounds)
         state, last_metrics = method.end(state)
         return state, {**metrics, **last_metrics}
@@ -170,12 +178,8 @@ def stepwise_epoch(method, transform: Callable):
         if method.rounds == 1:
             state, metrics = one_round(state, key, distillation_steps)
         else:
-            _, step_key, _ = jax.random.split(key, 3)
-            sums = None
-            for i in range(method.rounds):
-                state, metrics = one_round(state, fold_in(step_key, i), distillation_steps)
-                sums = metrics if sums is None else jax.tree.map(jnp.add, sums, metrics)
-            metrics = _averaged(sums, method.rounds)
+            rounds = Phase(unchanged, lambda state, key: one_round(state, key, distillation_steps), no_metrics)
+            state, metrics = run(rounds, state, key, method.rounds)
         state, last_metrics = end(state, key)
         return state, {**metrics, **last_metrics}
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ssdkd_jax import inversion
 from ssdkd_jax.methods.growing_bank import GrowingBank
-from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation
+from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, situation_of
 
 # The generator's first linear layer and the BatchNorm behind it, and what the public code re-initialises them with.
 FIRST_LAYERS = ("l1.0", "conv_blocks.0")
@@ -89,15 +89,11 @@ class FastDFKD(GrowingBank):
 
     def step(self, state, carry, key):
         """One optimisation step of latents and generator."""
-        return self._synthesis.step(carry, key, state.synthesis, self._situation(state))
+        return self._synthesis.step(carry, key, state.synthesis, situation_of(state, self.problem.num_classes))
 
     def finish(self, state, carry):
         """The meta generator follows; the best images are what was made."""
-        return self._synthesis.end(carry, state.synthesis, self._situation(state))
-
-    def _situation(self, state):
-        class_counts = jnp.zeros(self.problem.num_classes)  # which only phi asks for
-        return Situation(state.teacher, state.student.variables, state.epoch, class_counts)
+        return self._synthesis.end(carry, state.synthesis, situation_of(state, self.problem.num_classes))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ssdkd_jax import collectives, distillation, losses
 from ssdkd_jax.data.normalization import to_unit
-from ssdkd_jax.methods.base import Method, Phase, networks_input
+from ssdkd_jax.methods.base import Method, Phase, networks_input, no_metrics, unchanged
 from ssdkd_jax.methods.student_training import StudentTraining, replicated
 
 
@@ -54,13 +54,6 @@ class VanillaKD(StudentTraining):
 
     def method(self):
         """The Method; its `init` is given a Given."""
-
-        def unchanged(state, key):
-            return state
-
-        def no_metrics(state, key):
-            return state, {}
-
         return Method(
             init=lambda key, given: State(given, self.init_student(key), epoch=jnp.int32(0)),
             synthesis=Phase(unchanged, no_metrics, no_metrics, 0),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax import distillation, replay_buffer
-from ssdkd_jax.methods.base import Method, Phase, Window, networks_input
+from ssdkd_jax.methods.base import Method, Phase, Window, networks_input, no_metrics, unchanged
 from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
 
 
@@ -85,12 +85,7 @@ class GrowingBank(StudentTraining):
         return Method(
             init=self.init,
             synthesis=Phase(self.begin, step, self._keep, self.inversion_steps),
-            distillation=Phase(
-                lambda state, key: state,
-                self.distill_step,
-                lambda state, key: (state, {}),
-                metrics=("student_loss",),
-            ),
+            distillation=Phase(unchanged, self.distill_step, no_metrics, metrics=("student_loss",)),
             distillation_steps=self.steps_of,
             end=self.end,
             new_images=lambda epoch: self.synthesis_batch_size,

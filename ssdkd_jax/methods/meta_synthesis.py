@@ -41,6 +41,11 @@ class Situation(NamedTuple):
     class_counts: jax.Array
 
 
+def situation_of(state, num_classes):
+    """Situation of a growing_bank.State, where nobody asks for the classes of the images so far."""
+    return Situation(state.teacher, state.student.variables, state.epoch, jnp.zeros(num_classes))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetaSynthesis:
     """A meta generator whose fast copy is optimised together with a batch of latents for a few steps.
@@ -110,7 +115,7 @@ class MetaSynthesis:
         inverted, drawn = carry
         inverted, metrics = inversion.inversion_step(
             inverted,
-            lambda images: self._loss(images, drawn, key, state, situation),
+            lambda images: self.loss(images, drawn, key, state, situation),
             self._generate,
             self._optimizers,
             axis_name=self.problem.axis_name,
@@ -121,7 +126,8 @@ class MetaSynthesis:
         images, updated = self.problem.generator.apply(variables, latents, train=True, mutable=["batch_stats"])
         return images, updated["batch_stats"]
 
-    def _loss(self, images, drawn, key, state, situation):
+    def loss(self, images, drawn, key, state, situation):
+        """What images (n, h, w, c) in [0, 1] are optimised for: (this device's loss, (statistics, metrics))."""
         problem, first_epoch = self.problem, situation.epoch == 0
         seen = networks_input(problem, key, images, augmented=self.augment)
         teacher_output, statistics = batchnorm.apply_with_batch_statistics(

@@ -15,22 +15,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import batchnorm, collectives, inversion
-from ssdkd_jax.data.normalization import normalize
-from ssdkd_jax.methods.base import networks_input
+from ssdkd_jax import collectives, inversion
 from ssdkd_jax.methods.growing_bank import GrowingBank
-
-
-class Source(NamedTuple):
-    """What one synthesis leaves to the next.
-
-    generator: {"params": {"embedding": (classes, e), "noisy": {"kernel": (layers, e, latent_size), "bias":
-      (layers, latent_size)}, "generator": ...}, "batch_stats": ...}.
-    statistics_average: running average of batch statistics (bn_mmt), with the structure of the teacher's `batch_stats`.
-    """
-
-    generator: dict
-    statistics_average: dict
+from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, SynthesisState, situation_of
 
 
 class Wanted(NamedTuple):
@@ -72,6 +59,27 @@ class NAYER(GrowingBank):
     student_learning_rate: float = 0.2
 
     @functools.cached_property
+    def _synthesis(self):
+        """Of which only the loss and the end are used."""
+        return MetaSynthesis(
+            problem=self.problem,
+            warmup_epochs=self.warmup_epochs,
+            batch_size=self.synthesis_batch_size,
+            steps=self.inversion_steps,
+            generator_learning_rate=self.generator_learning_rate,
+            latent_learning_rate=0.0,
+            meta_update="none",
+            bn=self.bn,
+            oh=self.oh,
+            adv=self.adv,
+            adv_masked=True,
+            bn_momentum=self.bn_momentum,
+            augment=True,
+            targets="drawn",
+            modulate=inversion.Modulation(term="none"),
+        )
+
+    @functools.cached_property
     def _optimizers(self):
         adam = optax.adam(self.generator_learning_rate, b1=0.5, b2=0.999)
         return inversion.Optimizers(adam, optax.set_to_zero(), optax.set_to_zero())
@@ -81,12 +89,17 @@ class NAYER(GrowingBank):
         return -(-self.synthesis_batch_size // self.problem.num_classes)
 
     def init_synthesis(self, key, teacher):
-        """Source of the first synthesis."""
+        """meta_synthesis.SynthesisState of the first synthesis."""
         average = jax.tree.map(jnp.zeros_like, teacher["batch_stats"])
-        return Source(self.fresh_generator(key), average)
+        return SynthesisState(self.fresh_generator(key), (), average)
 
     def fresh_generator(self, key):
-        """Variables of generator, embeddings and noisy layers."""
+        """Variables of generator, embeddings and noisy layers.
+
+        Returns:
+          {"params": {"embedding": (classes, e), "noisy": {"kernel": (layers, e, latent_size), "bias":
+          (layers, latent_size)}, "generator": ...}, "batch_stats": ...}.
+        """
         generator = self.problem.generator
         generator_key, embedding_key, noisy_key = jax.random.split(key, 3)
         variables = generator.init(generator_key, jnp.zeros((1, generator.latent_size)))
@@ -140,43 +153,16 @@ class NAYER(GrowingBank):
     def step(self, state, carry, key):
         """One optimisation step of generator, embeddings and noisy layers."""
         inverted, wanted = carry
+        situation = situation_of(state, self.problem.num_classes)
         inverted, metrics = inversion.inversion_step(
             inverted,
-            lambda images: self._loss(state, images, wanted.targets, key),
+            lambda images: self._synthesis.loss(images, wanted.targets, key, state.synthesis, situation),
             lambda variables, codes: self.generate(variables, codes, wanted.layers),
             self._optimizers,
             axis_name=self.problem.axis_name,
         )
         return (inverted, wanted), metrics
 
-    def _loss(self, state, images, targets, key):
-        problem = self.problem
-        seen = networks_input(problem, key, images)
-        output, statistics = batchnorm.apply_with_batch_statistics(
-            problem.teacher, state.teacher, seen, axis_name=problem.axis_name
-        )
-        adv = jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)
-        loss, metrics = inversion.inversion_loss(
-            output,
-            statistics,
-            problem.student.apply(state.student.variables, seen),
-            targets,
-            task=problem.task,
-            weights=inversion.LossWeights(self.bn, self.oh, adv),
-            running=state.teacher["batch_stats"],
-            average=state.synthesis.statistics_average,
-            bn_momentum=jnp.where(state.epoch == 0, 0.0, self.bn_momentum),
-            class_counts=jnp.zeros(problem.num_classes),
-            modulate=inversion.Modulation(term="none"),
-        )
-        return loss, (statistics, metrics)
-
     def finish(self, state, carry):
         """The generator stays as the last step left it; the best images are what was made."""
-        problem, (inverted, _) = self.problem, carry
-        average = inversion.update_average(
-            state.synthesis.statistics_average, inverted.statistics, self.bn_momentum, first=state.epoch == 0
-        )
-        images = inverted.best_images
-        output = problem.teacher.apply(state.teacher, normalize(images, problem.mean, problem.std))
-        return Source(inverted.generator, average), images, output
+        return self._synthesis.end(carry, state.synthesis, situation_of(state, self.problem.num_classes))

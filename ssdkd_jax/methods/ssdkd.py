@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import collectives, distillation, inversion, modulation, replay_buffer
-from ssdkd_jax.methods.base import Method, Phase, networks_input
+from ssdkd_jax.methods.base import Method, Phase, networks_input, no_metrics, unchanged
 from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
 from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
 
@@ -118,9 +118,9 @@ class SSDKD(StudentTraining):
             init=self.init,
             synthesis=Phase(self.begin_synthesis, self.inversion_step, self.end_synthesis, self.inversion_steps),
             distillation=Phase(
-                lambda state, key: state,
+                unchanged,
                 self.distill_step,
-                lambda state, key: (state, {}),
+                no_metrics,
                 metrics=("student_loss", "divergence", "importance_ratio"),
             ),
             distillation_steps=self.steps_of,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from ssdkd_jax import batchnorm, collectives, distillation
-from ssdkd_jax.methods.base import Method, Phase, networks_input
+from ssdkd_jax.methods.base import Method, Phase, networks_input, no_metrics, unchanged
 from ssdkd_jax.methods.student_training import StudentTraining, replicated
 
 
@@ -84,13 +84,6 @@ class TrainedGenerator(StudentTraining):
 
     def method(self):
         """The Method."""
-
-        def unchanged(state, key):
-            return state
-
-        def no_metrics(state, key):
-            return state, {}
-
         return Method(
             init=self.init,
             synthesis=Phase(unchanged, self.generator_step, no_metrics, self.generator_steps),
