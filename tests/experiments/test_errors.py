@@ -140,7 +140,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
             "transfer_kd.images is '', expected another data set, such as --config.transfer_kd.images=folder:/path",
         ),
         ({"method": "transfer_kd", "transfer_kd__images": "nonsense"}, "Unknown data set 'nonsense'"),
-        ({"method": "dfq", "dfq__kd_steps": 61}, "dfq.kd_steps is 61, expected a multiple of kd_steps_per_round=5"),
+        ({"method": "dfq", "dfq__kd_steps": 61}, "dfq.kd_steps is 61, expected a multiple of kd_steps_per_round=10"),
         ({"method": "dfq", "dfq__kd_steps_per_round": 0}, "dfq.kd_steps_per_round is 0, expected at least 1"),
         ({"method": "cmi", "cmi__feature_bank_size": 7}, "cmi.feature_bank_size is 7, expected at least one batch"),
         ({"method": "fastdfkd", "fastdfkd__bank_megabytes": 1e-3}, "fastdfkd.bank_megabytes is 0.001, expected at"),

@@ -12,7 +12,8 @@ from ssdkd_jax.runtime import devices
 from ssdkd_jax.runtime.clock import Clock
 from ssdkd_jax.runtime.distil import Plan, distil
 from ssdkd_jax.runtime.interruption import Interrupted
-from tests.methods import test_fastdfkd as tiny_fastdfkd
+from tests import tiny_problem
+from tests.methods.test_fastdfkd import TINY as TINY_FASTDFKD
 from tests.numbered_images import NumberedImages, a_problem, megabytes
 from tests.tiny_job import epochs_done
 
@@ -31,7 +32,7 @@ class Run:
         self._stop_after, self._workdir = stop_after, workdir
         plan = Plan(method.epochs, 1, 3, 0, loop, self._score, "student_accuracy", lambda epoch: 1)
         chosen = devices.local_devices(devices_used)
-        teacher = {} if isinstance(method, NumberedImages) else tiny_fastdfkd.teacher()
+        teacher = {} if isinstance(method, NumberedImages) else tiny_problem.teacher()
         self.result = distil(
             method.method(), teacher, plan, workdir=workdir, devices=chosen, clock=self.clock, interruption=self
         )
@@ -122,13 +123,13 @@ def test_images_keep_their_bits_in_every_dtype(tmp_path, dtype):
 
 
 def test_fastdfkd_with_a_window_on_eight_devices(tmp_path):
-    problem = tiny_fastdfkd.a_problem(bn_axis_name=devices.AXIS)
+    problem = tiny_problem.problem(bn_axis_name=devices.AXIS)
     two_batches = 2 * 8 * 4 * 4 * 4 / 1e6
-    method = FastDFKD(problem=problem, **{**tiny_fastdfkd.TINY, "bank_megabytes": two_batches})
+    method = FastDFKD(problem=problem, **{**TINY_FASTDFKD, "bank_megabytes": two_batches})
     run = Run(tmp_path, method, devices_used=8)
     bank, student = run.result.state.bank, run.result.state.student
     assert bank.valid.all() and len(np.unique(bank.images.reshape(32, -1), axis=0)) == 32
-    assert np.all((bank.confidence >= 1 / tiny_fastdfkd.CLASSES) & (bank.confidence <= 1))
+    assert np.all((bank.confidence >= 1 / tiny_problem.CLASSES) & (bank.confidence <= 1))
     assert len(set(run.compiled)) == 1
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(student.params))
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

@@ -210,7 +210,7 @@ def test_many_classes_are_a_choice_and_the_page_stays_small(tmp_path):
 
 
 def test_an_empty_class_and_an_empty_buffer(tmp_path):
-    assert "no image in the buffer" in _report(tmp_path, buffer=_buffer(predicted_class=np.zeros(30, np.int32)))
+    assert "no image of this class" in _report(tmp_path, buffer=_buffer(predicted_class=np.zeros(30, np.int32)))
     assert "The buffer is empty" in _report(tmp_path, buffer=_buffer(count=0))
 
 
