@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 # Programs of tests take longer to compile than to run, and twice as long with all of XLA's optimisations.
 FLAGS = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
@@ -9,3 +11,12 @@ FLAGS = (
 )
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_freed():
+    """Or those of the whole suite add up to several gigabytes."""
+    yield
+    import jax
+
+    jax.clear_caches()
