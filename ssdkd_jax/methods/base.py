@@ -98,7 +98,8 @@ class Method(NamedTuple):
     end: (state) -> (state, metrics) after the last round, where the epoch is counted.
     new_images: (epoch) -> images that are made for the student in that epoch.
     batch_sizes: (images of a synthesis, images of a student step).
-    held_back: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student.
+    held_back: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student; where a
+      method is given images, a sample of those.
     sharded: (state) -> pytree of bools: leaves whose first axis is split over the devices; the rest is on each.
     buffer: (state) -> ReplayBuffer; None where no image is kept.
     student: (state) -> StudentState.
@@ -128,22 +129,7 @@ def scanned_epoch(method):
     program.  Metrics of steps are averaged over them, and those of rounds over the rounds.
     """
 
-    def one_round(state, key, distillation_steps):
-        synthesis_key, distillation_key = jax.random.split(key)
-        state, synthesis_metrics = _looped(method.synthesis, state, synthesis_key, method.synthesis.steps)
-        state, metrics = _looped(method.distillation, state, distillation_key, distillation_steps)
-        return state, {**synthesis_metrics, **metrics}
-
-    def epoch(state, key, distillation_steps):
-        if method.rounds == 1:
-            state, metrics = one_round(state, key, distillation_steps)
-        else:
-            rounds = Phase(unchanged, lambda state, key: one_round(state, key, distillation_steps), no_metrics)
-            state, metrics = _looped(rounds, state, key, method.rounds)
-        state, last_metrics = method.end(state)
-        return state, {**metrics, **last_metrics}
-
-    return epoch
+    return _epoch(method, method.synthesis, method.distillation, method.end, _looped)
 
 
 def stepwise_epoch(method, transform: Callable):
@@ -151,10 +137,11 @@ def stepwise_epoch(method, transform: Callable):
 
     Numbers equal those of `scanned_epoch`, up to how the compiler fuses.
     """
-    phases = [
-        phase._replace(begin=transform(phase.begin), step=transform(phase.step), end=transform(phase.end))
-        for phase in (method.synthesis, method.distillation)
-    ]
+
+    def transformed(phase):
+        return phase._replace(begin=transform(phase.begin), step=transform(phase.step), end=transform(phase.end))
+
+    transformed_end, no_key = transform(lambda state, key: method.end(state)), jax.random.key(0)
     fold_in = jax.jit(jax.random.fold_in)
 
     def run(phase, state, key, steps):
@@ -166,12 +153,20 @@ def stepwise_epoch(method, transform: Callable):
         state, metrics = phase.end(carry, end_key)
         return state, metrics | ({} if sums is None else _averaged(sums, steps))
 
-    end = transform(lambda state, key: method.end(state))
+    def end(state):
+        return transformed_end(state, no_key)
+
+    epoch = _epoch(method, transformed(method.synthesis), transformed(method.distillation), end, run)
+    return lambda state, key, distillation_steps: epoch(state, key, int(distillation_steps))
+
+
+def _epoch(method, synthesis, distillation, end, run):
+    """An epoch of these phases; `run`: (Phase, state, key, steps) -> (state, metrics averaged over the steps)."""
 
     def one_round(state, key, distillation_steps):
         synthesis_key, distillation_key = jax.random.split(key)
-        state, synthesis_metrics = run(phases[0], state, synthesis_key, method.synthesis.steps)
-        state, metrics = run(phases[1], state, distillation_key, int(distillation_steps))
+        state, synthesis_metrics = run(synthesis, state, synthesis_key, synthesis.steps)
+        state, metrics = run(distillation, state, distillation_key, distillation_steps)
         return state, {**synthesis_metrics, **metrics}
 
     def epoch(state, key, distillation_steps):
@@ -180,7 +175,7 @@ def stepwise_epoch(method, transform: Callable):
         else:
             rounds = Phase(unchanged, lambda state, key: one_round(state, key, distillation_steps), no_metrics)
             state, metrics = run(rounds, state, key, method.rounds)
-        state, last_metrics = end(state, key)
+        state, last_metrics = end(state)
         return state, {**metrics, **last_metrics}
 
     return epoch

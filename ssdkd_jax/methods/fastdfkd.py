@@ -54,23 +54,7 @@ class FastDFKD(GrowingBank):
 
     @functools.cached_property
     def _synthesis(self):
-        return MetaSynthesis(
-            problem=self.problem,
-            warmup_epochs=self.warmup_epochs,
-            batch_size=self.synthesis_batch_size,
-            steps=self.inversion_steps,
-            generator_learning_rate=self.generator_learning_rate,
-            latent_learning_rate=self.latent_learning_rate,
-            meta_update=self.meta_update,
-            bn=self.bn,
-            oh=self.oh,
-            adv=self.adv,
-            adv_masked=True,
-            bn_momentum=self.bn_momentum,
-            augment=True,
-            targets="drawn",
-            modulate=inversion.Modulation(term="none"),
-        )
+        return MetaSynthesis.of(self)
 
     def init_synthesis(self, key, teacher):
         """meta_synthesis.SynthesisState before the first synthesis."""

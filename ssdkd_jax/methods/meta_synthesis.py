@@ -12,6 +12,8 @@ from ssdkd_jax import batchnorm, collectives, inversion
 from ssdkd_jax.data.normalization import normalize
 from ssdkd_jax.methods.base import Problem, networks_input
 
+UNMODULATED = inversion.Modulation(term="none")
+
 
 class SynthesisState(NamedTuple):
     """What one synthesis leaves to the next.
@@ -53,37 +55,49 @@ class MetaSynthesis:
     Attributes:
       problem: networks and kind of images.
       warmup_epochs: first epochs, without the adversarial loss.
-      batch_size: images of a synthesis.
-      steps: g_steps.
+      synthesis_batch_size: images of a synthesis.
+      inversion_steps: g_steps.
       generator_learning_rate, latent_learning_rate: lr_g and lr_z of Adam.
       meta_update: how the meta generator follows: fomaml, reptile or none.
       bn, oh, adv: weights of the inversion loss' three terms.
       adv_masked: whether the adversarial term counts only samples on which teacher and student agree.
       bn_momentum: bn_mmt, share of earlier batches in the BatchNorm statistics; 0 switches the average off.
-      augment: whether images are cropped and flipped before the networks see them.
+      augment_inversion: whether images are cropped and flipped before the networks see them.
       targets: classes of the task loss: "own", the teacher's own argmax, or "drawn".
       modulate: inversion.Modulation, SSD-KD's phi; its term is "none" elsewhere.
     """
 
     problem: Problem
     warmup_epochs: int
-    batch_size: int
-    steps: int
+    synthesis_batch_size: int
+    inversion_steps: int
     generator_learning_rate: float
     latent_learning_rate: float
     meta_update: str
     bn: float
     oh: float
     adv: float
-    adv_masked: bool
     bn_momentum: float
-    augment: bool
-    targets: str
-    modulate: inversion.Modulation
+    adv_masked: bool = True
+    augment_inversion: bool = True
+    targets: str = "drawn"
+    modulate: inversion.Modulation = UNMODULATED
+
+    @classmethod
+    def of(cls, method, **fixed):
+        """The synthesis with the settings that a method has under the same names, and with `fixed` ones; as FastDFKD's.
+
+        Args:
+          method: a `student_training.StudentTraining`.
+        """
+        names = {field.name for field in dataclasses.fields(cls) if hasattr(method, field.name)} - fixed.keys()
+        return cls(**{name: getattr(method, name) for name in names}, **fixed)
 
     @functools.cached_property
     def _optimizers(self):
-        return inversion.fastdfkd_optimizers(self.generator_learning_rate, self.latent_learning_rate, self.steps)
+        return inversion.fastdfkd_optimizers(
+            self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps
+        )
 
     def init(self, key, teacher):
         """SynthesisState before the first synthesis; `teacher` are its variables."""
@@ -99,8 +113,8 @@ class MetaSynthesis:
         """Draws latents and classes; the draws are the whole batch's, of which each device takes its part."""
         problem = self.problem
         latent_key, target_key = jax.random.split(key)
-        latents = jax.random.normal(latent_key, (self.batch_size, problem.generator.latent_size))
-        drawn = jax.random.randint(target_key, (self.batch_size,), 0, problem.num_classes)
+        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
+        drawn = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
         return self.batch(state, *collectives.local_part((latents, drawn), problem.axis_name))
 
     def batch(self, state, latents, drawn):
@@ -129,7 +143,7 @@ class MetaSynthesis:
     def loss(self, images, drawn, key, state, situation):
         """What images (n, h, w, c) in [0, 1] are optimised for: (this device's loss, (statistics, metrics))."""
         problem, first_epoch = self.problem, situation.epoch == 0
-        seen = networks_input(problem, key, images, augmented=self.augment)
+        seen = networks_input(problem, key, images, augmented=self.augment_inversion)
         teacher_output, statistics = batchnorm.apply_with_batch_statistics(
             problem.teacher, situation.teacher, seen, axis_name=problem.axis_name
         )
@@ -171,6 +185,6 @@ class MetaSynthesis:
         def step(carry, key):
             return self.step(carry, key, state, situation)
 
-        keys = jax.random.split(step_key, self.steps)
+        keys = jax.random.split(step_key, self.inversion_steps)
         (inverted, _), _ = jax.lax.scan(step, self.begin(state, begin_key), keys)
         return inverted.best_images

@@ -61,23 +61,7 @@ class NAYER(GrowingBank):
     @functools.cached_property
     def _synthesis(self):
         """Of which only the loss and the end are used."""
-        return MetaSynthesis(
-            problem=self.problem,
-            warmup_epochs=self.warmup_epochs,
-            batch_size=self.synthesis_batch_size,
-            steps=self.inversion_steps,
-            generator_learning_rate=self.generator_learning_rate,
-            latent_learning_rate=0.0,
-            meta_update="none",
-            bn=self.bn,
-            oh=self.oh,
-            adv=self.adv,
-            adv_masked=True,
-            bn_momentum=self.bn_momentum,
-            augment=True,
-            targets="drawn",
-            modulate=inversion.Modulation(term="none"),
-        )
+        return MetaSynthesis.of(self, latent_learning_rate=0.0, meta_update="none")
 
     @functools.cached_property
     def _optimizers(self):

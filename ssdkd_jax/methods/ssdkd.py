@@ -135,25 +135,10 @@ class SSDKD(StudentTraining):
 
     @functools.cached_property
     def _synthesis(self):
-        return MetaSynthesis(
-            problem=self.problem,
-            warmup_epochs=self.warmup_epochs,
-            batch_size=self.synthesis_batch_size,
-            steps=self.inversion_steps,
-            generator_learning_rate=self.generator_learning_rate,
-            latent_learning_rate=self.latent_learning_rate,
-            meta_update=self.meta_update,
-            bn=self.bn,
-            oh=self.oh,
-            adv=self.adv,
-            adv_masked=self.adv_masked,
-            bn_momentum=self.bn_momentum,
-            augment=self.augment_inversion,
-            targets=self.targets,
-            modulate=inversion.Modulation(
-                self.gamma, self.use_diversity, self.use_difficulty, self.modulated_term, self.gradient_through_phi
-            ),
+        phi = inversion.Modulation(
+            self.gamma, self.use_diversity, self.use_difficulty, self.modulated_term, self.gradient_through_phi
         )
+        return MetaSynthesis.of(self, modulate=phi)
 
     def init(self, key, teacher):
         """State before the first epoch, from a key and the teacher's variables."""
