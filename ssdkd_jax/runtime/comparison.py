@@ -89,12 +89,14 @@ def _configs(config, methods, seeds):
 
     The config's epochs are those of the method with the longest warm-up; the others have as many with student steps.
     """
-    configs, longest = {}, max(config[method].warmup_epochs for method in methods)
+    warmups = {method: job.fitting_warmup(config, method) for method in methods}
+    configs, longest = {}, max(warmups.values())
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
-            configs[method, seed] = copy.deepcopy(config)
-            epochs = max(1, config.epochs - longest + config[method].warmup_epochs)
-            configs[method, seed].update(method=method, seed=seed, epochs=epochs, references=())
+            one = configs[method, seed] = copy.deepcopy(config)
+            epochs = config.epochs - longest + warmups[method]
+            one.update(method=method, seed=seed, epochs=epochs, references=())
+            one[method].warmup_epochs = warmups[method]
     return configs
 
 

@@ -80,8 +80,8 @@ def check(config, folder):
     shape, class_names = setting_room.kind_of_images(config)
     images = setting_room.describe_images(config, shape, class_names, {})
     if config.teacher.name:
-        given = ("", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32))
-        _check_networks(setting, config.teacher.name, images, given if METHODS[config.method].given else None)
+        given = setting_room.no_given_images(shape) if METHODS[config.method].given else None
+        _check_networks(setting, config.teacher.name, images, given)
     else:
         _method(setting, config.student.name, images)
 
@@ -117,7 +117,7 @@ def _run(setting, command):
     score, score_name = _score(setting, method, images, test, predict_teacher, teacher_variables)
     result = distil(
         method,
-        teacher.variables if given is None else Given(teacher.variables, *given[1:]),
+        _with_given(teacher.variables, given),
         _plan(config, method, score, score_name),
         workdir=folder,
         devices=setting.devices,
@@ -147,11 +147,16 @@ def _run(setting, command):
     return summary
 
 
+def _with_given(teacher, given):
+    """What a method's `init` takes beside the key."""
+    return teacher if given is None else Given(teacher, given.images, given.labels)
+
+
 def _amounts(config, method, given, state):
     """How many images were made and are kept, or whose were given, and how many steps the student took."""
     kept = np.zeros(0, bool) if method.buffer is None else method.buffer(state).valid
     return {
-        "given_images": given and given[0],
+        "given_images": given and given.source,
         "synthetic_images": int(np.sum(kept)),
         "buffer_capacity": len(kept),
         "synthesised_images": sum(method.new_images(epoch) for epoch in range(config.epochs)),
@@ -159,14 +164,19 @@ def _amounts(config, method, given, state):
     }
 
 
+def fitting_warmup(config, method):
+    """Epochs of a method's warm-up: at most half of a short run's (`--config.epochs=3`), so that the student learns."""
+    warmup = config[method].warmup_epochs
+    return config.epochs // 2 if 0 < config.epochs <= warmup else warmup
+
+
 def _with_fitting_warmup(config):
-    """A short run (`--config.epochs=3`) warms up for half of its epochs at most, or its student would learn nothing."""
-    settings = config[config.method]
-    if not 0 < config.epochs <= settings.warmup_epochs:
+    asked, fitting = config[config.method].warmup_epochs, fitting_warmup(config, config.method)
+    if fitting == asked:
         return config
     config = copy.deepcopy(config)
-    config[config.method].warmup_epochs = config.epochs // 2
-    print(f"the warm-up is shortened from {settings.warmup_epochs} to {config.epochs // 2} epochs", flush=True)
+    config[config.method].warmup_epochs = fitting
+    print(f"the warm-up is shortened from {asked} to {fitting} epochs", flush=True)
     return config
 
 
@@ -195,7 +205,7 @@ def _identity(config):
 
 
 def _find_teacher(setting, given):
-    """(Teacher, Images); `given` is what the method learns from, see `setting.given_images`."""
+    """(Teacher, Images); `given` are setting.GivenImages or None."""
     config, clock = setting.config, setting.clock
     with clock.measure("teacher"):
         if config.teacher.path:
@@ -223,9 +233,8 @@ def _check_networks(setting, architecture, images, given):
             f"the teacher {architecture} has no BatchNorm layers, but {setting.config.method} needs their statistics; "
             "use a teacher with BatchNorm"
         )
-    given_to_method = teacher if given is None else Given(teacher, *given[1:])
     try:
-        state = jax.eval_shape(method.init, jax.random.key(0), given_to_method)
+        state = jax.eval_shape(method.init, jax.random.key(0), _with_given(teacher, given))
     except ValueError as error:
         raise UserError(f"{setting.config.method}: {error}") from error
     saved = _bytes(state._replace(teacher={}))

@@ -101,6 +101,19 @@ def real_images(config):
     return test, [(share, data.subset(train, share, config.seed)) for share in config.references]
 
 
+class GivenImages(NamedTuple):
+    """What a reference is given: whose images, in words; images uint8 (n, h, w, c); labels int32 (n,)."""
+
+    source: str
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def no_given_images(shape):
+    """GivenImages that nothing is to be learnt from."""
+    return GivenImages("noise", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32))
+
+
 def check_given_images(config):
     """Raises UserError where the config's method is to be given images that it cannot have."""
     method = METHODS[config.method]
@@ -118,24 +131,20 @@ def check_given_images(config):
 
 
 def given_images(config):
-    """What the config's method is given to learn from, or None.
-
-    Returns:
-      (whose images in words, images uint8 (n, h, w, c), labels int32 (n,)).
-    """
+    """GivenImages of the config's method, or None where it is given none."""
     given = METHODS[config.method].given
     if not given:
         return None
     check_given_images(config)
     shape = kind_of_images(config)[0]
     if given == "noise":
-        return "noise", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32)
+        return no_given_images(shape)
     if given == "train":
         train = load_split(config, "train")
-        return "the real training set", train.images, train.labels
+        return GivenImages("the real training set", train.images, train.labels)
     source = config[config.method].images
     other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
-    return source, data.with_channels(other.images, shape[-1]), other.labels
+    return GivenImages(source, data.with_channels(other.images, shape[-1]), other.labels)
 
 
 def make_model(setting, name, num_classes, **kwargs):

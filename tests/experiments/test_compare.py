@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.runtime import comparison
+from ssdkd_jax.runtime import comparison, job
 from ssdkd_jax.runtime.interruption import Interrupted
 from tests import tiny_job
 from tests.tiny_job import SIGNALS, finish, stop_when
@@ -138,6 +138,16 @@ def test_mistakes(tmp_path, methods, seeds, fields, expected):
         comparison.compare(tiny_job.config(tmp_path, **fields), methods, seeds, tmp_path / "comparison")
     assert expected in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "comparison").exists()
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 7, 10, 30])
+def test_every_method_takes_as_many_student_steps(tmp_path, epochs):
+    """Also where a run is so short that its warm-up is shortened."""
+    config = tiny_job.config(tmp_path, epochs=epochs, ssdkd__warmup_epochs=10, fast__warmup_epochs=6)
+    configs = comparison._configs(config, ["ssdkd", "fast", "scratch"], 1)
+    student_epochs = {method: one.epochs - job.fitting_warmup(one, method) for (method, _), one in configs.items()}
+    assert len(set(student_epochs.values())) == 1 and student_epochs["scratch"] >= 1
+    assert max(one.epochs for one in configs.values()) == epochs
 
 
 def test_a_folder_of_another_experiment_is_refused_before_any_work(compared, tmp_path, monkeypatch):
