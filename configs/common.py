@@ -1,7 +1,8 @@
 """Every field of a config, with its meaning and its default; the benchmarks' files beside this one change some.
 
 All fields are overridden on the command line as `--config.FIELD=VALUE`, for example `--config.seed=1` or
-`--config.ssdkd.alpha=0`.  The fields of a method's section are explained in its file, ssdkd_jax/methods/METHOD.py.
+`--config.ssdkd.alpha=0`.  The fields of a method's section are explained in its class, which
+ssdkd_jax/methods/__init__.py names.
 """
 
 import dataclasses
