@@ -3,6 +3,14 @@
 import contextlib
 import time
 
+# Purposes that are no part of a student's training: an interrupted run pays for some of them twice.
+AROUND_TRAINING = ("teacher", "setup", "compile", "probe", "evaluation", "report", "references")
+
+
+def training_seconds(seconds):
+    """Of a clock's `report`: the whole training with the synthesis, checkpoints and the host's work in it."""
+    return max(0.0, seconds["total"] - sum(seconds.get(purpose, 0.0) for purpose in AROUND_TRAINING))
+
 
 class Clock:
     """Seconds by purpose."""

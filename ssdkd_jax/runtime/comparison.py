@@ -1,7 +1,6 @@
 """Several methods over several seeds with one teacher: runs what is not finished, and writes what came out so far.
 
-Time is that of the whole training with the synthesis in it: the run's total without the teacher's training,
-compilation, references, and evaluation, which looks at real test images and is no part of training.
+Time is that of the whole training with the synthesis in it (`clock.training_seconds`).
 """
 
 import copy
@@ -16,11 +15,11 @@ from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.runtime import checks, comparison_table, job, report_inputs, workdir
 from ssdkd_jax.runtime import devices as devices_module
+from ssdkd_jax.runtime.clock import training_seconds
 from ssdkd_jax.runtime.comparison_page import comparison_page
 
 # What belongs to every run of a comparison alike.
 _SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256")
-_NO_TRAINING = ("teacher", "compile", "probe", "references", "evaluation")
 
 
 class Run(NamedTuple):
@@ -118,7 +117,7 @@ def _run_all(configs, folder, command, interruption):
             diverged[key] = str(error)
             print(f"{key[0]}, seed {key[1]} diverged: {error}", flush=True)
         else:
-            runs.append(Run(*key, summary, curve(report_inputs.read_metrics(place), summary["seconds"])))
+            runs.append(Run(*key, summary, curve(report_inputs.read_metrics(place))))
         # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
         jax.clear_caches()
         if runs and len(runs) >= len(finished):
@@ -130,16 +129,15 @@ def _run_all(configs, folder, command, interruption):
     return result
 
 
-def curve(metrics: list[dict], seconds: dict) -> list:
-    """[[seconds, percent], ...] of the evaluated epochs, without the time of the teacher and of what comes first."""
-    before = sum(seconds.get(part, 0.0) for part in ("teacher", "compile", "probe"))
-    x, y = report_inputs.curve(metrics, "seconds", "student_accuracy")
-    return [[round(max(0.0, time - before), 3), percent] for time, percent in zip(x, y, strict=True)]
+def curve(metrics: list[dict]) -> list:
+    """[[seconds of training, percent], ...] of the evaluated epochs."""
+    x, y = report_inputs.curve(metrics, "training_seconds", "student_accuracy")
+    return [[round(seconds, 3), percent] for seconds, percent in zip(x, y, strict=True)]
 
 
-def training_seconds(seconds: dict) -> dict:
+def training_parts(seconds: dict) -> dict:
     """A summary's seconds as whole, synthesis, student (its steps) and other; see the module's first lines."""
-    whole = max(0.0, seconds["total"] - sum(seconds.get(part, 0.0) for part in _NO_TRAINING))
+    whole = training_seconds(seconds)
     parts = {"synthesis": seconds.get("inversion", 0.0), "student": seconds.get("distillation", 0.0)}
     return {"whole": whole, **parts, "other": max(0.0, whole - sum(parts.values()))}
 
@@ -190,7 +188,7 @@ def _all_of(values):
 def _row(runs, diverged):
     summaries = [run.summary for run in runs]
     accuracies = [summary["student_accuracy"] for summary in summaries]
-    times = [training_seconds(summary["seconds"]) for summary in summaries]
+    times = [training_parts(summary["seconds"]) for summary in summaries]
     return {
         # Whose images a reference was given; None for a data-free method.
         "given_images": next((summary["given_images"] for summary in summaries if summary.get("given_images")), None),

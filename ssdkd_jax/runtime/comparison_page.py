@@ -92,8 +92,8 @@ def _time_section(result: dict) -> str:
     keys = [(page.swatch("currentColor", "dashed"), f"teacher, {page.percent(result['teacher_accuracy'])}")]
     keys += [(page.stroke(*pens[name]), f"{name}, {page.percent(row['mean'])}") for name, row in ranked.items()]
     caption = (
-        "Mean over the seeds at each evaluated epoch; the band is from the lowest to the highest seed. Without the "
-        "teacher's training and compilation, but with the evaluations."
+        "Mean over the seeds at each evaluated epoch; the band is from the lowest to the highest seed. Time as "
+        "in the table."
     )
     return page.section("Accuracy over time", page.figure(page.keys(keys, "columns") + svg, caption, "chart-large"))
 

@@ -58,9 +58,9 @@ def notes(result: dict) -> list[str]:
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
         f"{result['dataset']}; {result['epochs']} epochs with the longest "
         "warm-up in it, and as many student steps for every method.",
-        "Time is that of the whole training with the synthesis in it, without the teacher's training, compilation and "
-        "the evaluation on real test images; beside synthesis and student's steps it holds checkpoints and the host's "
-        "work.",
+        "Time is that of the whole training with the synthesis in it, without set-up, the teacher's training, "
+        "compilation and the evaluation on real test images; beside synthesis and student's steps it holds checkpoints "
+        "and the host's work.",
         "Planned memory is what XLA's compiler plans for the epoch's program on one device: arguments, results and "
         "temporaries.",
     ]

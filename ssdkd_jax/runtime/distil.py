@@ -15,7 +15,7 @@ from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods.base import Method, scanned_epoch, stepwise_epoch
 from ssdkd_jax.runtime import devices as devices_module
 from ssdkd_jax.runtime.checkpoints import Checkpoints, sha256
-from ssdkd_jax.runtime.clock import Clock, CompileOnce
+from ssdkd_jax.runtime.clock import Clock, CompileOnce, training_seconds
 from ssdkd_jax.runtime.host_bank import HostBank
 from ssdkd_jax.runtime.interruption import Interrupted
 from ssdkd_jax.runtime.tracking import MetricsLog, Progress
@@ -77,13 +77,14 @@ def distil(method: Method, teacher, plan: Plan, *, workdir, devices, clock: Cloc
       Interrupted: on request, after saving.
       Diverged: a loss or a parameter is not finite; the last good checkpoint stays.
     """
-    run = _Run(method, teacher, plan, pathlib.Path(workdir), devices, clock)
+    with clock.measure("setup"):
+        run = _Run(method, teacher, plan, pathlib.Path(workdir), devices, clock)
     first = run.info["epoch"]
     if first:
         print(f"going on after epoch {first} of {plan.epochs}", flush=True)
     if interruption and first < plan.epochs:
         raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
-    with run, Progress(f"{run.workdir.name}: epoch", plan.epochs, first) as progress:
+    with run, Progress(f"{'/'.join(run.workdir.parts[-2:])}: epoch", plan.epochs, first) as progress:
         for epoch in range(first + 1, plan.epochs + 1):
             metrics = run.epoch(epoch)
             progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
@@ -139,6 +140,7 @@ class _Run:
             metrics[self.plan.score_name] = self._evaluate()
         metrics["images_per_second"] = self.plan.images_per_epoch(epoch - 1) / seconds
         metrics["seconds"] = self._clock.total()
+        metrics["training_seconds"] = training_seconds(self._clock.report())
         self._log.write(epoch, metrics)
         return metrics
 

@@ -91,8 +91,9 @@ def _run(setting, command):
     config, folder = setting.config, setting.workdir
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
-    test, reference_sets = setting_room.real_images(config)
-    given = setting_room.given_images(config)
+    with setting.clock.measure("setup"):
+        test, reference_sets = setting_room.real_images(config)
+        given = setting_room.given_images(config)
     teacher, images = _find_teacher(setting, given)
     predict_teacher, teacher_variables = setting_room.make_predictor_of(
         setting, teacher.architecture, images, teacher.variables
@@ -125,11 +126,12 @@ def _run(setting, command):
         interruption=setting.interruption,
     )
     student = method.student(result.state).variables
-    checkpoints.save_network(folder / "student", student, setting_room.metadata(config.student.name, images))
-    if exports:
-        _export(folder)
-    shown = _shown_images(setting, method, result.state, predict_teacher, teacher_variables)
-    _save_images(folder, images, real, *shown)
+    with setting.clock.measure("report"):
+        checkpoints.save_network(folder / "student", student, setting_room.metadata(config.student.name, images))
+        if exports:
+            _export(folder)
+        shown = _shown_images(setting, method, result.state, predict_teacher, teacher_variables)
+        _save_images(folder, images, real, *shown)
     summary |= _amounts(config, method, given, result.state)
     steps = summary["student_steps"]
     summary["references"] = real_training.train_references(setting, images, test, reference_sets, steps)

@@ -23,7 +23,10 @@ _IMAGES_PER_CLASS = 10
 _MOST_CLASSES = 20
 _KNOWN_LOSSES = ("inversion_loss", "bn_loss", "task_loss", "adversarial_loss", "student_loss")
 _OTHER_CURVES = ("phi", "class_entropy", "buffer_size", "images_per_second", "learning_rate")
-_TIME_PARTS = ("teacher", "compile", "inversion", "distillation", "bank", "evaluation", "checkpoint", "host")
+_TIME_PARTS = (
+    *("setup", "teacher", "compile", "inversion", "distillation", "bank"),
+    *("evaluation", "checkpoint", "report", "references", "host"),
+)
 _SHOWN_ELSEWHERE = {
     *("teacher_accuracy", "student_accuracy", "best_student_accuracy", "best_student_epoch", "student_agreement"),
     *("seconds", "references", "versions", "command", "student_sha256"),

@@ -18,13 +18,16 @@ class Progress:
     """A bar on a terminal, plain lines elsewhere: epoch, numbers and time left."""
 
     def __init__(self, title, total, done=0):
-        self._title, self._total, self._first = title, total, done
-        self._start = self._last_line = time.perf_counter()
+        self._title, self._total = title, total
+        self._last_line = time.perf_counter()
+        self._first = None  # (epoch, when it was done); what comes before it compiles, and says nothing about the rest
         self._numbers = ""
         self._bar = None
         # Terminals of containers and CI may have no width, where a bar would be empty lines.
         if sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
             self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="epoch", dynamic_ncols=True)
+        elif done < total:
+            print(f"{title} {done + 1}/{total} compiling", flush=True)
 
     def update(self, epoch, numbers):
         """`epoch` epochs are done; `numbers` maps short names to floats."""
@@ -34,10 +37,14 @@ class Progress:
             self._bar.update(epoch - self._bar.n)
             return
         now = time.perf_counter()
+        self._first = self._first or (epoch, now)
         if epoch == self._total or now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            left = (now - self._start) / max(1, epoch - self._first) * (self._total - epoch)
-            print(f"{self._title} {epoch}/{self._total} {self._numbers} left={left:.0f}s", flush=True)
+            print(f"{self._title} {epoch}/{self._total} {self._numbers}{self._left(now, epoch)}", flush=True)
+
+    def _left(self, now, epoch):
+        first, then = self._first
+        return f" left={(now - then) / (epoch - first) * (self._total - epoch):.0f}s" if epoch > first else ""
 
     def close(self):
         """Leaves the bar as it stands."""

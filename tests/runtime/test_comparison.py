@@ -8,7 +8,7 @@ import pytest
 from experiments.results import fill, record
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.runtime import comparison, comparison_table, figures
-from ssdkd_jax.runtime.comparison import Run, run_folder, summarise, training_seconds
+from ssdkd_jax.runtime.comparison import Run, run_folder, summarise, training_parts
 from tests.runtime.test_report import HOSTILE, _buffer, _Page
 
 SECONDS = {
@@ -62,18 +62,18 @@ def _keep_images(folder, method, **changes):
 
 
 def test_time_is_the_whole_training_without_teacher_compilation_and_evaluation():
-    assert training_seconds(SECONDS) == {"whole": 90.0, "synthesis": 20.0, "student": 60.0, "other": 10.0}
+    assert training_parts(SECONDS) == {"whole": 90.0, "synthesis": 20.0, "student": 60.0, "other": 10.0}
     without_evaluation = {"inversion": 1.0, "distillation": 2.0, "references": 50.0, "total": 54.0}
-    assert training_seconds(without_evaluation) == {"whole": 4.0, "synthesis": 1.0, "student": 2.0, "other": 1.0}
+    assert training_parts(without_evaluation) == {"whole": 4.0, "synthesis": 1.0, "student": 2.0, "other": 1.0}
 
 
-def test_curves_start_after_teacher_and_compilation():
+def test_curves_are_over_the_seconds_of_training():
     metrics = [
-        {"epoch": 1, "seconds": 14.0, "student_accuracy": 10.0},
-        {"epoch": 2, "seconds": 18.0},
-        {"epoch": 3, "seconds": 20.5, "student_accuracy": 60.0},
+        {"epoch": 1, "seconds": 14.0, "training_seconds": 0.5, "student_accuracy": 10.0},
+        {"epoch": 2, "seconds": 18.0, "training_seconds": 3.5},
+        {"epoch": 3, "seconds": 20.5, "training_seconds": 5.50049, "student_accuracy": 60.0},
     ]
-    assert comparison.curve(metrics, SECONDS) == [[0.0, 10.0], [5.5, 60.0]]
+    assert comparison.curve(metrics) == [[0.5, 10.0], [5.5, 60.0]]
 
 
 def test_numbers_of_a_method():
