@@ -25,9 +25,9 @@ def record(workdir, path):
     """Writes a finished run's summary and its curve of evaluated epochs, or a comparison with short curves."""
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.runtime import comparison_table
-    from ssdkd_jax.runtime.workdir import read_object, read_summary
+    from ssdkd_jax.runtime.workdir import COMPARISON, read_object, read_summary
 
-    comparison = pathlib.Path(workdir) / comparison_table.FILE
+    comparison = pathlib.Path(workdir) / COMPARISON
     if comparison.exists():
         path.write_text(json.dumps(comparison_table.thinned(read_object(comparison)), indent=1) + "\n")
         return

@@ -1,5 +1,6 @@
 """What can be known to be wrong with a config before any work."""
 
+import difflib
 import math
 import pathlib
 
@@ -54,7 +55,7 @@ _RANGES = {
 def check_values(config):
     """Raises UserError, naming the field, where a value cannot be meant."""
     if config.method not in METHODS:
-        raise UserError(f"unknown method {config.method!r}; known are: {', '.join(METHODS)}")
+        raise UserError(unknown_method(config.method))
     for field, value in _flat(config):
         section, _, rest = field.partition(".")
         if section in METHODS and section != config.method:
@@ -64,10 +65,18 @@ def check_values(config):
             raise UserError(f"{field} is {value!r}, expected one of: {', '.join(_CHOICES[name])}")
         expected, holds = _RANGES.get(name, ("a finite number", lambda x: True))
         if isinstance(value, int | float) and not (math.isfinite(value) and holds(value)):
-            raise UserError(f"{field} is {value}, expected {expected}: --config.{field}=...")
+            finite = "" if math.isfinite(value) or "finite" in expected else "a finite number, "
+            raise UserError(f"{field} is {value}, expected {finite}{expected}: --config.{field}=...")
     _check_images(config)
     _check_schedule(config)
     _check_networks(config)
+
+
+def unknown_method(name):
+    """What to say of a method that there is not."""
+    closest = difflib.get_close_matches(str(name), METHODS, n=1)
+    suggestion = f"did you mean {closest[0]!r}? " if closest else ""
+    return f"unknown method {name!r}; {suggestion}known are: {', '.join(METHODS)}"
 
 
 def _flat(tree, prefix=""):

@@ -40,7 +40,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
 
     Args:
       config: ConfigDict with the fields of configs/common.py; its method and references are not used.
-      methods: names in METHODS, in the order of the table's rows.
+      methods: names in METHODS, in the order of the table's rows; what others left in the folder stays out of it.
       seeds: how many, from the config's own on.
       folder: takes the three files, and each run's folder METHOD/seedN; finished runs in it are not done again.
       command: the command line, for the files.
@@ -59,18 +59,31 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
     for one in configs.values():
         checks.check_values(one)
         checks.check_batches(one, devices)
+    print(f"epochs, for as many student steps: {_epochs_in_words(configs)}", flush=True)
+    architecture = job.teacher_architecture(config)
     folder = workdir.make(folder)
+    workdir.check_kind(folder, comparison=True)
     for (_, seed), one in configs.items():
         if seed == config.seed:  # as good as another
-            job.check(one, folder)
+            job.check(one, folder, architecture)
     with workdir.alone(folder):
+        _tell_what_stays_out(configs, folder)
         return _run_all(configs, folder, command, interruption)
 
 
+def _tell_what_stays_out(configs, folder):
+    others = {path.parent.parent.name for path in folder.glob(f"*/seed*/{workdir.SUMMARY}")}
+    others = sorted(others - {method for method, _ in configs})
+    if others:
+        print(
+            f"not in the table, though there are runs of them: {', '.join(others)}; name them in --methods", flush=True
+        )
+
+
 def _check(config, methods, seeds):
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise UserError(f"unknown methods: {', '.join(unknown)}; known are: {', '.join(METHODS)}")
+    for name in methods:
+        if name not in METHODS:
+            raise UserError(f"--methods: {checks.unknown_method(name)}")
     repeated = sorted({name for name in methods if methods.count(name) > 1})
     if repeated:
         raise UserError(f"--methods names {', '.join(repeated)} more than once, expected each method once")
@@ -86,9 +99,10 @@ def _check(config, methods, seeds):
 def _configs(config, methods, seeds):
     """(method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
 
-    The config's epochs are those of the method with the longest warm-up; the others have as many with student steps.
+    The config's epochs are those of the methods whose warm-up is its longest, and the others have as many with student
+    steps.  Whether those methods are asked for makes no difference, so that they can be added later.
     """
-    warmups = {method: job.fitting_warmup(config, method) for method in methods}
+    warmups = {method: job.fitting_warmup(config, method) for method in METHODS}
     configs, longest = {}, max(warmups.values())
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
@@ -97,6 +111,14 @@ def _configs(config, methods, seeds):
             one.update(method=method, seed=seed, epochs=epochs, references=())
             one[method].warmup_epochs = warmups[method]
     return configs
+
+
+def _epochs_in_words(configs):
+    warmups = {method: (one.epochs, one[method].warmup_epochs) for (method, _), one in configs.items()}
+    return ", ".join(
+        f"{method} {epochs}" + (f" ({warmup} of them warm-up)" if warmup else "")
+        for method, (epochs, warmup) in warmups.items()
+    )
 
 
 def run_folder(folder, method: str, seed: int) -> pathlib.Path:
@@ -212,7 +234,7 @@ def _largest(summaries, field):
 def write(folder, result: dict) -> None:
     """Writes comparison.json, comparison.md and comparison.html, each wholly or not at all."""
     folder = pathlib.Path(folder)
-    workdir.write_at_once(folder / comparison_table.FILE, result)
+    workdir.write_at_once(folder / workdir.COMPARISON, result)
     workdir.write_at_once(folder / "comparison.md", comparison_table.markdown(result) + "\n")
     shown = {
         method: run_folder(folder, method, row["seeds"][0]) for method, row in result["methods"].items() if row["seeds"]

@@ -1,7 +1,5 @@
 """A comparison's numbers as text, the same for its page, its Markdown file and the README."""
 
-# What holds a comparison in its folder.
-FILE = "comparison.json"
 _MOST_POINTS = 40
 
 HEADER = (
@@ -39,7 +37,8 @@ def accuracy(row: dict, seeds: int) -> str:
 def _costs(row):
     seconds = row["seconds"] or {}
     memory = None if row["memory_bytes"] is None else row["memory_bytes"] / 1e6
-    numbers = [(row["synthesised_images"], ",.0f"), (row["synthetic_images"], ",.0f")]
+    given = bool(row["given_images"])  # what a reference keeps in memory is not synthetic
+    numbers = [(None if given else row[field], ",.0f") for field in ("synthesised_images", "synthetic_images")]
     numbers += [(seconds.get(part), _digits(seconds.get(part))) for part in ("whole", "synthesis", "student")]
     numbers += [(memory, _digits(memory))]
     return [_NOTHING if number is None else format(number, digits) for number, digits in numbers]
@@ -56,8 +55,8 @@ def notes(result: dict) -> list[str]:
     lines = [
         spread if len(seeds) > 1 else f"One seed ({seeds[0]}): nothing is known about the spread.",
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
-        f"{result['dataset']}; {result['epochs']} epochs with the longest "
-        "warm-up in it, and as many student steps for every method.",
+        f"{result['dataset']}; {result['epochs']} epoch{'s' if result['epochs'] > 1 else ''} with the warm-up, and as "
+        "many student steps for every method.",
         "Time is that of the whole training with the synthesis in it, without set-up, the teacher's training, "
         "compilation and the evaluation on real test images; beside synthesis and student's steps it holds checkpoints "
         "and the host's work.",

@@ -53,6 +53,7 @@ def run(config, folder, *, command="", interruption=False):
     devices = devices_module.local_devices(config.devices)
     checks.check_batches(config, devices)
     folder = workdir.make(folder)
+    workdir.check_kind(folder, comparison=False)
     with workdir.alone(folder):
         workdir.claim(folder, _identity(config), write=False)
         summary = workdir.read_summary(folder)
@@ -67,23 +68,26 @@ def run(config, folder, *, command="", interruption=False):
         return summary
 
 
-def check(config, folder):
-    """Raises UserError where `run` would before any training, as far as that is known without reading the teacher.
+def teacher_architecture(config):
+    """The config's own, or what its teacher's file says."""
+    checks.check_teacher_exists(config)
+    return config.teacher.name or teacher_module.load_teacher(config.teacher.path).architecture
+
+
+def check(config, folder, architecture):
+    """Raises UserError where `run` would before any training, as far as that is known without the images.
 
     Args:
       config: as for `run`, its values and batches checked (`checks`).
       folder: existing, where there must be room.
+      architecture: the teacher's.
     """
-    checks.check_teacher_exists(config)
     setting_room.check_given_images(config)
     setting = setting_room.Setting(config, devices_module.local_devices(config.devices), Clock(), False, folder)
     shape, class_names = setting_room.kind_of_images(config)
     images = setting_room.describe_images(config, shape, class_names, {})
-    if config.teacher.name:
-        given = setting_room.no_given_images(shape) if METHODS[config.method].given else None
-        _check_networks(setting, config.teacher.name, images, given)
-    else:
-        _method(setting, config.student.name, images)
+    given = setting_room.no_given_images(shape) if METHODS[config.method].given else None
+    _check_networks(setting, architecture, images, given)
 
 
 def _run(setting, command):

@@ -100,7 +100,9 @@ def _existing(workdir: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _mend(workdir: pathlib.Path) -> str:
-    return f"make one with `python -m experiments.main --workdir={shlex.quote(str(workdir))}`"
+    if (workdir / "summary.json").exists():
+        return f"delete the folder {workdir} and run the command that made it again"
+    return f"make one with `python -m experiments.main --config=FILE --workdir={shlex.quote(str(workdir))}`"
 
 
 def number(value: object) -> float | None:

@@ -127,7 +127,12 @@ def check_given_images(config):
         if not source:
             field = f"{config.method}.images"
             raise UserError(f"{field} is '', expected another data set, such as --config.{field}=folder:/path")
-        data.dataset_info(source, config.data_dir or None)
+        if source == config.dataset:
+            raise UserError(
+                f"{config.method}.images is {source}, the run's own data set; expected another one, such as "
+                f"--config.{config.method}.images=folder:/path, or --config.method=vanilla_kd"
+            )
+        data.dataset_info(source, config.data_dir or None, prepared_here=True)
 
 
 def given_images(config):

@@ -11,9 +11,12 @@ import shutil
 
 from ssdkd_jax.errors import UserError
 
-EXPERIMENT, SUMMARY = "experiment.json", "summary.json"
+EXPERIMENT, SUMMARY, COMPARISON = "experiment.json", "summary.json", "comparison.json"
 # What every summary of a finished run has, and what others count on.
-SUMMARY_FIELDS = {"teacher_accuracy", "student_accuracy", "synthetic_images", "seconds"}
+SUMMARY_FIELDS = {
+    *("dataset", "teacher", "student", "epochs", "seconds", "synthetic_images"),
+    *("teacher_accuracy", "student_accuracy", "teacher_sha256", "hardware", "date", "versions"),
+}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -69,6 +72,13 @@ def alone(workdir):
         raise UserError(f"another run is using the workdir {workdir}; wait for it, or choose another: --workdir=DIR")
     with lock:
         yield
+
+
+def check_kind(workdir, *, comparison):
+    """Raises UserError where a run's folder is to take a comparison of many, or the other way round."""
+    holds, expected = ("a single run", "a comparison") if comparison else ("a comparison", "a single run")
+    if (workdir / (EXPERIMENT if comparison else COMPARISON)).exists():
+        raise UserError(f"the workdir {workdir} holds {holds}, not {expected}; choose another: --workdir=DIR")
 
 
 def claim(workdir, identity, *, write=True):

@@ -2,14 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.runtime import comparison, job
+from ssdkd_jax.runtime import checkpoints, comparison, job, report_inputs
 from ssdkd_jax.runtime.interruption import Interrupted
+from ssdkd_jax.runtime.workdir import read_summary
 from tests import tiny_job
 from tests.tiny_job import SIGNALS, finish, stop_when
 
@@ -112,6 +117,7 @@ def test_a_second_call_runs_nothing(compared):
     status, out, err = finish(start(workdir, kept_in, methods=("noise_kd", "ssdkd")))
     assert (status, err) == (0, "")
     assert out.count("is finished") == 4
+    assert "not in the table, though" not in out, "scratch diverged"
     assert {path: path.stat().st_mtime_ns for path in runs} == before
     assert result_of(workdir)["methods"] == {name: earlier[name] for name in ("noise_kd", "ssdkd")}
 
@@ -122,7 +128,8 @@ def test_a_second_call_runs_nothing(compared):
 @pytest.mark.parametrize(
     ("methods", "seeds", "fields", "expected"),
     [
-        (["ssdkd", "sskd"], 1, {}, "unknown methods: sskd; known are: ssdkd, "),
+        (["ssdkd", "sskd"], 1, {}, "--methods: unknown method 'sskd'; did you mean 'ssdkd'? known are: ssdkd, "),
+        (["ssdkd", ""], 1, {}, "--methods: unknown method ''; known are"),
         (["ssdkd", "fast", "ssdkd"], 1, {}, "--methods names ssdkd more than once"),
         (["ssdkd"], 0, {}, "--seeds is 0, expected at least 1"),
         (["ssdkd"], 1, {"epochs": 0}, "epochs is 0 and evaluate_on is test"),
@@ -131,7 +138,7 @@ def test_a_second_call_runs_nothing(compared):
         (["ssdkd"], 2, {"seed": 2**31 - 1}, "seed is 2147483648"),
         (["ssdkd", "fast"], 1, {"devices": 3}, "cannot be divided over 3 devices"),
     ],
-    ids=["unknown", "repeated", "seeds", "epochs", "evaluation", "section", "last_seed", "devices"],
+    ids=["unknown", "empty", "repeated", "seeds", "epochs", "evaluation", "section", "last_seed", "devices"],
 )
 def test_mistakes(tmp_path, methods, seeds, fields, expected):
     with pytest.raises(UserError) as error:
@@ -148,6 +155,62 @@ def test_every_method_takes_as_many_student_steps(tmp_path, epochs):
     student_epochs = {method: one.epochs - job.fitting_warmup(one, method) for (method, _), one in configs.items()}
     assert len(set(student_epochs.values())) == 1 and student_epochs["scratch"] >= 1
     assert max(one.epochs for one in configs.values()) == epochs
+
+
+def test_methods_can_be_added_later(tmp_path):
+    config = tiny_job.config(tmp_path, epochs=30, ssdkd__warmup_epochs=20)
+    alone, both = (comparison._configs(config, methods, 1) for methods in (["noise_kd"], ["noise_kd", "ssdkd"]))
+    assert alone["noise_kd", 0] == both["noise_kd", 0]
+    assert comparison._epochs_in_words(both) == "noise_kd 10, ssdkd 30 (20 of them warm-up)"
+
+
+def test_a_teachers_file_is_asked_for_its_architecture_before_the_first_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison.job, "run", None)
+    teacher = tmp_path / "lenet5"
+    variables = models.create_model("lenet5").init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    checkpoints.save_network(
+        teacher,
+        variables,
+        {
+            "architecture": "lenet5",
+            "num_classes": 10,
+            "image_shape": (32, 32, 1),
+            "mean": (0.5,),
+            "std": (0.5,),
+            "class_names": list("0123456789"),
+        },
+    )
+    config = tiny_job.config(tmp_path, teacher__name="", teacher__path=str(teacher), image_size=32)
+    with pytest.raises(UserError, match="the teacher lenet5 has no BatchNorm layers, but fast needs"):
+        comparison.compare(config, ["noise_kd", "fast"], 1, tmp_path / "comparison")
+
+
+def test_the_folder_of_a_run_takes_no_comparison_and_the_other_way_round(compared):
+    workdir, kept_in, *_ = compared
+    config = tiny_job.config(kept_in)
+    with pytest.raises(UserError, match="holds a single run, not a comparison; choose another: --workdir=DIR"):
+        comparison.compare(config, ["noise_kd"], 1, workdir / "ssdkd" / "seed0")
+    with pytest.raises(UserError, match="holds a comparison, not a single run"):
+        job.run(config, workdir)
+
+
+def test_finished_runs_that_stay_out_of_the_table_are_named(compared, tmp_path, capsys):
+    workdir, *_ = compared
+    comparison._tell_what_stays_out({("noise_kd", 0): None, ("scratch", 0): None}, workdir)
+    assert "runs of them: ssdkd; name them in --methods" in capsys.readouterr().out
+
+
+def test_a_damaged_run_is_to_be_made_anew(compared, tmp_path):
+    workdir, *_ = compared
+    run = shutil.copytree(workdir / "ssdkd" / "seed0", tmp_path / "run")
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match=f"metrics.jsonl is missing.*; delete the folder {run} and run the command"):
+        report_inputs.read_metrics(run)
+    summary = tiny_job.summary(run)
+    del summary["teacher_sha256"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=r"summary\.json lacks teacher_sha256; delete it"):
+        read_summary(run)
 
 
 def test_a_folder_of_another_experiment_is_refused_before_any_work(compared, tmp_path, monkeypatch):
@@ -183,6 +246,8 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
     ("method", "fields", "expected"),
     [
         ("transfer_kd", {}, "transfer_kd.images is '', expected another data set"),
+        ("transfer_kd", {"transfer_kd__images": "digits"}, "transfer_kd.images is digits, the run's own data set"),
+        ("transfer_kd", {"transfer_kd__images": "svhn_cropped", "data_dir": "/none"}, "svhn_cropped is not prepared"),
         ("dfq", {"dfq__kd_steps": 61}, "dfq.kd_steps is 61, expected a multiple of"),
         ("cmi", {"teacher__name": "lenet5", "image_size": 32}, "the teacher lenet5 has no BatchNorm layers, but cmi"),
         ("cmi", {"cmi__feature_layers": ("layer9.0",)}, "cmi: the network has no layers layer9.0"),

@@ -107,7 +107,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"teacher__name": "convnet_9"}, "unknown model 'convnet_9'; did you mean 'convnet_8'?"),
         ({"student__name": "resnet19"}, "unknown model 'resnet19'; did you mean 'resnet18'?"),
         ({"dataset": "digit"}, "Unknown data set 'digit', and nothing of that name in"),
-        ({"method": "sskd"}, "unknown method 'sskd'; known are: ssdkd"),
+        ({"method": "sskd"}, "unknown method 'sskd'; did you mean 'ssdkd'? known are: ssdkd"),
         ({"loop": "while"}, "loop is 'while', expected one of: auto, scan, steps"),
         ({"ssdkd__priority": "loss"}, "ssdkd.priority is 'loss', expected one of weighted_kl, kl"),
         ({"ssdkd__buffer_dtype": "int3"}, "ssdkd.buffer_dtype is 'int3', expected one of: uint8"),

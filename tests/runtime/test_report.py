@@ -170,11 +170,14 @@ def test_half_a_last_line_and_repeated_epochs(tmp_path):
     assert "student, 77.00 % at the end" in text
 
 
-@pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl"])
-def test_a_missing_file_is_named(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("summary.json", "make one with `python -m experiments.main"), ("metrics.jsonl", "delete the folder ")],
+)
+def test_a_missing_file_is_named(tmp_path, name, mend):
     _report(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(UserError, match=rf"{name} is missing.*experiments.main") as caught:
+    with pytest.raises(UserError, match=rf"{name} is missing.*{mend}") as caught:
         write_report(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -41,7 +41,7 @@ def test_summary_counts_only_after_an_epoch(tmp_path):
     assert workdir.read_summary(tmp_path) is None
     workdir.write_summary(tmp_path, {"epochs": 0})
     assert workdir.read_summary(tmp_path) is None
-    summary = {"epochs": 3, **dict.fromkeys(workdir.SUMMARY_FIELDS)}
+    summary = dict.fromkeys(workdir.SUMMARY_FIELDS) | {"epochs": 3}
     workdir.write_summary(tmp_path, summary)
     assert workdir.read_summary(tmp_path) == summary
 
@@ -49,7 +49,7 @@ def test_summary_counts_only_after_an_epoch(tmp_path):
 @pytest.mark.parametrize("content", ['{"epochs": 3, "tea', "[1]", "", '{"epochs": 3}'])
 def test_damaged_summary_is_named(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(UserError, match=r"summary.json (is damaged|lacks seconds, student_accuracy, ).*delete it"):
+    with pytest.raises(UserError, match=r"summary.json (is damaged|lacks dataset, date, ).*delete it"):
         workdir.read_summary(tmp_path)
 
 
