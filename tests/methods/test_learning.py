@@ -22,14 +22,14 @@ SETTINGS = {"dfq": {"kd_steps_per_round": 2}}
 LENET_STUDENT = {"kd_steps": 40, "student_learning_rate": 0.02}
 
 
-def arguments(method, lenet, folder):
-    """Of experiments.main."""
-    fields = EVERY | (LENET if lenet else {}) | {"method": method, "teacher.kept_in": folder / "teachers"}
-    settings = SETTINGS.get(method, {}) | (LENET_STUDENT if lenet else {})
+def arguments(method, lenet, workdir, **others):
+    """Of experiments.main; `others` are settings of the method."""
+    fields = EVERY | (LENET if lenet else {}) | {"method": method, "teacher.kept_in": workdir.parent / "teachers"}
+    settings = SETTINGS.get(method, {}) | (LENET_STUDENT if lenet else {}) | others
     fields |= {f"{method}.{name}": value for name, value in settings.items()}
     return [
         f"--config=configs/digits.py:{'lenet5-lenet5' if lenet else 'convnet_32-convnet_8'}",
-        f"--workdir={folder / f'{method}_{lenet}'}",
+        f"--workdir={workdir}",
         *(f"--config.{name}={value}" for name, value in fields.items()),
     ]
 
@@ -39,10 +39,11 @@ def accuracy_of(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learning")
 
     @functools.cache
-    def accuracy(method, lenet):
-        status, _, err = command_line(arguments(method, lenet, folder))
+    def accuracy(method, lenet, **settings):
+        workdir = folder / "_".join(map(str, (method, lenet, *settings.values())))
+        status, _, err = command_line(arguments(method, lenet, workdir, **settings))
         assert (status, err) == (0, "")
-        return summary(folder / f"{method}_{lenet}")["student_accuracy"]
+        return summary(workdir)["student_accuracy"]
 
     return accuracy
 
@@ -52,6 +53,11 @@ def test_learns(method, accuracy_of):
     lenet = method in WITH_LENET
     noise = accuracy_of("noise_kd", lenet)
     assert accuracy_of(method, lenet) > max(LEAST, noise + MARGIN)
+
+
+def test_reptile_learns(accuracy_of):
+    noise = accuracy_of("noise_kd", False)
+    assert accuracy_of("fastdfkd", False, meta_update="reptile") > max(LEAST, noise + MARGIN)
 
 
 @pytest.mark.parametrize("method", ["vanilla_kd", "scratch"])
