@@ -17,8 +17,11 @@ WITH_BATCH_NORM = ("ssdkd", "fastdfkd", "fastdfkd2", "fastdfkd5", "fast", "nayer
 WITH_LENET = ("dafl", "zskt", "dfad")
 EVERY = {"references": "()", "epochs": 20, "evaluate_every": 20, "teacher.epochs": 20}
 LENET = {"image_size": 32, "teacher.learning_rate": 0.02}
-# Of the method's section; with few student steps, a generator needs a step more often than once in ten of them.
-SETTINGS = {"dfq": {"kd_steps_per_round": 2}}
+# Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them; with
+# 60 of them an epoch DFQ's student depends on the rounding of the machine, with 240 four had 82 to 92 %.
+SETTINGS = {"dfq": {"kd_steps_per_round": 2, "kd_steps": 240}}
+# Noise, with as many student steps, comes close to 70 % then.
+MARGINS = {"dfq": 10.0}
 LENET_STUDENT = {"kd_steps": 40, "student_learning_rate": 0.02}
 
 
@@ -51,8 +54,9 @@ def accuracy_of(tmp_path_factory):
 @pytest.mark.parametrize("method", WITH_BATCH_NORM + WITH_LENET)
 def test_learns(method, accuracy_of):
     lenet = method in WITH_LENET
-    noise = accuracy_of("noise_kd", lenet)
-    assert accuracy_of(method, lenet) > max(LEAST, noise + MARGIN)
+    as_long = {name: value for name, value in SETTINGS.get(method, {}).items() if name == "kd_steps"}
+    noise = accuracy_of("noise_kd", lenet, **as_long)
+    assert accuracy_of(method, lenet) > max(LEAST, noise + MARGINS.get(method, MARGIN))
 
 
 def test_reptile_learns(accuracy_of):
