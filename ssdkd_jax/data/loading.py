@@ -34,7 +34,7 @@ def dataset_info(name, data_dir=None, *, image_size=None, prepared_here=False):
     Known for cifar10, cifar100, fashion_mnist, mnist and svhn_cropped even where they are not prepared, so that a
     data-free job needs no data.
 
-    Args: as for `load_split`; `prepared_here`: of these too, expect that they are.
+    Args: as for `load_split`; `prepared_here`: these too must lie here.
     Returns: a DatasetInfo.
     Raises: UserError as `load_split` does.
     """
@@ -43,7 +43,7 @@ def dataset_info(name, data_dir=None, *, image_size=None, prepared_here=False):
         return digits.info(size)
     if name.startswith("folder:"):
         return folder.info(name.removeprefix("folder:"), size)
-    return prepared.info(name, data_dir, size, known_unprepared=not prepared_here)
+    return prepared.info(name, data_dir, size, prepared_here=prepared_here)
 
 
 def _height_and_width(image_size):

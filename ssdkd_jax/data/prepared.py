@@ -34,12 +34,12 @@ def load(name, split, data_dir, size):
     return Dataset(pixels.stack(images, names), labels, _class_names(builder))
 
 
-def info(name, data_dir, size, *, known_unprepared=True):
-    """The DatasetInfo, from the set's metadata; `known_unprepared`: of a published set, also where it lies nowhere."""
+def info(name, data_dir, size, *, prepared_here=False):
+    """The DatasetInfo, from the set's metadata, or as published where it lies nowhere and need not be prepared here."""
     try:
         builder = _open(name, data_dir)
     except UserError:
-        if name not in _PUBLISHED or not known_unprepared:
+        if name not in _PUBLISHED or prepared_here:
             raise
         (*published_size, channels), sizes = _PUBLISHED[name]
         names = CLASS_NAMES[name]

@@ -72,7 +72,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
 
 
 def _tell_what_stays_out(configs, folder):
-    others = {path.parent.parent.name for path in folder.glob(f"*/seed*/{workdir.SUMMARY}")}
+    others = {path.parent.parent.name for path in folder.glob(str(run_folder("", "*", "*") / workdir.SUMMARY))}
     others = sorted(others - {method for method, _ in configs})
     if others:
         print(

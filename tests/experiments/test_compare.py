@@ -194,7 +194,7 @@ def test_the_folder_of_a_run_takes_no_comparison_and_the_other_way_round(compare
         job.run(config, workdir)
 
 
-def test_finished_runs_that_stay_out_of_the_table_are_named(compared, tmp_path, capsys):
+def test_finished_runs_that_stay_out_of_the_table_are_named(compared, capsys):
     workdir, *_ = compared
     comparison._tell_what_stays_out({("noise_kd", 0): None, ("scratch", 0): None}, workdir)
     assert "runs of them: ssdkd; name them in --methods" in capsys.readouterr().out

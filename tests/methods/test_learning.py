@@ -17,10 +17,10 @@ WITH_BATCH_NORM = ("ssdkd", "fastdfkd", "fastdfkd2", "fastdfkd5", "fast", "nayer
 WITH_LENET = ("dafl", "zskt", "dfad")
 EVERY = {"references": "()", "epochs": 20, "evaluate_every": 20, "teacher.epochs": 20}
 LENET = {"image_size": 32, "teacher.learning_rate": 0.02}
-# Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them; with
-# 60 of them an epoch DFQ's student depends on the rounding of the machine, with 240 four had 82 to 92 %.
+# Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them, and
+# DFQ's student depends on the rounding of the machine.
 SETTINGS = {"dfq": {"kd_steps_per_round": 2, "kd_steps": 240}}
-# Noise, with as many student steps, comes close to 70 % then.
+# Noise, with as many student steps, comes closer then.
 MARGINS = {"dfq": 10.0}
 LENET_STUDENT = {"kd_steps": 40, "student_learning_rate": 0.02}
 
