@@ -1,4 +1,4 @@
-# make demo   set up .venv, then distil the digits teacher into a student (real data, 40 s on two cores)
+# make demo   set up .venv, then distill the digits teacher into a student (real data, 40 s on two cores)
 # make test   set up .venv, then run the linter and the tests
 
 PYTHON ?= python3

@@ -34,7 +34,7 @@ def get_common_config():
     c.teacher = ml_collections.ConfigDict()
     c.teacher.name = "resnet34"  # architecture; "" with a path: what the file says
     c.teacher.path = ""  # a folder of ours or a PyTorch file; "" trains one from real images, once
-    c.teacher.kept_in = "runs/teachers"  # where trained teachers are kept and found again
+    c.teacher.cache_dir = "runs/teachers"  # where trained teachers are kept and found again
     c.teacher.seed = 0  # of its training, so that runs of many seeds share one teacher
     c.teacher.epochs = 200  # SGD with Nesterov momentum 0.9, cosine to 0, crop and flip as above
     c.teacher.batch_size = 128
@@ -54,10 +54,10 @@ def get_common_config():
     c.loop = "auto"  # scan: an epoch is one program; steps: single calls; auto: scan
     c.evaluate_every = 5  # epochs
     c.checkpoint_every = 10  # epochs
-    c.references = ()  # shares of the real training set to train the same student on, for comparison, e.g. (0.1,)
+    c.baselines = ()  # shares of the real training set to train the same student on, for comparison, e.g. (0.1,)
     c.evaluation_batch_size = 500  # images
     c.export_torch = config_dict.placeholder(bool)  # student as a PyTorch file too; None: if the teacher was one
-    c.held_back_batches = 4  # evaluate_on=none: batches of synthetic images that the student never sees
+    c.held_out_batches = 4  # evaluate_on=none: batches of synthetic images that the student never sees
 
     # One section of each method: c.ssdkd, c.fastdfkd, ...; the fields and the published values are those of its class.
     for name, method in METHODS.items():

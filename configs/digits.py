@@ -26,7 +26,7 @@ def get_config(argument=None):
     c.epochs = 100
     c.evaluate_every = 10
     c.checkpoint_every = 25
-    c.references = (0.1,)
+    c.baselines = (0.1,)
     c.ssdkd.buffer_size = 144
     set_all_methods(c, synthesis_batch_size=64, kd_steps=60, kd_batch_size=64)
     set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)

@@ -38,8 +38,8 @@ def variants(training_images, synthesis_batch_size):
         "uniform sampling": no_priority,
         "no phi and uniform sampling": {"modulated_term": "none", **no_priority},
         "no importance weights": {"beta_start": 0.0, "beta_end": 0.0},
-        "importance weights over the batch's largest": {"weight_normalisation": "batch"},
-        "importance weights over the buffer's largest": {"weight_normalisation": "buffer"},
+        "importance weights over the batch's largest": {"weight_normalization": "batch"},
+        "importance weights over the buffer's largest": {"weight_normalization": "buffer"},
         "drawn targets": {"targets": "drawn"},
     }
     for rule in ("lowest_priority", "oldest", "lowest_phi", "random"):
@@ -53,7 +53,7 @@ def variants(training_images, synthesis_batch_size):
     return changes
 
 
-def summarise(accuracies):
+def summarize(accuracies):
     """name -> mean, standard deviation, and whether the difference from the default exceeds the noise.
 
     The noise is twice the standard error of a difference of two means (Welch); with few seeds that is a rough guide.
@@ -78,18 +78,18 @@ def main(command, interruption):
 
     from ssdkd_jax import data
     from ssdkd_jax.errors import UserError
-    from ssdkd_jax.runtime import workdir
-    from ssdkd_jax.runtime.job import run
+    from ssdkd_jax.jobs import run_folder
+    from ssdkd_jax.jobs.run import run_job
 
     base = FLAGS.config
-    base.references = ()
+    base.baselines = ()
     if FLAGS.seeds < 1:
         raise UserError(f"--seeds is {FLAGS.seeds}, expected at least 1")
     if base.epochs < 1 or base.evaluate_on != "test":
         raise UserError(
             "an ablation compares accuracies of trained students: use epochs of 1 or more, evaluate_on=test"
         )
-    workdir.make(pathlib.Path(FLAGS.out).parent, "--out")
+    run_folder.make(pathlib.Path(FLAGS.out).parent, "--out")
     info = data.dataset_info(base.dataset, base.data_dir or None, image_size=base.image_size or None)
     changes = variants(info.sizes["train"], base.ssdkd.synthesis_batch_size)
     changes = {name: change for name, change in changes.items() if name == DEFAULT or _differs(base.ssdkd, change)}
@@ -107,7 +107,7 @@ def main(command, interruption):
             config.ssdkd.update(change)
             folder = pathlib.Path(FLAGS.workdir) / _folder_name(name) / str(seed)
             print(f"== {name}, seed {seed}", flush=True)
-            summary = run(config, folder, command=command, interruption=interruption)
+            summary = run_job(config, folder, command=command, interruption=interruption)
             # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
             jax.clear_caches()
             accuracies.setdefault(name, []).append(summary["student_accuracy"])
@@ -133,7 +133,7 @@ def _write(command, summaries, accuracies):
         **{field: first[field] for field in kept},
         "synthetic_images": first["synthetic_images"],
         "seconds": {part: statistics.mean(s["seconds"].get(part, 0.0) for s in summaries) for part in first["seconds"]},
-        "variants": summarise(accuracies),
+        "variants": summarize(accuracies),
     }
     path = pathlib.Path(FLAGS.out)
     path.write_text(json.dumps(results, indent=1) + "\n")

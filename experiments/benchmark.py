@@ -93,14 +93,14 @@ def student_step_milliseconds(config, settings, image_shape, num_classes, repeat
     import jax
     import jax.numpy as jnp
 
-    from ssdkd_jax import distillation, losses, models
+    from ssdkd_jax import distillation, losses, models, train_state
 
     teacher = models.create_model(config.teacher.name, num_classes)
     student = models.create_model(config.student.name, num_classes)
     images = jax.random.normal(jax.random.key(0), (settings.kd_batch_size, *image_shape))
     teacher_variables = jax.jit(teacher.init)(jax.random.key(1), images[:1])
-    optimizer = distillation.sgd(settings.student_learning_rate, momentum=settings.student_momentum)
-    state = distillation.init_student(jax.jit(student.init)(jax.random.key(2), images[:1]), optimizer)
+    optimizer = train_state.sgd(settings.student_learning_rate, momentum=settings.student_momentum)
+    state = train_state.init_train_state(jax.jit(student.init)(jax.random.key(2), images[:1]), optimizer)
 
     def apply_student(variables, x):
         logits, updated = student.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -127,21 +127,21 @@ def main(command, interruption):
     import jax
 
     from ssdkd_jax import data
-    from ssdkd_jax.runtime import workdir
+    from ssdkd_jax.jobs import run_folder
 
     del interruption
     config, settings = FLAGS.config, FLAGS.config[FLAGS.config.method]
     out = pathlib.Path(FLAGS.out)
-    workdir.make(out.parent, "--out")
+    run_folder.make(out.parent, "--out")
     info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
     shape, num_classes = tuple(info.image_shape), len(info.class_names)
     buffer = filled_buffer(settings, shape, num_classes, FLAGS.capacity)
     result = {
         "kind": "buffer_benchmark",
         "command": command,
-        "hardware": workdir.hardware(jax.local_devices()[:1]),
+        "hardware": run_folder.hardware(jax.local_devices()[:1]),
         "date": datetime.date.today().isoformat(),
-        "versions": workdir.versions(),
+        "versions": run_folder.versions(),
         "capacity": FLAGS.capacity,
         "image_shape": shape,
         "teacher": config.teacher.name,

@@ -10,7 +10,7 @@ import warnings
 from absl import flags
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.runtime.interruption import Interrupted, Interruption
+from ssdkd_jax.training.interruption import Interrupted, Interruption
 
 # Compiled programs are kept here, so that the next run of a config starts in seconds.
 COMPILATION_CACHE = "~/.cache/ssdkd_jax/compiled"

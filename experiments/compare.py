@@ -21,7 +21,7 @@ flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are MET
 
 def main(command, interruption):
     """Runs the comparison of the flags."""
-    from ssdkd_jax.runtime.comparison import compare
+    from ssdkd_jax.jobs.comparison import compare
 
     compare(FLAGS.config, FLAGS.methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
 

@@ -18,7 +18,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "The folder or file to write.")
 flags.DEFINE_string("arch", "", "from-torch: the architecture; inferred from names and shapes where not given.")
 flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.", lower_bound=0)
-flags.DEFINE_string("dataset", "", "from-torch: data set whose normalisation and class names the network goes with.")
+flags.DEFINE_string("dataset", "", "from-torch: data set whose normalization and class names the network goes with.")
 flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets lie.")
 flags.DEFINE_string("normalization", "", "from-torch: cifar10, imagenet, ..., half, or numbers: mean,mean/std,std.")
 flags.DEFINE_list("class_names", [], "from-torch: names of the classes, in the order of the logits.")
@@ -42,9 +42,9 @@ def main(command, interruption, action, path):
 
 def _from_torch(path, out):
     from ssdkd_jax.errors import UserError
-    from ssdkd_jax.runtime import checkpoints
-    from ssdkd_jax.runtime.conversion import describe_conversion
-    from ssdkd_jax.runtime.teacher import load_teacher
+    from ssdkd_jax.jobs.teacher import load_teacher
+    from ssdkd_jax.jobs.torch_import import describe_conversion
+    from ssdkd_jax.training import checkpoints
 
     if out.exists() and not (out / checkpoints.METADATA).is_file():
         raise UserError(f"{out} exists and is no saved network; give another folder with --out=DIR")
@@ -69,27 +69,27 @@ def _from_torch(path, out):
 
 
 def _to_torch(folder, out):
-    from ssdkd_jax.interop import export
-    from ssdkd_jax.runtime.checkpoints import load_network
+    from ssdkd_jax.interop import torch_export
+    from ssdkd_jax.training.checkpoints import load_network
 
-    export.check_can_write(out)
-    written = export.export_network(out, *load_network(folder))
+    torch_export.check_can_write(out)
+    written = torch_export.export_network(out, *load_network(folder))
     print(f"{' and '.join(map(str, written))} written")
 
 
 def _to_onnx(folder, out):
-    from ssdkd_jax.interop import deployment
-    from ssdkd_jax.runtime.checkpoints import load_network
+    from ssdkd_jax.interop import onnx_stablehlo
+    from ssdkd_jax.training.checkpoints import load_network
 
-    difference = deployment.to_onnx(out, *load_network(folder))
+    difference = onnx_stablehlo.to_onnx(out, *load_network(folder))
     print(f"{out} written: input images (n, h, w, c) in [0, 1], output logits; differs from JAX by {difference:.1e}")
 
 
 def _to_stablehlo(folder, out):
-    from ssdkd_jax.interop import deployment
-    from ssdkd_jax.runtime.checkpoints import load_network
+    from ssdkd_jax.interop import onnx_stablehlo
+    from ssdkd_jax.training.checkpoints import load_network
 
-    deployment.to_stablehlo(out, *load_network(folder))
+    onnx_stablehlo.to_stablehlo(out, *load_network(folder))
     print(f"{out} written: jax.export.deserialize(its bytes).call(images (n, h, w, c) float32 in [0, 1]) -> logits")
 
 

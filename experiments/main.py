@@ -1,4 +1,4 @@
-"""Distils a student from a teacher without data.
+"""Distills a student from a teacher without data.
 
 python -m experiments.main --config=configs/digits.py --workdir=runs/digits
 """
@@ -15,9 +15,9 @@ flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interru
 
 def main(command, interruption):
     """Runs the job of the flags."""
-    from ssdkd_jax.runtime.job import run
+    from ssdkd_jax.jobs.run import run_job
 
-    run(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
+    run_job(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ PARTS = ("inversion", "distillation", "evaluation", "checkpoint", "host")
 def record(workdir, path):
     """Writes a finished run's summary and its curve of evaluated epochs, or a comparison with short curves."""
     from ssdkd_jax.errors import UserError
-    from ssdkd_jax.runtime import comparison_table
-    from ssdkd_jax.runtime.workdir import COMPARISON, read_object, read_summary
+    from ssdkd_jax.jobs.run_folder import COMPARISON, read_object, read_summary
+    from ssdkd_jax.reports import tables
 
     comparison = pathlib.Path(workdir) / COMPARISON
     if comparison.exists():
-        path.write_text(json.dumps(comparison_table.thinned(read_object(comparison)), indent=1) + "\n")
+        path.write_text(json.dumps(tables.thinned(read_object(comparison)), indent=1) + "\n")
         return
     summary = read_summary(workdir)
     if summary is None:
@@ -45,10 +45,10 @@ def record(workdir, path):
 
 def table(result):
     """The Markdown table of one result, with the command, the hardware and the date below it."""
-    from ssdkd_jax.runtime import comparison_table
+    from ssdkd_jax.reports import tables
 
     if result["kind"] == "comparison":
-        return comparison_table.markdown(result)
+        return tables.markdown(result)
     tables = {
         "run": _run_table,
         "ablation": _ablation_table,
@@ -83,7 +83,7 @@ def _run_table(result):
         ]
     rows = [
         *accuracies,
-        *((name, f"{value:.2f} %") for name, value in result.get("references", {}).items()),
+        *((name, f"{value:.2f} %") for name, value in result.get("baselines", result.get("references", {})).items()),
         ("images", _images(result)),
         ("epochs, seed", f"{result['epochs']}, {result['seed']}"),
         ("seconds", _seconds(result)),
@@ -96,7 +96,7 @@ def _images(result):
         return f"given: {result['given_images']}"
     if result["synthetic_images"] or "synthesised_images" not in result:
         return f"{result['synthetic_images']:,} synthetic ones"
-    return f"{result['synthesised_images']:,} synthetic ones, none of them kept"
+    return f"{result['synthesized_images']:,} synthetic ones, none of them kept"
 
 
 def _seconds(result):

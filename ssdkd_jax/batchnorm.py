@@ -22,7 +22,7 @@ def apply_with_batch_statistics(model, variables, images, *, axis_name=None, **k
     Args:
       model: a Linen module called as `model.apply(variables, images, **kwargs)`.
       variables: its variables, with `batch_stats`.
-      images: (n, h, w, c) normalised, this device's part of the batch.
+      images: (n, h, w, c) normalized, this device's part of the batch.
       axis_name: statistics are those of the whole batch over this axis.
       **kwargs: for the network, such as `return_features=True`.
 

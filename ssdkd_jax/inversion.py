@@ -1,7 +1,7 @@
-"""Making images from a teacher: one optimisation step of latents and generator, and the meta-synthesis around it.
+"""Making images from a teacher: one optimization step of latents and generator, and the meta-synthesis around it.
 
 The meta-synthesis is FastDFKD's (Up to 100x Faster Data-free KD, AAAI 2022), which SSD-KD builds upon: a fast copy of a
-meta generator and a batch of latents are optimised together for a few steps; then the meta generator follows.
+meta generator and a batch of latents are optimized together for a few steps; then the meta generator follows.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ REPTILE_FACTOR = 67.0
 
 
 class Optimizers(NamedTuple):
-    """The three optimisers of a synthesis, all `optax.adam` with betas (0.5, 0.999) in FastDFKD."""
+    """The three optimizers of a synthesis, all `optax.adam` with betas (0.5, 0.999) in FastDFKD."""
 
     generator: optax.GradientTransformation
     latents: optax.GradientTransformation
@@ -28,7 +28,7 @@ class Optimizers(NamedTuple):
 
 
 def fastdfkd_optimizers(generator_learning_rate, latent_learning_rate, steps):
-    """FastDFKD's optimisers; the meta learning rate is `generator_learning_rate * steps`."""
+    """FastDFKD's optimizers; the meta learning rate is `generator_learning_rate * steps`."""
 
     def adam(learning_rate):
         return optax.adam(learning_rate, b1=0.5, b2=0.999)
@@ -79,10 +79,10 @@ def inversion_loss(
     teacher_output, statistics, student_output, targets, *,
     task, weights, running, average, bn_momentum, class_counts, modulate, masked=True,
 ):  # fmt: skip
-    """The loss that images are optimised for (method: SSD-KD; FastDFKD with `modulate.term == "none"`).
+    """The loss that images are optimized for (method: SSD-KD; FastDFKD with `modulate.term == "none"`).
 
     Args:
-      teacher_output: the teacher's output on the augmented, normalised images, this device's part of the batch.
+      teacher_output: the teacher's output on the augmented, normalized images, this device's part of the batch.
       statistics: their batch statistics in the teacher, of the whole batch (`batchnorm.apply_with_batch_statistics`).
       student_output: the student's, in evaluation mode.
       targets: (n,) int, drawn classes, or None: the teacher's own most likely class.  [our reading: own class]
@@ -147,7 +147,7 @@ def begin_synthesis(generator, latents, optimizers, image_shape, statistics):
 def inversion_step(
     state: InversionState, loss_function: Callable, generate: Callable, optimizers: Optimizers, *, axis_name=None
 ):
-    """One optimisation step of latents and fast generator.
+    """One optimization step of latents and fast generator.
 
     Args:
       state: InversionState.

@@ -39,7 +39,7 @@ def cross_entropy(logits, classes):
 
 
 def adversarial(teacher_logits, student_logits, *, masked=True):
-    """What a generator minimises to widen the gap between the two networks: `-KL(t || s)` per sample.
+    """What a generator minimizes to widen the gap between the two networks: `-KL(t || s)` per sample.
 
     Args:
       teacher_logits: (n, classes).
@@ -94,7 +94,7 @@ def class_balance(logits, *, axis_name=None):
 
 
 def total_variation(images):
-    """Sum over the four neighbour directions of the mean absolute difference (DeepInversion's `l1` form).
+    """Sum over the four neighbor directions of the mean absolute difference (DeepInversion's `l1` form).
 
     Args:
       images: (n, h, w, c).

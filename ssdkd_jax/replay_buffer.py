@@ -1,6 +1,6 @@
 """SSD-KD's replay buffer: device arrays of fixed size and pure functions on them.
 
-Prioritised experience replay (Schaul et al., ICLR 2016) with synthetic images for transitions.  On several devices the
+Prioritized experience replay (Schaul et al., ICLR 2016) with synthetic images for transitions.  On several devices the
 images are sharded, slot by slot in equal contiguous parts, while the small per-entry arrays (the ledger) are the same
 everywhere.  So every device draws the same indices and agrees on what to replace, as one device would.
 """
@@ -16,7 +16,7 @@ from ssdkd_jax.data.normalization import to_uint8, to_unit
 
 # Priority of the first entries; later ones get the buffer's largest.
 FIRST_PRIORITY = 1.0
-NORMALISATIONS = ("batch", "buffer", "mean")
+NORMALIZATIONS = ("batch", "buffer", "mean")
 
 
 class ReplayBuffer(NamedTuple):
@@ -65,7 +65,7 @@ def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1):
 def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=None):
     """Partial update: a batch enters; empty slots are filled first, then the entries of lowest reward are replaced.
 
-    New entries get the buffer's largest priority, so that each is seen soon (the convention of prioritised replay).
+    New entries get the buffer's largest priority, so that each is seen soon (the convention of prioritized replay).
 
     Args:
       buffer: a ReplayBuffer.
@@ -98,7 +98,7 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
     )
 
 
-def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="batch"):
+def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalize_by="batch"):
     """Draws entries with probability `P_i = (|priority_i| + epsilon)^alpha / sum over the buffer`.
 
     One entry from each of `batch_size` equal parts of the probability mass (Schaul et al., appendix B.2.1): the
@@ -111,17 +111,17 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="
       alpha: how strongly priorities count; 0 draws uniformly.
       beta: how far the importance weights `w_i = (B P_i)^-beta` undo that; B = number of valid entries.
       epsilon: keeps entries of zero priority in reach.
-      normalise_by: what becomes 1: the largest weight of the "batch" drawn, as in prioritised replay, the largest of
+      normalize_by: what becomes 1: the largest weight of the "batch" drawn, as in prioritized replay, the largest of
         the whole "buffer", or the batch's "mean" weight, which leaves the size of the gradient as it is.
 
     Returns:
       (indices (b,) int32, weights (b,) float32 > 0), the same on every device.
 
     Raises:
-      ValueError: an unknown `normalise_by`.
+      ValueError: an unknown `normalize_by`.
     """
-    if normalise_by not in NORMALISATIONS:
-        raise ValueError(f"normalise_by is {normalise_by!r}, expected one of {', '.join(NORMALISATIONS)}")
+    if normalize_by not in NORMALIZATIONS:
+        raise ValueError(f"normalize_by is {normalize_by!r}, expected one of {', '.join(NORMALIZATIONS)}")
     mass = jnp.where(buffer.valid, (jnp.abs(buffer.priority) + epsilon) ** alpha, 0.0)
     cumulative = jnp.cumsum(mass)
     points = (jnp.arange(batch_size) + jax.random.uniform(key, (batch_size,))) / batch_size
@@ -131,7 +131,7 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalise_by="
     expected = mass / cumulative[-1] * jnp.sum(buffer.valid)
     weights = jnp.where(buffer.valid, jnp.where(buffer.valid, expected, 1.0) ** -beta, 0.0)
     drawn = weights[indices]
-    unit = {"batch": jnp.max(drawn), "buffer": jnp.max(weights), "mean": jnp.mean(drawn)}[normalise_by]
+    unit = {"batch": jnp.max(drawn), "buffer": jnp.max(weights), "mean": jnp.mean(drawn)}[normalize_by]
     return indices, drawn / unit
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-# Programs of tests take longer to compile than to run, and twice as long with all of XLA's optimisations.
+# Programs of tests take longer to compile than to run, and twice as long with all of XLA's optimizations.
 FLAGS = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
     "--xla_llvm_disable_expensive_passes=true"

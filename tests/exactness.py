@@ -5,7 +5,7 @@
 In: weights by the golden files' rule go into PyTorch and into our network.  Out: our initial weights, with BatchNorm
 statistics of a random batch, go into PyTorch by `load_state_dict(strict=True)`.  Differences of logits are
 relative to the largest logit.  Checkpoints are akamaster's public ones for CIFAR-10, which want ImageNet's
-normalisation: their accuracy on the test images here, and in PyTorch after the way through an exported file.
+normalization: their accuracy on the test images here, and in PyTorch after the way through an exported file.
 """
 
 import argparse
@@ -22,13 +22,13 @@ import numpy as np
 import torch
 
 from ssdkd_jax import data
-from ssdkd_jax.interop import export, from_torch_state_dict, to_torch_state_dict
+from ssdkd_jax.interop import from_torch_state_dict, to_torch_state_dict, torch_export
 from ssdkd_jax.interop.public_definitions import definition_of
+from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.jobs.teacher import load_teacher
+from ssdkd_jax.jobs.torch_import import describe_conversion
 from ssdkd_jax.models import create_model, model_names
-from ssdkd_jax.runtime import workdir
-from ssdkd_jax.runtime.conversion import describe_conversion
-from ssdkd_jax.runtime.evaluation import accuracy
-from ssdkd_jax.runtime.teacher import load_teacher
+from ssdkd_jax.training.evaluation import accuracy
 from tests import golden_values
 from tests.models import torch_reference
 
@@ -106,7 +106,7 @@ def measure_checkpoint(path):
     here = np.concatenate([predict(batch) for batch in np.split(images, 20)])
 
     with tempfile.TemporaryDirectory() as folder:
-        file, _ = export.export_network(pathlib.Path(folder) / "out.pth", network.variables, metadata)
+        file, _ = torch_export.export_network(pathlib.Path(folder) / "out.pth", network.variables, metadata)
         exported = reference(network.architecture)
         exported.load_state_dict(torch.load(file, weights_only=True), strict=True)
     with torch.no_grad():
@@ -134,9 +134,9 @@ def main():
     result = {
         "kind": "exactness",
         "command": shlex.join(["python", "-m", "tests.exactness", *sys.argv[1:]]),
-        "hardware": workdir.hardware(jax.local_devices()),
+        "hardware": run_folder.hardware(jax.local_devices()),
         "date": datetime.date.today().isoformat(),
-        "versions": {**workdir.versions(), "torch": torch.__version__},
+        "versions": {**run_folder.versions(), "torch": torch.__version__},
         "networks": networks,
         "checkpoints": checkpoints,
     }

@@ -1,4 +1,4 @@
-"""The networks of the golden files: teacher wrn16_2, student wrn16_1, a small generator, CIFAR-10's normalisation."""
+"""The networks of the golden files: teacher wrn16_2, student wrn16_1, a small generator, CIFAR-10's normalization."""
 
 import golden_values
 import jax.numpy as jnp

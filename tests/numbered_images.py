@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax import collectives, tasks
-from ssdkd_jax.distillation import StudentState
 from ssdkd_jax.methods.base import Problem
-from ssdkd_jax.methods.growing_bank import GrowingBank
+from ssdkd_jax.methods.image_bank import GrowingBank
+from ssdkd_jax.train_state import TrainState
 
 SHAPE = (1, 2, 1)
 CLASSES = 3
@@ -56,7 +56,7 @@ class NumberedImages(GrowingBank):
         return carry + self.synthesis_batch_size, *local
 
     def init_student(self, key):
-        return StudentState({"seen": jnp.zeros(self.epochs * self.synthesis_batch_size, jnp.int32)}, {}, ())
+        return TrainState({"seen": jnp.zeros(self.epochs * self.synthesis_batch_size, jnp.int32)}, {}, ())
 
     def student_step(self, student, teacher, images, weights):
         shown = numbers(collectives.all_gather(images, self.problem.axis_name))

@@ -17,7 +17,7 @@ LAYOUTS = golden_values.layouts()
 FORWARD = golden_values.load("forward")
 
 
-# One each of: normalisation before the activation of a residual branch, a plain chain, parameter-free shortcuts, blocks
+# One each of: normalization before the activation of a residual branch, a plain chain, parameter-free shortcuts, blocks
 # that end without activation.
 @pytest.mark.parametrize("name", ["wrn16_1", "vgg11", "resnet20_option_a", "mobilenetv2"])
 def test_loss_equals_pytorch(name):
@@ -32,7 +32,7 @@ def test_loss_equals_pytorch(name):
 
 
 class TwoLayers(nn.Module):
-    """Normalises its input, doubles it and normalises once more."""
+    """Normalizes its input, doubles it and normalizes once more."""
 
     @nn.compact
     def __call__(self, x):

@@ -7,9 +7,9 @@ import pytest
 
 from configs import common, presets
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.models import create_generator, model_names
-from ssdkd_jax.runtime import checks
 
 PUBLISHED_PAIRS = ("resnet34-resnet18", "vgg11-resnet18", "wrn40_2-wrn16_1", "wrn40_2-wrn40_1", "wrn40_2-wrn16_2")
 ARGUMENTS = {
@@ -28,7 +28,7 @@ def build(name, argument):
 @pytest.mark.parametrize(("name", "argument"), CASES)
 def test_builds_and_makes_sense(name, argument):
     config = build(name, argument)
-    checks.check_values(config)
+    config_checks.check_values(config)
     assert config.dataset == name
     if argument and "-" in argument:
         assert f"{config.teacher.name}-{config.student.name}" == argument.split(",")[0]

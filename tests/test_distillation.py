@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from ssdkd_jax import distillation, losses
-from ssdkd_jax.runtime import devices
+from ssdkd_jax import distillation, losses, train_state
+from ssdkd_jax.training import devices
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((8, 5)).astype(np.float32)
@@ -29,8 +29,8 @@ def test_steps_equal_pytorch_sgd(nesterov):
     """Weight decay, momentum over three steps, importance weights, T^2 KL, a falling learning rate."""
     temperature, settings = 4.0, {"momentum": 0.9, "weight_decay": 0.1, "nesterov": nesterov}
     rates = [0.2, 0.1, 0.05]
-    optimizer = distillation.sgd(lambda step: jnp.array(rates)[step], **settings)
-    state = distillation.init_student({"params": {"kernel": KERNEL, "bias": jnp.zeros(4)}}, optimizer)
+    optimizer = train_state.sgd(lambda step: jnp.array(rates)[step], **settings)
+    state = train_state.init_train_state({"params": {"kernel": KERNEL, "bias": jnp.zeros(4)}}, optimizer)
     step = functools.partial(
         distillation.distill_step,
         apply_student=linear,
@@ -67,7 +67,7 @@ def test_steps_equal_pytorch_sgd(nesterov):
         assert_allclose(state.params["bias"], theirs.bias.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     """A linear layer, BatchNorm and a linear layer."""
 
     axis_name: str | None = None
@@ -83,26 +83,26 @@ class Normalised(nn.Module):
         return output, updated["batch_stats"]
 
 
-VARIABLES = Normalised().init(jax.random.key(0), X)
-OPTIMIZER = distillation.sgd(0.5, weight_decay=1e-2)
+VARIABLES = Normalized().init(jax.random.key(0), X)
+OPTIMIZER = train_state.sgd(0.5, weight_decay=1e-2)
 
 
-def distil(axis_name, state, x, weights, teacher):
+def distill(axis_name, state, x, weights, teacher):
     return distillation.distill_step(
         state, x, weights, teacher,
-        apply_student=Normalised(axis_name).training, kl=losses.kl_divergence, temperature=20.0,
+        apply_student=Normalized(axis_name).training, kl=losses.kl_divergence, temperature=20.0,
         optimizer=OPTIMIZER, axis_name=axis_name,
     )  # fmt: skip
 
 
 def test_batch_norm_is_in_training_mode():
-    state = distillation.init_student(VARIABLES, OPTIMIZER)
-    new_state, _, divergence = distil(None, state, X, WEIGHTS, TEACHER)
+    state = train_state.init_train_state(VARIABLES, OPTIMIZER)
+    new_state, _, divergence = distill(None, state, X, WEIGHTS, TEACHER)
     hidden = X @ VARIABLES["params"]["first"]["kernel"]
     assert_allclose(new_state.batch_stats["bn"]["mean"], 0.1 * hidden.mean(0), rtol=1e-4, atol=1e-6)
     assert_allclose(new_state.batch_stats["bn"]["var"], 0.9 + 0.1 * hidden.var(0), rtol=1e-4)
     # The output too is made with the batch's statistics.
-    output, _ = Normalised().training(VARIABLES, X)
+    output, _ = Normalized().training(VARIABLES, X)
     assert_allclose(divergence, losses.kl_divergence(TEACHER, output), rtol=1e-5)
 
 
@@ -110,10 +110,10 @@ def test_eight_devices_are_one():
     """One image a device, so that BatchNorm could do nothing with the device's own part."""
     everywhere = devices.local_devices()
     assert len(everywhere) == 8
-    state = distillation.init_student(VARIABLES, OPTIMIZER)
+    state = train_state.init_train_state(VARIABLES, OPTIMIZER)
     spread = devices.spread(state, everywhere)
-    on_one = jax.jit(functools.partial(distil, None))
-    on_all = devices.pmap(functools.partial(distil, devices.AXIS), everywhere)
+    on_one = jax.jit(functools.partial(distill, None))
+    on_all = devices.pmap(functools.partial(distill, devices.AXIS), everywhere)
     for _ in range(3):
         state, loss, divergence = on_one(state, X, WEIGHTS, TEACHER)
         spread, losses_everywhere, parts = on_all(spread, X[:, None], WEIGHTS[:, None], TEACHER[:, None])

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import replay_buffer
-from ssdkd_jax.runtime import devices
+from ssdkd_jax.training import devices
 
 # One size for most tests, since each compiles anew.
 CAPACITY, BATCH, SHAPE = 7, 3, (2, 2, 1)
 insert = jax.jit(replay_buffer.insert)
 update_priorities = jax.jit(replay_buffer.update_priorities)
-sample = jax.jit(replay_buffer.sample, static_argnames=("batch_size", "normalise_by"))
+sample = jax.jit(replay_buffer.sample, static_argnames=("batch_size", "normalize_by"))
 read = jax.jit(replay_buffer.read)
 
 
@@ -160,9 +160,9 @@ def test_a_batch_holds_valid_entries_in_proportion_and_their_weights(valid, prio
     batch = 32
     buffer = filled(priority, valid)
     p = probabilities(buffer, alpha)
-    for normalise_by in ("batch", "buffer"):
+    for normalize_by in ("batch", "buffer"):
         indices, weights = sample(
-            buffer, jax.random.key(seed), batch, alpha=alpha, beta=beta, normalise_by=normalise_by
+            buffer, jax.random.key(seed), batch, alpha=alpha, beta=beta, normalize_by=normalize_by
         )
         assert np.asarray(valid)[indices].all()
         # One draw from each of `batch` equal parts: an entry is in all parts that it fills and at most in two more.
@@ -171,7 +171,7 @@ def test_a_batch_holds_valid_entries_in_proportion_and_their_weights(valid, prio
         entries = np.flatnonzero(valid)
         raw = dict(zip(entries, (len(entries) * p[entries]) ** -beta, strict=True))
         drawn = np.array([raw[i] for i in indices.tolist()])
-        assert_allclose(weights, drawn / max(drawn if normalise_by == "batch" else raw.values()), rtol=1e-3)
+        assert_allclose(weights, drawn / max(drawn if normalize_by == "batch" else raw.values()), rtol=1e-3)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
@@ -210,8 +210,8 @@ def test_weights_by_hand():
     # Batches of one, of which about a quarter are of entry 0.
     seen = {}
     for seed in range(20):
-        index, weight = draw(jax.random.key(seed), 1, normalise_by="buffer")
-        _, of_batch = draw(jax.random.key(seed), 1, normalise_by="batch")
+        index, weight = draw(jax.random.key(seed), 1, normalize_by="buffer")
+        _, of_batch = draw(jax.random.key(seed), 1, normalize_by="batch")
         seen[int(index[0])] = float(weight[0])
         assert_allclose(of_batch, [1.0])
     assert seen == {0: pytest.approx(1), 1: pytest.approx(1 / 3)}
@@ -223,16 +223,16 @@ def test_a_point_on_the_border_of_an_empty_slot_moves_to_a_valid_one():
     assert_array_equal(moved, [1, 1, 1, 3, 3, 3])
 
 
-def test_an_unknown_normalisation_is_refused():
+def test_an_unknown_normalization_is_refused():
     with pytest.raises(ValueError, match="'median', expected one of batch, buffer, mean"):
-        replay_buffer.sample(filled([1.0]), jax.random.key(0), 1, alpha=1.0, beta=1.0, normalise_by="median")
+        replay_buffer.sample(filled([1.0]), jax.random.key(0), 1, alpha=1.0, beta=1.0, normalize_by="median")
 
 
 def test_weights_of_mean_one_keep_their_ratios():
     buffer, key = filled([1.0, 2.0, 4.0]), jax.random.key(3)
     settings = {"alpha": 1.0, "beta": 0.5}
     _, by_largest = replay_buffer.sample(buffer, key, 16, **settings)
-    _, by_mean = replay_buffer.sample(buffer, key, 16, normalise_by="mean", **settings)
+    _, by_mean = replay_buffer.sample(buffer, key, 16, normalize_by="mean", **settings)
     np.testing.assert_allclose(np.mean(by_mean), 1.0, rtol=1e-6)
     np.testing.assert_allclose(by_mean, by_largest / np.mean(by_largest), rtol=1e-6)
 

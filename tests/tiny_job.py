@@ -9,7 +9,7 @@ import sys
 import time
 
 from configs import digits
-from ssdkd_jax.runtime.job import run
+from ssdkd_jax.jobs.run import run_job
 
 # Few enough steps that rounding has not grown yet.
 SHORT = {"epochs": 3, "ssdkd__kd_steps": 4, "evaluate_every": 1}
@@ -20,7 +20,7 @@ FIELDS = {
     "epochs": 8,
     "evaluate_every": 2,
     "checkpoint_every": 3,
-    "references": (),
+    "baselines": (),
     "generator.width": 8,
     "generator.latent_size": 16,
     "ssdkd.warmup_epochs": 1,
@@ -33,9 +33,9 @@ FIELDS = {
 }
 
 
-def arguments(workdir, kept_in, **fields):
+def arguments(workdir, cache_dir, **fields):
     """Command-line arguments of experiments.main; `fields` write a dot as two underscores: ssdkd__adv."""
-    fields = {**FIELDS, **_dotted(fields), "teacher.kept_in": kept_in}
+    fields = {**FIELDS, **_dotted(fields), "teacher.cache_dir": cache_dir}
     overrides = [f"--config.{name}={value}" for name, value in fields.items()]
     return [f"--config=configs/digits.py:{PAIR}", f"--workdir={workdir}", *overrides]
 
@@ -71,16 +71,16 @@ def stop_when(process, number, condition):
     return finish(process)
 
 
-def config(kept_in, **fields):
-    """The same job's config, for `ssdkd_jax.runtime.job.run`."""
+def config(cache_dir, **fields):
+    """The same job's config, for `ssdkd_jax.jobs.run.run_job`."""
     c = digits.get_config(PAIR)
-    c.update_from_flattened_dict({**FIELDS, "teacher.kept_in": str(kept_in), "devices": 1, **_dotted(fields)})
+    c.update_from_flattened_dict({**FIELDS, "teacher.cache_dir": str(cache_dir), "devices": 1, **_dotted(fields)})
     return c
 
 
-def job(workdir, kept_in, **fields):
+def job(workdir, cache_dir, **fields):
     """Runs it in this process; the summary."""
-    return run(config(kept_in, **fields), workdir)
+    return run_job(config(cache_dir, **fields), workdir)
 
 
 def epochs_done(workdir):

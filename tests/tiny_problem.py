@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ssdkd_jax import models, tasks
 from ssdkd_jax.methods.base import Problem, scanned_epoch
-from ssdkd_jax.runtime import devices
+from ssdkd_jax.training import devices
 
 CLASSES = 3
 IMAGE_SHAPE = (4, 4, 1)

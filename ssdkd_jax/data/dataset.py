@@ -1,4 +1,4 @@
-"""A labelled set of images in memory, and what can be said of it without its images."""
+"""A labeled set of images in memory, and what can be said of it without its images."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class DatasetInfo(NamedTuple):
 
 
 def subset(dataset, fraction, seed):
-    """The same share of every class, at least one image of each, for references on little real data.
+    """The same share of every class, at least one image of each, for baselines on little real data.
 
     Args:
       dataset: a Dataset.

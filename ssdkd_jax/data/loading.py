@@ -11,7 +11,7 @@ def load_split(name, split, *, data_dir=None, image_size=None):
       name: 'digits' (scikit-learn's, comes with the installation); 'folder:/path' for images in
         /path/train/<class>/ and /path/test/<class>/ (or val, validation); or a TFDS name such as 'cifar10' or
         'imagenet2012_subset/10pct', prepared beforehand as array_record.
-      split: 'train' or 'test'; 'test' is the validation split of sets without labelled test images.
+      split: 'train' or 'test'; 'test' is the validation split of sets without labeled test images.
       data_dir: where prepared TFDS sets lie; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
       image_size: None, an int, or (height, width): every image is resized to it, without keeping its aspect.
 

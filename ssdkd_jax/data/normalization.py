@@ -1,4 +1,4 @@
-"""Pixel ranges: bytes, the unit interval, and the channel normalisation that teacher and student expect."""
+"""Pixel ranges: bytes, the unit interval, and the channel normalization that teacher and student expect."""
 
 import math
 
@@ -35,12 +35,12 @@ def normalization(name, channels=3):
 
 
 def public_normalization(architecture):
-    """The normalisation that a network's public checkpoints want whatever their data set is, or ""."""
+    """The normalization that a network's public checkpoints want whatever their data set is, or ""."""
     return "imagenet" if architecture.endswith(("_option_a", "_imagenet")) else ""  # akamaster's, torchvision's
 
 
 def chosen_normalization(text, channels=3):
-    """The normalisation that a user writes down.
+    """The normalization that a user writes down.
 
     Args:
       text: a name of the table, 'half' for 0.5 in every channel, or numbers such as '0.49,0.48,0.45/0.2,0.2,0.2':

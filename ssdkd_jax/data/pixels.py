@@ -25,7 +25,7 @@ def resize(image, size):
 
 
 def with_channels(images, channels):
-    """uint8 (n, h, w, c) -> (n, h, w, channels): gray is repeated, colours become their luminance (ITU-R 601)."""
+    """uint8 (n, h, w, c) -> (n, h, w, channels): gray is repeated, colors become their luminance (ITU-R 601)."""
     if images.shape[-1] == channels:
         return images
     gray = images

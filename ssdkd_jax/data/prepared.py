@@ -101,7 +101,7 @@ def _split_name(builder, split):
         if name in builder.info.splits and _source(builder, name)[0]["label"] >= 0:
             return name
     raise UserError(
-        f"{builder.name} has no labelled split {' or '.join(names)}; it has {', '.join(sorted(builder.info.splits))}."
+        f"{builder.name} has no labeled split {' or '.join(names)}; it has {', '.join(sorted(builder.info.splits))}."
     )
 
 

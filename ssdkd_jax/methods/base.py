@@ -15,12 +15,12 @@ from ssdkd_jax.tasks import Task
 class Problem(NamedTuple):
     """The networks and the kind of images; the same for every method that is compared.
 
-    teacher, student: Linen modules called as `apply(variables, normalised images, train=...)`.
+    teacher, student: Linen modules called as `apply(variables, normalized images, train=...)`.
     generator: Linen module, latents (n, latent_size) to images (n, h, w, c) in [0, 1].
     task: pure functions on the networks' outputs.
     image_shape: (h, w, c).
     num_classes: classes of the teacher.
-    mean, std: channel normalisation that both networks expect, in the [0, 1] scale.
+    mean, std: channel normalization that both networks expect, in the [0, 1] scale.
     crop_padding, flip: augmentation of the images that the networks see.
     axis_name: the pmapped axis or None.
     """
@@ -38,8 +38,8 @@ class Problem(NamedTuple):
     axis_name: str | None = None
 
 
-def networks_input(problem, key, images, *, augmented=True):
-    """Images in [0, 1] -> what teacher and student see: cropped, flipped, normalised; this device's part of a batch."""
+def preprocess(problem, key, images, *, augmented=True):
+    """Images in [0, 1] -> what teacher and student see: cropped, flipped, normalized; this device's part of a batch."""
     if augmented:
         images = augment(key, images, padding=problem.crop_padding, flip=problem.flip, axis_name=problem.axis_name)
     return normalize(images, problem.mean, problem.std)
@@ -98,11 +98,11 @@ class Method(NamedTuple):
     end: (state) -> (state, metrics) after the last round, where the epoch is counted.
     new_images: (epoch) -> images that are made for the student in that epoch.
     batch_sizes: (images of a synthesis, images of a student step).
-    held_back: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student; where a
+    held_out: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student; where a
       method is given images, a sample of those.
     sharded: (state) -> pytree of bools: leaves whose first axis is split over the devices; the rest is on each.
     buffer: (state) -> ReplayBuffer; None where no image is kept.
-    student: (state) -> StudentState.
+    student: (state) -> TrainState.
     rounds: of one epoch.
     window: Window, where `buffer` is one on a bank in host memory, filled anew before each epoch; else None.
     """
@@ -114,7 +114,7 @@ class Method(NamedTuple):
     end: Callable
     new_images: Callable
     batch_sizes: tuple
-    held_back: Callable
+    held_out: Callable
     sharded: Callable
     buffer: Callable | None
     student: Callable

@@ -1,6 +1,6 @@
 """CMI: Contrastive Model Inversion for Data-Free Knowledge Distillation (IJCAI 2021, arXiv 2105.08584).
 
-Every batch has a generator of its own, optimised from scratch together with its latents; a contrastive loss on the
+Every batch has a generator of its own, optimized from scratch together with its latents; a contrastive loss on the
 teacher's features keeps the images apart from each other and from those made before, whose features are kept in a bank.
 Details follow zju-vipa/CMI, weights and temperature zju-vipa/Fast-Datafree.
 """
@@ -16,12 +16,12 @@ import optax
 from ssdkd_jax import batchnorm, collectives, losses
 from ssdkd_jax.data.augmentation import random_flip, random_resized_crop
 from ssdkd_jax.data.normalization import normalize
-from ssdkd_jax.methods.base import networks_input
-from ssdkd_jax.methods.growing_bank import GrowingBank
+from ssdkd_jax.methods.base import preprocess
+from ssdkd_jax.methods.image_bank import GrowingBank
 
 # The local view is a window of at least this share of the image.
 LEAST_AREA = 0.25
-# What the generator is re-initialised with.
+# What the generator is re-initialized with.
 RESET_DEVIATION = 0.02
 
 
@@ -30,7 +30,7 @@ class Memory(NamedTuple):
 
     generator: variables; all but its running averages start anew in every synthesis.
     head: parameters of the MLP that projects features: two linear layers.
-    head_optimizer_state: of its optimiser.
+    head_optimizer_state: of its optimizer.
     local_features, global_features: (bank, f) float32, the two feature banks: rings of the images made before.
     count: int32 scalar, images whose features have entered them.
     """
@@ -81,7 +81,7 @@ class CMI(GrowingBank):
         stages, ("layer1.0", ..., "layer4.0"), for a resnet34 in the public code; () is all BatchNorm layers, which are
         8,512 features and banks of 2.8 GB there.
       head_size: length of a projected feature.
-      reinitialise: whether each synthesis starts with a fresh generator.
+      reinitialize: whether each synthesis starts with a fresh generator.
 
     Raises:
       ValueError: more images in a synthesis than the feature bank has places.
@@ -98,7 +98,7 @@ class CMI(GrowingBank):
     negatives: int = 4096
     feature_layers: tuple = ()
     head_size: int = 256
-    reinitialise: bool = True
+    reinitialize: bool = True
 
     def __post_init__(self):
         if self.feature_bank_size < self.synthesis_batch_size:
@@ -138,8 +138,8 @@ class CMI(GrowingBank):
         latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
         targets = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
         generator = state.synthesis.generator
-        if self.reinitialise:
-            generator = {**generator, "params": reinitialised(generator["params"], generator_key)}
+        if self.reinitialize:
+            generator = {**generator, "params": reinitialized(generator["params"], generator_key)}
         latents, targets = collectives.local_part((latents, targets), problem.axis_name)
         return state, self.batch(state.synthesis, generator, latents, targets)
 
@@ -160,7 +160,7 @@ class CMI(GrowingBank):
         )
 
     def step(self, state, carry, key):
-        """One optimisation step of generator, latents and head."""
+        """One optimization step of generator, latents and head."""
         axis_name = self.problem.axis_name
 
         def loss_of(params, latents, head):
@@ -199,7 +199,7 @@ class CMI(GrowingBank):
         return made, metrics
 
     def loss(self, state, images, targets, head, key):
-        """What a batch is optimised for.
+        """What a batch is optimized for.
 
         Args:
           state: State.
@@ -235,13 +235,13 @@ class CMI(GrowingBank):
         )
 
     def views(self, key, images):
-        """(global, local) view, normalised: crop and flip as in training; a random window stretched to the image."""
+        """(global, local) view, normalized: crop and flip as in training; a random window stretched to the image."""
         problem = self.problem
         global_key, crop_key, flip_key = jax.random.split(key, 3)
         local = random_resized_crop(crop_key, images, LEAST_AREA, axis_name=problem.axis_name)
         if problem.flip:
             local = random_flip(flip_key, local, axis_name=problem.axis_name)
-        return networks_input(problem, global_key, images), normalize(local, problem.mean, problem.std)
+        return preprocess(problem, global_key, images), normalize(local, problem.mean, problem.std)
 
     def contrast(self, memory, head, local_features, global_features, key):
         """The contrastive loss of a whole batch's features against negatives drawn from the banks."""
@@ -301,7 +301,7 @@ def project(head, features):
     return projected / jnp.sqrt(jnp.sum(jnp.square(projected), axis=-1, keepdims=True) + losses.NORM_EPSILON)
 
 
-def reinitialised(params, key):
+def reinitialized(params, key):
     """A generator's parameters anew: kernels N(0, 0.02), BatchNorm scales N(1, 0.02), biases 0."""
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     means = {"kernel": 0.0, "scale": 1.0}

@@ -1,6 +1,6 @@
 """DeepInversion: Dreaming to Distill (CVPR 2020, arXiv 1912.08795), with its adversarial term ("adaptive").
 
-The pixels themselves are optimised, from noise, for a drawn class, for the statistics of the teacher's BatchNorm
+The pixels themselves are optimized, from noise, for a drawn class, for the statistics of the teacher's BatchNorm
 layers, and for a student that differs from the teacher.  Details follow zju-vipa/Fast-Datafree.
 """
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from ssdkd_jax import batchnorm, collectives, losses
-from ssdkd_jax.methods.growing_bank import GrowingBank
+from ssdkd_jax.methods.image_bank import GrowingBank
 
 # Images are rolled by up to this share of their height and width.
 JITTER = 1 / 8
@@ -22,8 +22,8 @@ JITTER = 1 / 8
 class Pixels(NamedTuple):
     """A batch in the making, this device's part of it.
 
-    values: (n, h, w, c) float32, normalised as the networks see them.
-    optimizer_state: of their optimiser.
+    values: (n, h, w, c) float32, normalized as the networks see them.
+    optimizer_state: of their optimizer.
     targets: (n,) int32, the classes they are to have.
     """
 
@@ -77,7 +77,7 @@ class DeepInversion(GrowingBank):
         return Pixels(values, self._pixel_optimizer.init(values), targets)
 
     def step(self, state, carry, key):
-        """One optimisation step of the pixels, which stay within the range of images."""
+        """One optimization step of the pixels, which stay within the range of images."""
         problem = self.problem
         axis_name = problem.axis_name
 
@@ -102,7 +102,7 @@ class DeepInversion(GrowingBank):
         return jnp.where(mirrored, values[:, :, ::-1], values)
 
     def loss(self, state, values, seen, targets):
-        """What the pixels are optimised for: (this device's loss, metrics).
+        """What the pixels are optimized for: (this device's loss, metrics).
 
         Args:
           state: State.

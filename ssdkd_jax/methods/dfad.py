@@ -1,6 +1,6 @@
 """DFAD: Data-Free Adversarial Distillation (arXiv 1912.11006).
 
-The generator makes images on which the student's logits differ from the teacher's; the student minimises the same
+The generator makes images on which the student's logits differ from the teacher's; the student minimizes the same
 distance, the mean absolute difference of the logits.
 """
 

@@ -1,6 +1,6 @@
 """FastDFKD: Up to 100x Faster Data-Free Knowledge Distillation (AAAI 2022, arXiv 2112.06253).
 
-One epoch: a meta generator, whose fast copy is optimised with latents for a few steps, makes a batch of images,
+One epoch: a meta generator, whose fast copy is optimized with latents for a few steps, makes a batch of images,
 which enter a bank that keeps all of them; then the student is distilled on batches drawn uniformly from the bank.
 Details follow zju-vipa/Fast-Datafree.
 """
@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import inversion
-from ssdkd_jax.methods.growing_bank import GrowingBank
-from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, situation_of
+from ssdkd_jax.methods.image_bank import GrowingBank
+from ssdkd_jax.methods.meta_generator import MetaSynthesis, situation_of
 
-# The generator's first linear layer and the BatchNorm behind it, and what the public code re-initialises them with.
+# The generator's first linear layer and the BatchNorm behind it, and what the public code re-initializes them with.
 FIRST_LAYERS = ("l1.0", "conv_blocks.0")
 RESET_DEVIATION = 0.02
 
@@ -72,7 +72,7 @@ class FastDFKD(GrowingBank):
         return state, self._synthesis.begin(state.synthesis, key)
 
     def step(self, state, carry, key):
-        """One optimisation step of latents and generator."""
+        """One optimization step of latents and generator."""
         return self._synthesis.step(carry, key, state.synthesis, situation_of(state, self.problem.num_classes))
 
     def finish(self, state, carry):

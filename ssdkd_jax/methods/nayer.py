@@ -3,7 +3,7 @@
 A generator is fed by an embedding of the wanted class through a noisy layer, a linear layer that is drawn anew for
 every batch: each noisy layer makes one image of each class.  Details follow tmtuan1307/NAYER, but for these, which
 are ours: embeddings are learned with the generator, from normal vectors, where the paper's come from a text model, and
-are normalised over the classes, not over a batch; an epoch has one synthesis, there two, and ten in the warm-up;
+are normalized over the classes, not over a batch; an epoch has one synthesis, there two, and ten in the warm-up;
 latents have the config's length, there 1,000; CIFAR-100 has 40 steps there, CIFAR-10 these 30.
 """
 
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import optax
 
 from ssdkd_jax import collectives, inversion
-from ssdkd_jax.methods.growing_bank import GrowingBank
-from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, SynthesisState, situation_of
+from ssdkd_jax.methods.image_bank import GrowingBank
+from ssdkd_jax.methods.meta_generator import MetaSynthesis, SynthesisState, situation_of
 
 
 class Wanted(NamedTuple):
@@ -135,7 +135,7 @@ class NAYER(GrowingBank):
         return images, updated["batch_stats"]
 
     def step(self, state, carry, key):
-        """One optimisation step of generator, embeddings and noisy layers."""
+        """One optimization step of generator, embeddings and noisy layers."""
         inverted, wanted = carry
         situation = situation_of(state, self.problem.num_classes)
         inverted, metrics = inversion.inversion_step(

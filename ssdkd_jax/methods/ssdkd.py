@@ -1,8 +1,8 @@
 """SSD-KD: Small Scale Data-Free Knowledge Distillation (CVPR 2024, arXiv 2406.07876).
 
-One epoch: a batch of images is synthesised under the modulating loss and enters a small replay buffer, where it
+One epoch: a batch of images is synthesized under the modulating loss and enters a small replay buffer, where it
 replaces the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the
-buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimiser are FastDFKD's, without
+buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimizer are FastDFKD's, without
 its one reset of the generator's first layer, which is our reading.
 """
 
@@ -13,9 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import collectives, distillation, inversion, modulation, replay_buffer
-from ssdkd_jax.methods.base import Method, Phase, networks_input, no_metrics, unchanged
-from ssdkd_jax.methods.meta_synthesis import MetaSynthesis, Situation, SynthesisState
+from ssdkd_jax import collectives, inversion, modulation, replay_buffer, train_state
+from ssdkd_jax.methods.base import Method, Phase, no_metrics, preprocess, unchanged
+from ssdkd_jax.methods.meta_generator import MetaSynthesis, Situation, SynthesisState
 from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
 
 # Fields that take one of a few names.
@@ -25,7 +25,7 @@ SWITCHES = {
     "modulated_term": modulation.MODULATED_TERMS,
     "replacement": ("lowest_priority", "oldest", "lowest_phi", "random"),
     "priority": ("weighted_kl", "kl"),
-    "weight_normalisation": replay_buffer.NORMALISATIONS,
+    "weight_normalization": replay_buffer.NORMALIZATIONS,
 }
 
 
@@ -33,14 +33,14 @@ class State(NamedTuple):
     """Everything that an epoch changes, and the teacher; one pytree.
 
     teacher: its variables, never changed.
-    student: distillation.StudentState.
+    student: train_state.TrainState.
     synthesis: meta_synthesis.SynthesisState.
     buffer: replay_buffer.ReplayBuffer.
     epoch: int32 scalar, epochs done.
     """
 
     teacher: dict
-    student: distillation.StudentState
+    student: train_state.TrainState
     synthesis: SynthesisState
     buffer: replay_buffer.ReplayBuffer
     epoch: jax.Array
@@ -52,7 +52,7 @@ class SSDKD(StudentTraining):
 
     Attributes (and those of StudentTraining):
       synthesis_batch_size: images made per epoch.
-      inversion_steps: g_steps, optimisation steps per synthesis.
+      inversion_steps: g_steps, optimization steps per synthesis.
       generator_learning_rate, latent_learning_rate: lr_g and lr_z of Adam.
       meta_update: how the meta generator follows: fomaml, reptile or none.
       bn, oh, adv: weights of the inversion loss' three terms; adv counts after the warm-up only.
@@ -63,7 +63,7 @@ class SSDKD(StudentTraining):
       gamma: exponent of phi's difficulty part.  [our reading: 1]
       use_diversity, use_difficulty: the two parts of phi.
       modulated_term: what phi weighs: task, adversarial, both or none.  [our reading: task]
-      gradient_through_phi: whether images are also optimised for a small or large phi.  [our reading: no]
+      gradient_through_phi: whether images are also optimized for a small or large phi.  [our reading: no]
       buffer_size: images that the replay buffer holds; the paper's "small" is 10 % of the real training set.
       buffer_dtype: "uint8" or a float dtype.
       replacement: whom a new image replaces: lowest_priority, oldest, lowest_phi or random.  [our reading: priority]
@@ -71,7 +71,7 @@ class SSDKD(StudentTraining):
       beta_start, beta_end: exponent of the importance weights, annealed linearly over the epochs after the warm-up.
       priority: "weighted_kl", the importance weight times KL(teacher || student) at T = 1, or "kl" alone.
       priority_epsilon: added to every priority.
-      weight_normalisation: of the importance weights, see `replay_buffer.sample`.  [our reading: mean]
+      weight_normalization: of the importance weights, see `replay_buffer.sample`.  [our reading: mean]
 
     Raises:
       ValueError: an unknown name of a switch.
@@ -104,7 +104,7 @@ class SSDKD(StudentTraining):
     beta_end: float = 1.0
     priority: str = "weighted_kl"
     priority_epsilon: float = 1e-6
-    weight_normalisation: str = "mean"
+    weight_normalization: str = "mean"
     student_learning_rate: float = 0.2
 
     def __post_init__(self):
@@ -127,7 +127,7 @@ class SSDKD(StudentTraining):
             end=self.end,
             new_images=lambda epoch: self.synthesis_batch_size,
             batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
-            held_back=self.held_back,
+            held_out=self.held_out,
             sharded=lambda state: only_images_sharded(state, "buffer"),
             buffer=lambda state: state.buffer,
             student=lambda state: state.student,
@@ -161,7 +161,7 @@ class SSDKD(StudentTraining):
         return state, self._synthesis.begin(state.synthesis, key)
 
     def inversion_step(self, carry, key):
-        """One optimisation step of latents and generator under the modulating loss."""
+        """One optimization step of latents and generator under the modulating loss."""
         state, made = carry
         made, metrics = self._synthesis.step(made, key, state.synthesis, self._situation(state))
         return (state, made), metrics
@@ -212,10 +212,10 @@ class SSDKD(StudentTraining):
             alpha=self.alpha,
             beta=self._beta(state.epoch),
             epsilon=self.priority_epsilon,
-            normalise_by=self.weight_normalisation,
+            normalize_by=self.weight_normalization,
         )
         images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
-        images = networks_input(problem, augment_key, images)
+        images = preprocess(problem, augment_key, images)
         student, loss, divergence = self.student_step(state.student, state.teacher, images, weights)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
@@ -231,7 +231,7 @@ class SSDKD(StudentTraining):
         progress = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
         return self.beta_start + (self.beta_end - self.beta_start) * jnp.clip(progress, 0.0, 1.0)
 
-    def held_back(self, state, key):
+    def held_out(self, state, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
         return self._synthesis.make_images(state.synthesis, self._situation(state), key)
 

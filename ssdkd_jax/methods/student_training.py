@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import collectives, distillation
+from ssdkd_jax import collectives, distillation, train_state
 from ssdkd_jax.methods.base import Problem, scanned_epoch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentTraining:
-    """The base of every method: the student's schedule, optimiser and step; the images are the method's own affair.
+    """The base of every method: the student's schedule, optimizer and step; the images are the method's own affair.
 
     A method is a dataclass whose fields are its settings, with the published values as defaults, and whose methods are
     pure functions of arrays; its `method` puts them together.
@@ -72,25 +72,25 @@ class StudentTraining:
 
     @functools.cached_property
     def _optimizer(self):
-        return distillation.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
+        return train_state.sgd(self._schedule, momentum=self.student_momentum, weight_decay=self.student_weight_decay)
 
     def init_student(self, key):
-        """distillation.StudentState of a fresh student."""
+        """train_state.TrainState of a fresh student."""
         problem = self.problem
         variables = problem.student.init(key, jnp.zeros((1, *problem.image_shape)))
-        return distillation.init_student(variables, self._optimizer)
+        return train_state.init_train_state(variables, self._optimizer)
 
     def student_step(self, student, teacher, images, weights):
         """One student step.
 
         Args:
-          student: StudentState.
+          student: TrainState.
           teacher: variables.
-          images: (n, h, w, c) augmented and normalised, this device's part of the batch.
+          images: (n, h, w, c) augmented and normalized, this device's part of the batch.
           weights: (batch,) importance weights of the whole batch.
 
         Returns:
-          (StudentState, loss, this device's divergences (n,)), see `distillation.distill_step`.
+          (TrainState, loss, this device's divergences (n,)), see `distillation.distill_step`.
         """
         problem = self.problem
         return distillation.distill_step(

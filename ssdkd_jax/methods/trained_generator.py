@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import batchnorm, collectives, distillation
-from ssdkd_jax.methods.base import Method, Phase, networks_input, no_metrics, unchanged
+from ssdkd_jax import batchnorm, collectives, train_state
+from ssdkd_jax.methods.base import Method, Phase, no_metrics, preprocess, unchanged
 from ssdkd_jax.methods.student_training import StudentTraining, replicated
 
 
@@ -22,14 +22,14 @@ class State(NamedTuple):
     """Everything that an epoch changes, and the teacher; one pytree.
 
     teacher: its variables, never changed.
-    student: distillation.StudentState.
+    student: train_state.TrainState.
     generator: its variables.
-    optimizer_state: of the generator's optimiser.
+    optimizer_state: of the generator's optimizer.
     epoch: int32 scalar, epochs done.
     """
 
     teacher: dict
-    student: distillation.StudentState
+    student: train_state.TrainState
     generator: dict
     optimizer_state: optax.OptState
     epoch: jax.Array
@@ -79,7 +79,7 @@ class TrainedGenerator(StudentTraining):
             )
 
     def generator_loss(self, seen):
-        """What the generator minimises: (Seen) -> (this device's loss, metrics by name), float32 scalars."""
+        """What the generator minimizes: (Seen) -> (this device's loss, metrics by name), float32 scalars."""
         raise NotImplementedError
 
     def method(self):
@@ -92,7 +92,7 @@ class TrainedGenerator(StudentTraining):
             end=self.end,
             new_images=lambda epoch: self._rounds * self.steps_of(epoch) * self.kd_batch_size,
             batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
-            held_back=self.held_back,
+            held_out=self.held_out,
             sharded=replicated,
             buffer=None,
             student=lambda state: state.student,
@@ -138,11 +138,11 @@ class TrainedGenerator(StudentTraining):
         return images, {**generator, **updated}
 
     def generator_step(self, state, key):
-        """One optimisation step of the generator on fresh latents."""
+        """One optimization step of the generator on fresh latents."""
         return self.descend(state, self.draw(key, self.synthesis_batch_size))
 
     def descend(self, state, latents):
-        """One optimisation step of the generator on these latents: (State, metrics)."""
+        """One optimization step of the generator on these latents: (State, metrics)."""
 
         def loss_of(params):
             images, generator = self.generate({**state.generator, "params": params}, latents)
@@ -158,7 +158,7 @@ class TrainedGenerator(StudentTraining):
     def see(self, state, images):
         """Seen of generated images (n, h, w, c) in [0, 1], without augmentation."""
         problem = self.problem
-        images = networks_input(problem, None, images, augmented=False)
+        images = preprocess(problem, None, images, augmented=False)
         (teacher_output, features), statistics = batchnorm.apply_with_batch_statistics(
             problem.teacher, state.teacher, images, axis_name=problem.axis_name, return_features=True
         )
@@ -168,10 +168,10 @@ class TrainedGenerator(StudentTraining):
     def distill_step(self, state, key):
         """One student step on a fresh batch; the generator's running averages follow it, nothing else of it."""
         images, generator = self.generate(state.generator, self.draw(key, self.kd_batch_size))
-        images = networks_input(self.problem, None, images, augmented=False)
+        images = preprocess(self.problem, None, images, augmented=False)
         student, loss, _ = self.student_step(state.student, state.teacher, images, jnp.ones(self.kd_batch_size))
         return state._replace(student=student, generator=generator), {"student_loss": loss}
 
-    def held_back(self, state, key):
+    def held_out(self, state, key):
         """Fresh images; the state stays as it is."""
         return self.generate(state.generator, self.draw(key, self.synthesis_batch_size))[0]

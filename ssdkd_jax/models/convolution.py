@@ -2,7 +2,7 @@
 
 The gradients that JAX derives for a convolution have dimension numbers for which XLA:CPU has no fast path inside `scan`
 and `while_loop` bodies, where they run 25-100 times slower than outside (jax-ml/jax#12868).  Here both gradients are
-spelt as ordinary NHWC/HWIO convolutions between explicit transposes, so that one scanned epoch serves every platform.
+spelled as ordinary NHWC/HWIO convolutions between explicit transposes, so that one scanned epoch serves every platform.
 Accelerators need none of this: leave `conv_general_dilated=None` there.
 """
 

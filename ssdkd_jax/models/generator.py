@@ -62,7 +62,7 @@ class Generator(nn.Module):
 
 
 def _upsample_2x2(x):
-    """Nearest neighbour, (n, h, w, c) -> (n, 2h, 2w, c)."""
+    """Nearest neighbor, (n, h, w, c) -> (n, 2h, 2w, c)."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 

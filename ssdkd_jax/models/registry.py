@@ -32,7 +32,7 @@ def create_model(
     """Makes an image classifier, any channel count and image size (vgg: from 8x8 on; lenet5: 32x32).
 
     The module is called as `model.apply(variables, x, train=False, return_features=False)`; x is (n, h, w, c) and
-    normalised.  It returns logits (n, num_classes), or (logits, features) with the classifier's input (n, f); float32.
+    normalized.  It returns logits (n, num_classes), or (logits, features) with the classifier's input (n, f); float32.
     With `train=True` BatchNorm uses the batch's statistics and updates `batch_stats`, which must be mutable.
 
     Args:

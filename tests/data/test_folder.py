@@ -49,7 +49,7 @@ def test_the_info_agrees_with_the_images(root):
     assert dataset_info(f"folder:{root}", image_size=8).image_shape == (8, 8, 3)
 
 
-def test_gray_stays_gray_unless_one_image_has_colour(tmp_path):
+def test_gray_stays_gray_unless_one_image_has_color(tmp_path):
     put(tmp_path, "train/a/1.png", GRAY)
     assert load_split(f"folder:{tmp_path}", "train").images.shape == (1, 4, 6, 1)
     put(tmp_path, "test/a/1.png", RED)

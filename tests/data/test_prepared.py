@@ -94,9 +94,9 @@ def test_the_place_comes_from_the_environment(data_dir, monkeypatch):
 
 def test_validation_images_where_the_test_images_have_no_labels(tmp_path):
     splits = {"train": (IMAGES, LABELS), "test": (IMAGES[:3], [-1] * 3), "validation": (IMAGES[:2], LABELS[:2])}
-    prepare(tmp_path, "unlabelled", splits)
-    assert as_set(load_split("unlabelled", "test", data_dir=tmp_path))[0][1] >= 0
-    assert dataset_info("unlabelled", tmp_path).sizes == {"train": 6, "test": 2}
+    prepare(tmp_path, "unlabeled", splits)
+    assert as_set(load_split("unlabeled", "test", data_dir=tmp_path))[0][1] >= 0
+    assert dataset_info("unlabeled", tmp_path).sizes == {"train": 6, "test": 2}
 
 
 def test_images_of_differing_size_need_an_image_size(tmp_path):
@@ -104,7 +104,7 @@ def test_images_of_differing_size_need_an_image_size(tmp_path):
     with pytest.raises(UserError, match=r"ragged has images of differing size; .*image_size=224"):
         load_split("ragged", "train", data_dir=tmp_path)
     assert load_split("ragged", "train", data_dir=tmp_path, image_size=4).images.shape == (2, 4, 4, 3)
-    with pytest.raises(UserError, match="no labelled split test or validation; it has train"):
+    with pytest.raises(UserError, match="no labeled split test or validation; it has train"):
         load_split("ragged", "test", data_dir=tmp_path, image_size=4)
 
 

@@ -8,7 +8,7 @@ import time
 import jax
 import pytest
 
-from ssdkd_jax.runtime.workdir import try_lock
+from ssdkd_jax.jobs.run_folder import try_lock
 from tests import tiny_job
 
 
@@ -39,18 +39,18 @@ def compiled_programs(shared):
 
 
 @pytest.fixture(scope="session")
-def kept_in(shared):
+def cache_dir(shared):
     """Folder of kept teachers; the first job trains, the others wait and find."""
     return shared / "teachers"
 
 
 @pytest.fixture(scope="session")
-def finished(shared, kept_in):
+def finished(shared, cache_dir):
     """Workdir of a job that the real command line ran without interruption; read it only."""
     workdir = shared / "finished"
     with waited_lock(shared / "finished.lock"):
         if not (workdir / "summary.json").exists():
-            status, out, err = tiny_job.command_line(tiny_job.arguments(workdir, kept_in))
+            status, out, err = tiny_job.command_line(tiny_job.arguments(workdir, cache_dir))
             (shared / "finished.out").write_text(out)
             (shared / "finished.err").write_text(err)
             assert status == 0, err
@@ -58,9 +58,9 @@ def finished(shared, kept_in):
 
 
 @pytest.fixture
-def teacher(finished, kept_in, tmp_path):
+def teacher(finished, cache_dir, tmp_path):
     """Folder of a trained teacher, a copy to be damaged at will."""
-    (found,) = [path for path in kept_in.iterdir() if (path / "network.json").exists()]
+    (found,) = [path for path in cache_dir.iterdir() if (path / "network.json").exists()]
     return pathlib.Path(shutil.copytree(found, tmp_path / "teacher"))
 
 

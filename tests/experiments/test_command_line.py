@@ -7,7 +7,7 @@ import pytest
 
 from experiments import command_line
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.runtime.interruption import Interrupted
+from ssdkd_jax.training.interruption import Interrupted
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ import pytest
 
 from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.runtime import checkpoints, comparison, job, report_inputs
-from ssdkd_jax.runtime.interruption import Interrupted
-from ssdkd_jax.runtime.workdir import read_summary
+from ssdkd_jax.jobs import comparison
+from ssdkd_jax.jobs.run import fitting_warmup, run_job
+from ssdkd_jax.jobs.run_folder import read_summary
+from ssdkd_jax.reports import run_files
+from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training.interruption import Interrupted
 from tests import tiny_job
 from tests.tiny_job import SIGNALS, finish, stop_when
 
@@ -28,9 +31,9 @@ XLA_FLAGS = (
 )
 
 
-def start(workdir, kept_in, methods=METHODS, seeds=2, **fields):
+def start(workdir, cache_dir, methods=METHODS, seeds=2, **fields):
     """experiments.compare on the tiny job, as a program of its own; `scratch` diverges."""
-    shared = tiny_job.FIELDS | {"epochs": 2, "evaluate_every": 1, "teacher.epochs": 1, "teacher.kept_in": kept_in}
+    shared = tiny_job.FIELDS | {"epochs": 2, "evaluate_every": 1, "teacher.epochs": 1, "teacher.cache_dir": cache_dir}
     for method in METHODS:
         shared |= {f"{method}.{name}": tiny_job.FIELDS[f"ssdkd.{name}"] for name in STUDENT} | {f"{method}.kd_steps": 4}
     fields = {**shared, "scratch.student_learning_rate": 1e30, **fields}
@@ -48,17 +51,17 @@ def start(workdir, kept_in, methods=METHODS, seeds=2, **fields):
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """(workdir, kept_in, what was printed when it was stopped, and when it went on to the end)."""
+    """(workdir, cache_dir, what was printed when it was stopped, and when it went on to the end)."""
     folder = tmp_path_factory.mktemp("compared")
-    workdir, kept_in = folder / "comparison", folder / "teachers"
+    workdir, cache_dir = folder / "comparison", folder / "teachers"
     first = workdir / "ssdkd" / "seed0" / "summary.json"
-    status, stopped, err = stop_when(start(workdir, kept_in), SIGNALS["SIGTERM"], first.exists)
+    status, stopped, err = stop_when(start(workdir, cache_dir), SIGNALS["SIGTERM"], first.exists)
     assert (status, err) == (0, "")
     before = first.stat().st_mtime_ns
-    status, out, err = finish(start(workdir, kept_in))
+    status, out, err = finish(start(workdir, cache_dir))
     assert (status, err) == (0, "")
     assert first.stat().st_mtime_ns == before, "what was finished was done again"
-    return workdir, kept_in, stopped, out
+    return workdir, cache_dir, stopped, out
 
 
 def result_of(workdir):
@@ -110,11 +113,11 @@ def test_a_method_that_diverges_costs_no_other_its_run(compared):
 
 
 def test_a_second_call_runs_nothing(compared):
-    workdir, kept_in, *_ = compared
+    workdir, cache_dir, *_ = compared
     runs = [path for path in workdir.rglob("*") if path.is_file() and path.parent != workdir and path.name != ".lock"]
     before = {path: path.stat().st_mtime_ns for path in runs}
     earlier = result_of(workdir)["methods"]
-    status, out, err = finish(start(workdir, kept_in, methods=("noise_kd", "ssdkd")))
+    status, out, err = finish(start(workdir, cache_dir, methods=("noise_kd", "ssdkd")))
     assert (status, err) == (0, "")
     assert out.count("is finished") == 4
     assert "not in the table, though" not in out, "scratch diverged"
@@ -152,7 +155,7 @@ def test_every_method_takes_as_many_student_steps(tmp_path, epochs):
     """Also where a run is so short that its warm-up is shortened."""
     config = tiny_job.config(tmp_path, epochs=epochs, ssdkd__warmup_epochs=10, fast__warmup_epochs=6)
     configs = comparison._configs(config, ["ssdkd", "fast", "scratch"], 1)
-    student_epochs = {method: one.epochs - job.fitting_warmup(one, method) for (method, _), one in configs.items()}
+    student_epochs = {method: one.epochs - fitting_warmup(one, method) for (method, _), one in configs.items()}
     assert len(set(student_epochs.values())) == 1 and student_epochs["scratch"] >= 1
     assert max(one.epochs for one in configs.values()) == epochs
 
@@ -165,7 +168,7 @@ def test_methods_can_be_added_later(tmp_path):
 
 
 def test_a_teachers_file_is_asked_for_its_architecture_before_the_first_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison.job, "run", None)
+    monkeypatch.setattr(comparison, "run_job", None)
     teacher = tmp_path / "lenet5"
     variables = models.create_model("lenet5").init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
     checkpoints.save_network(
@@ -186,12 +189,12 @@ def test_a_teachers_file_is_asked_for_its_architecture_before_the_first_run(tmp_
 
 
 def test_the_folder_of_a_run_takes_no_comparison_and_the_other_way_round(compared):
-    workdir, kept_in, *_ = compared
-    config = tiny_job.config(kept_in)
+    workdir, cache_dir, *_ = compared
+    config = tiny_job.config(cache_dir)
     with pytest.raises(UserError, match="holds a single run, not a comparison; choose another: --workdir=DIR"):
         comparison.compare(config, ["noise_kd"], 1, workdir / "ssdkd" / "seed0")
     with pytest.raises(UserError, match="holds a comparison, not a single run"):
-        job.run(config, workdir)
+        run_job(config, workdir)
 
 
 def test_finished_runs_that_stay_out_of_the_table_are_named(compared, capsys):
@@ -205,7 +208,7 @@ def test_a_damaged_run_is_to_be_made_anew(compared, tmp_path):
     run = shutil.copytree(workdir / "ssdkd" / "seed0", tmp_path / "run")
     (run / "metrics.jsonl").unlink()
     with pytest.raises(UserError, match=f"metrics.jsonl is missing.*; delete the folder {run} and run the command"):
-        report_inputs.read_metrics(run)
+        run_files.read_metrics(run)
     summary = tiny_job.summary(run)
     del summary["teacher_sha256"]
     (run / "summary.json").write_text(json.dumps(summary))
@@ -215,16 +218,16 @@ def test_a_damaged_run_is_to_be_made_anew(compared, tmp_path):
 
 def test_a_folder_of_another_experiment_is_refused_before_any_work(compared, tmp_path, monkeypatch):
     """Though the first run in order is not finished."""
-    workdir, kept_in, *_ = compared
+    workdir, cache_dir, *_ = compared
     (tmp_path / "noise_kd").symlink_to(workdir / "noise_kd")
-    monkeypatch.setattr(comparison.job, "_run", lambda *_: pytest.fail("worked before it looked"))
+    monkeypatch.setattr("ssdkd_jax.jobs.run._run", lambda *_: pytest.fail("worked before it looked"))
     with pytest.raises(UserError, match="belongs to another experiment"):
-        comparison.compare(tiny_job.config(kept_in), ["ssdkd", "noise_kd"], 1, tmp_path)
+        comparison.compare(tiny_job.config(cache_dir), ["ssdkd", "noise_kd"], 1, tmp_path)
 
 
 def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
     """And leaves the finished runs that it has not reached yet in the table."""
-    workdir, kept_in, *_ = compared
+    workdir, cache_dir, *_ = compared
     for method in ("ssdkd", "noise_kd"):
         (tmp_path / method).mkdir()
         (tmp_path / method / "seed1").symlink_to(workdir / method / "seed1")
@@ -234,9 +237,9 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
             raise Interrupted("stopped")
         return tiny_job.summary(folder)
 
-    monkeypatch.setattr(comparison.job, "run", run)
+    monkeypatch.setattr(comparison, "run_job", run)
     with pytest.raises(Interrupted):
-        comparison.compare(tiny_job.config(kept_in), ["ssdkd", "noise_kd"], 2, tmp_path)
+        comparison.compare(tiny_job.config(cache_dir), ["ssdkd", "noise_kd"], 2, tmp_path)
     methods = result_of(tmp_path)["methods"]
     assert [methods[name]["seeds"] for name in ("ssdkd", "noise_kd")] == [[1], [1]]
     assert "(1 to come)" in (tmp_path / "comparison.md").read_text()
@@ -257,7 +260,7 @@ def test_mistakes_of_any_method_are_found_before_the_first_run(tmp_path, monkeyp
     def forbidden(*args, **kwargs):
         raise AssertionError("something ran")
 
-    monkeypatch.setattr("ssdkd_jax.runtime.job.run", forbidden)
+    monkeypatch.setattr("ssdkd_jax.jobs.comparison.run_job", forbidden)
     with pytest.raises(UserError) as error:
         comparison.compare(tiny_job.config(tmp_path, **fields), ["noise_kd", method], 1, tmp_path / "comparison")
     assert expected in str(error.value) and "\n" not in str(error.value)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from ssdkd_jax import interop
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.models import registry
-from ssdkd_jax.runtime import checkpoints, supervised, workdir
+from ssdkd_jax.training import checkpoints, supervised
 from tests.tiny_job import arguments, command_line, job
 
 # As many epochs would take hours: whoever gets past the checks is noticed.
@@ -28,16 +29,16 @@ def no_training(monkeypatch):
         raise AssertionError("the mistake was not found before the training")
 
     monkeypatch.setattr(supervised, "train", forbidden)
-    monkeypatch.setattr("ssdkd_jax.runtime.job.distil", forbidden)
+    monkeypatch.setattr("ssdkd_jax.jobs.run.distill", forbidden)
 
 
 @pytest.fixture
-def refusal(kept_in, tmp_path):
+def refusal(cache_dir, tmp_path):
     """refusal(**fields): the one line with which a job of these fields ends."""
 
     def refuse(folder=tmp_path / "job", **fields):
         with pytest.raises(UserError) as error:
-            job(folder, kept_in, **{**LONG, **fields})
+            job(folder, cache_dir, **{**LONG, **fields})
         message = str(error.value)
         assert "\n" not in message
         return message
@@ -128,7 +129,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"ssdkd__adv": float("nan")}, "ssdkd.adv is nan"),
         ({"ssdkd__bn_momentum": 1.0}, "ssdkd.bn_momentum is 1.0, expected at least 0 and less than 1"),
         ({"ssdkd__beta_end": 1.5}, "ssdkd.beta_end is 1.5, expected between 0 and 1"),
-        ({"references": (10.0,)}, "references holds 10.0, expected shares"),
+        ({"baselines": (10.0,)}, "baselines holds 10.0, expected shares"),
         ({"image_shape": (8, 8, 1)}, "image_shape is for data sets that nobody here knows"),
         ({"normalization": "cifar10"}, "normalization 'cifar10' has 3 means and 3 standard deviations, but the images"),
         ({"normalization": "imagnet"}, "unknown normalization 'imagnet'; known are: cifar10, "),
@@ -288,5 +289,5 @@ def test_mistake_does_not_claim_the_folder(refusal, tmp_path):
 
 
 def test_second_run_in_the_same_folder(refusal, tmp_path):
-    with workdir.alone(workdir.make(tmp_path / "job")):
+    with run_folder.alone(run_folder.make(tmp_path / "job")):
         assert "another run is using the workdir" in refusal()

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from ssdkd_jax import data, interop
-from ssdkd_jax.runtime import checkpoints
-from ssdkd_jax.runtime.interruption import Interrupted
-from ssdkd_jax.runtime.job import run
+from ssdkd_jax.jobs.run import run_job
+from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training.interruption import Interrupted
 from tests.tiny_job import SHORT, config, epochs_done, job, summary
 
 
 @pytest.fixture(scope="module")
-def one_device(finished, kept_in, tmp_path_factory):
+def one_device(finished, cache_dir, tmp_path_factory):
     """Workdir of the short job on one device, and the epochs that were done at each compilation."""
     workdir, compilations = tmp_path_factory.mktemp("one_device"), []
 
@@ -25,7 +25,7 @@ def one_device(finished, kept_in, tmp_path_factory):
             compilations.append(len(epochs_done(workdir)))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    job(workdir, kept_in, **SHORT)
+    job(workdir, cache_dir, **SHORT)
     jax.monitoring.unregister_event_duration_listener(listen)
     return workdir, compilations
 
@@ -43,27 +43,27 @@ def test_nothing_is_compiled_after_the_first_evaluated_epoch(one_device):
     assert set(compilations) == {0}, "the first epoch is evaluated before its line is written"
 
 
-def test_single_steps_give_the_student_of_the_scanned_epoch(one_device, kept_in, tmp_path):
-    job(tmp_path, kept_in, loop="steps", **SHORT)
+def test_single_steps_give_the_student_of_the_scanned_epoch(one_device, cache_dir, tmp_path):
+    job(tmp_path, cache_dir, loop="steps", **SHORT)
     assert_same_student(one_device[0], tmp_path, 1e-3)
 
 
-def test_a_short_run_shortens_its_warmup(one_device, kept_in, tmp_path, capsys):
+def test_a_short_run_shortens_its_warmup(one_device, cache_dir, tmp_path, capsys):
     """`--config.epochs=3` alone must do, whatever the config's warm-up."""
-    job(tmp_path, kept_in, **{**SHORT, "ssdkd__warmup_epochs": 10})
+    job(tmp_path, cache_dir, **{**SHORT, "ssdkd__warmup_epochs": 10})
     assert "the warm-up is shortened from 10 to 1 epochs" in capsys.readouterr().out
     assert_same_student(one_device[0], tmp_path, 1e-7)
 
 
-def test_eight_devices_give_the_student_of_one(one_device, kept_in, tmp_path):
+def test_eight_devices_give_the_student_of_one(one_device, cache_dir, tmp_path):
     """The buffer's 44 images are no multiple of 8."""
-    found = job(tmp_path, kept_in, devices=8, **SHORT)
+    found = job(tmp_path, cache_dir, devices=8, **SHORT)
     assert found["devices"] == 8
     assert_same_student(one_device[0], tmp_path, 1e-3)
     assert found["synthetic_images"] == summary(one_device[0])["synthetic_images"] == 44
 
 
-def test_going_on_with_other_devices(one_device, kept_in, tmp_path):
+def test_going_on_with_other_devices(one_device, cache_dir, tmp_path):
     """Epochs 1 and 2 on one device, the third on eight."""
 
     class AfterTwoEpochs:
@@ -71,8 +71,8 @@ def test_going_on_with_other_devices(one_device, kept_in, tmp_path):
             return len(epochs_done(tmp_path)) == 2
 
     with pytest.raises(Interrupted):
-        run(config(kept_in, **SHORT), tmp_path, interruption=AfterTwoEpochs())
-    found = job(tmp_path, kept_in, devices=8, **SHORT)
+        run_job(config(cache_dir, **SHORT), tmp_path, interruption=AfterTwoEpochs())
+    found = job(tmp_path, cache_dir, devices=8, **SHORT)
     assert (found["devices"], epochs_done(tmp_path)) == (8, [1, 2, 3])
     assert_same_student(one_device[0], tmp_path, 1e-3)
 
@@ -103,23 +103,23 @@ def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):
     assert "mystery" in (tmp_path / "job/report.html").read_text()
 
 
-def test_references_are_the_same_student_on_real_images(one_device, kept_in, tmp_path):
-    """A finished distillation is not done again: only the references are, from its last checkpoint."""
+def test_baselines_are_the_same_student_on_real_images(one_device, cache_dir, tmp_path):
+    """A finished distillation is not done again: only the baselines are, from its last checkpoint."""
     workdir = tmp_path / "job"
     shutil.copytree(one_device[0], workdir)
     (workdir / "summary.json").unlink()
     experiment = json.loads((workdir / "experiment.json").read_text())
-    (workdir / "experiment.json").write_text(json.dumps({**experiment, "references": [0.1]}))
-    found = job(workdir, kept_in, **{**SHORT, "references": (0.1,)})
+    (workdir / "experiment.json").write_text(json.dumps({**experiment, "baselines": [0.1]}))
+    found = job(workdir, cache_dir, **{**SHORT, "baselines": (0.1,)})
     assert found["student_sha256"] == summary(one_device[0])["student_sha256"]
-    assert 0 < found["references"]["same student on 10% real images"] <= 100
+    assert 0 < found["baselines"]["same student on 10% real images"] <= 100
 
 
-def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, kept_in, tmp_path):
+def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, cache_dir, tmp_path):
     workdir = tmp_path / "job"
     shutil.copytree(one_device[0], workdir)
     (workdir / "report.html").unlink()
-    job(workdir, kept_in, **SHORT)
+    job(workdir, cache_dir, **SHORT)
     assert (workdir / "report.html").exists()
 
 
@@ -137,10 +137,10 @@ def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):
     assert "model.load_state_dict" in (tmp_path / "job/student.pth.md").read_text()
 
 
-def test_export_is_off_otherwise_and_can_be_asked_for_later(one_device, kept_in, tmp_path):
+def test_export_is_off_otherwise_and_can_be_asked_for_later(one_device, cache_dir, tmp_path):
     copy = shutil.copytree(one_device[0], tmp_path / "copy")
     assert not (copy / "student.pth").exists()
-    job(copy, kept_in, export_torch=True, **SHORT)
+    job(copy, cache_dir, export_torch=True, **SHORT)
     assert (copy / "student.pth").exists() and (copy / "student.pth.md").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ssdkd_jax import data, models
-from ssdkd_jax.runtime import checkpoints
+from ssdkd_jax.training import checkpoints
 from tests import tiny_job
 from tests.tiny_job import SIGNALS, arguments, command_line, epochs_done, start, stop_when, summary
 
@@ -92,9 +92,9 @@ def test_what_the_user_sees(finished, shared):
     assert f"student {summary(finished)['student_accuracy']:.2f} % from 44 synthetic images" in out.splitlines()[-1]
 
 
-def test_rerun_of_a_finished_job_does_nothing(finished, kept_in):
+def test_rerun_of_a_finished_job_does_nothing(finished, cache_dir):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != ".lock"}
-    status, out, err = command_line(arguments(finished, kept_in))
+    status, out, err = command_line(arguments(finished, cache_dir))
     assert (status, err) == (0, "")
     assert len(out.splitlines()) == 1
     assert "is finished" in out
@@ -103,9 +103,9 @@ def test_rerun_of_a_finished_job_does_nothing(finished, kept_in):
     assert {p: t for p, t in before.items() if p.is_file()} == {p: t for p, t in after.items() if p.is_file()}
 
 
-def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, kept_in, tmp_path):
+def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, cache_dir, tmp_path):
     """SIGTERM after epoch 1, SIGINT after 3, SIGKILL after 5 (one after a checkpoint and one not), then to the end."""
-    command, workdir = arguments(tmp_path / "job", kept_in), tmp_path / "job"
+    command, workdir = arguments(tmp_path / "job", cache_dir), tmp_path / "job"
     for name, epoch in (("SIGTERM", 1), ("SIGINT", 3), ("SIGKILL", 5)):
         process = start(command)
         status, out, err = stop_when(process, SIGNALS[name], lambda epoch=epoch: len(epochs_done(workdir)) >= epoch)
@@ -161,9 +161,9 @@ def test_interrupted_teacher_training_goes_on_and_ends_with_the_same_teacher(fin
     assert sha256(folder) == sha256(tmp_path / "uninterrupted")
 
 
-def test_signal_before_the_first_epoch(kept_in, finished, tmp_path):
+def test_signal_before_the_first_epoch(cache_dir, finished, tmp_path):
     """While it starts or compiles: it stops without a traceback and the command works again."""
-    process = start(arguments(tmp_path / "job", kept_in))
+    process = start(arguments(tmp_path / "job", cache_dir))
     process.stdout.readline()  # the teacher is found; compiling comes next
     status, out, err = stop_when(process, SIGNALS["SIGTERM"], lambda: True)
     assert (status, err) == (0, "")

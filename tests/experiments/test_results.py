@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from experiments.ablate import summarise, variants
+from experiments.ablate import summarize, variants
 from experiments.results import fill, load, time_table
 from ssdkd_jax.errors import UserError
 
@@ -27,7 +27,7 @@ def test_the_readme_holds_what_the_results_say():
 
 
 def test_a_difference_counts_only_beyond_twice_its_standard_error():
-    rows = summarise({"default": [90.0, 92.0], "close": [91.0, 93.0], "far": [80.0, 80.0]})
+    rows = summarize({"default": [90.0, 92.0], "close": [91.0, 93.0], "far": [80.0, 80.0]})
     assert rows["default"]["std"] == pytest.approx(2**0.5)
     assert rows["close"]["noise"] == pytest.approx(2 * 2**0.5)
     assert not rows["close"]["exceeds_noise"]
@@ -35,7 +35,7 @@ def test_a_difference_counts_only_beyond_twice_its_standard_error():
 
 
 def test_an_ablation_becomes_a_table_with_its_command():
-    result = RESULT | {"variants": summarise({"default": [90.0, 92.0], "no phi": [80.0, 80.0]})}
+    result = RESULT | {"variants": summarize({"default": [90.0, 92.0], "no phi": [80.0, 80.0]})}
     filled = fill("<!-- results:one -->old<!-- end --> rest", {"one": result})
     assert "| no phi | 80.00 ± 0.00 | -11.00 | **yes** |" in filled
     assert "`python -m experiments.ablate`, 2 cores, 2026-01-02." in filled

@@ -11,7 +11,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
-from ssdkd_jax.interop.files import SUFFIXES
+from ssdkd_jax.interop.torch_files import SUFFIXES
 
 torch = pytest.importorskip("torch")
 
@@ -134,10 +134,10 @@ def test_a_tensor_with_and_without_prefix_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "tensor",
     [torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8), torch.ones(2, 2).to_sparse()],
-    ids=["quantised", "sparse"],
+    ids=["quantized", "sparse"],
 )
 def test_tensors_without_plain_numbers_are_refused(tmp_path, tensor):
-    assert "tensor 'fc.weight' is quantised, sparse" in refusal(save(tmp_path / "w.pth", {"fc.weight": tensor}))
+    assert "tensor 'fc.weight' is quantized, sparse" in refusal(save(tmp_path / "w.pth", {"fc.weight": tensor}))
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".onnx", ".pkl", ".zip"])
@@ -160,7 +160,7 @@ def test_an_optimizer_without_weights(tmp_path, key):
     optimizer.step()
     state = optimizer.state_dict()
     path = save(tmp_path / "checkpoint.pth", {"epoch": 3, key: state} if key else state)
-    assert "holds an optimiser's state but no weights (its entries: " in refusal(path)
+    assert "holds an optimizer's state but no weights (its entries: " in refusal(path)
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, {"state_dict": {}}, [TENSORS], torch.ones(2)], ids=str)

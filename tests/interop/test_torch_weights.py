@@ -10,8 +10,8 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import classes_and_channels, from_torch_state_dict, infer_architecture, to_torch_state_dict
+from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.models import create_model, model_names
-from ssdkd_jax.runtime.teacher import load_teacher
 
 LAYOUTS = golden_values.layouts()
 PUBLIC = [name for name in model_names() if name in LAYOUTS]
@@ -40,7 +40,7 @@ def test_round_trip_keeps_every_bit_and_the_public_order(name):
 
 
 @pytest.mark.parametrize(("name", "channels", "classes"), [("convnet_16", 1, 10), ("wrn10_1", 3, 100)])
-def test_networks_without_reference_convert_too(name, channels, classes):
+def test_networks_without_baseline_convert_too(name, channels, classes):
     model = create_model(name, num_classes=classes)
     variables = model.init(jax.random.key(0), np.zeros((1, 8, 8, channels), np.float32))
     back = from_torch_state_dict(name, to_torch_state_dict(name, variables))

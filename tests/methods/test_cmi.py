@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax.data import normalize
 from ssdkd_jax.interop import naming
-from ssdkd_jax.methods.cmi import CMI, reinitialised
+from ssdkd_jax.methods.cmi import CMI, reinitialized
 from tests import tiny_problem
 
 # ---- against PyTorch
@@ -44,7 +44,7 @@ def test_two_rounds_of_three_steps_equal_pytorch():
         feature_bank_size=64,
         negatives=64,
         head_size=32,
-        reinitialise=False,
+        reinitialize=False,
     )
     state = golden_networks.method_state(method, jax.random.key(0))
     head = golden_head()
@@ -137,7 +137,7 @@ def test_every_synthesis_has_a_fresh_generator():
     first, second = (method.begin(run()[i], jax.random.key(i))[1].generator["params"] for i in (1, 2))
     assert 0.005 < float(np.std(first["l1.0"]["kernel"])) < 0.04
     assert not np.allclose(first["l1.0"]["kernel"], second["l1.0"]["kernel"])
-    params = reinitialised(run()[1].synthesis.generator["params"], jax.random.key(0))
+    params = reinitialized(run()[1].synthesis.generator["params"], jax.random.key(0))
     assert not np.any(params["l1.0"]["bias"])
     assert abs(float(np.mean(params["conv_blocks.0"]["scale"])) - 1) < 0.1
 

@@ -15,7 +15,7 @@ from ssdkd_jax import models, replay_buffer
 from ssdkd_jax.interop import naming
 from ssdkd_jax.methods.base import scanned_epoch, stepwise_epoch
 from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
-from ssdkd_jax.runtime import devices
+from ssdkd_jax.training import devices
 from tests import tiny_problem
 
 # ---- against PyTorch
@@ -76,7 +76,7 @@ def test_two_rounds_of_fomaml_equal_pytorch():
                 # Through our moments of Adam and the fast copy those 9 reach every gradient of round 1, a little.
                 assert_almost_all_close(ours[name], value, 1e-3 * largest, share=0.95)
                 assert_allclose(ours[name], value, rtol=0, atol=2e-2 * largest, err_msg=name)
-        # For the same reason round 1 starts from PyTorch's generator, but with our optimiser state, BatchNorm averages
+        # For the same reason round 1 starts from PyTorch's generator, but with our optimizer state, BatchNorm averages
         # of the generator and average of the teacher's statistics.
         synthesis = synthesis._replace(generator=naming.from_torch(ours | parameters, template))
         state = state._replace(synthesis=synthesis, epoch=state.epoch + 1)

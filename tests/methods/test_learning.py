@@ -1,7 +1,7 @@
 """Every method teaches: on the real digits its student is far above chance, and above one distilled on noise.
 
 Methods that fit BatchNorm statistics have networks with BatchNorm, where noise alone goes a long way on 8x8 pixels.
-The others have LeNets on 32x32 pixels, as in their papers.  Through the command line, whose programs are optimised.
+The others have LeNets on 32x32 pixels, as in their papers.  Through the command line, whose programs are optimized.
 """
 
 import functools
@@ -15,7 +15,7 @@ from tests.tiny_job import command_line, summary
 MARGIN, LEAST = 15.0, 60.0
 WITH_BATCH_NORM = ("ssdkd", "fastdfkd", "fastdfkd2", "fastdfkd5", "fast", "nayer", "cmi", "deepinversion", "dfq")
 WITH_LENET = ("dafl", "zskt", "dfad")
-EVERY = {"references": "()", "epochs": 20, "evaluate_every": 20, "teacher.epochs": 20}
+EVERY = {"baselines": "()", "epochs": 20, "evaluate_every": 20, "teacher.epochs": 20}
 LENET = {"image_size": 32, "teacher.learning_rate": 0.02}
 # Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them, and
 # DFQ's student depends on the rounding of the machine.
@@ -27,7 +27,7 @@ LENET_STUDENT = {"kd_steps": 40, "student_learning_rate": 0.02}
 
 def arguments(method, lenet, workdir, **others):
     """Of experiments.main; `others` are settings of the method."""
-    fields = EVERY | (LENET if lenet else {}) | {"method": method, "teacher.kept_in": workdir.parent / "teachers"}
+    fields = EVERY | (LENET if lenet else {}) | {"method": method, "teacher.cache_dir": workdir.parent / "teachers"}
     settings = SETTINGS.get(method, {}) | (LENET_STUDENT if lenet else {}) | others
     fields |= {f"{method}.{name}": value for name, value in settings.items()}
     return [
@@ -65,11 +65,11 @@ def test_reptile_learns(accuracy_of):
 
 
 @pytest.mark.parametrize("method", ["vanilla_kd", "scratch"])
-def test_references_on_real_images_learn(method, accuracy_of):
+def test_baselines_on_real_images_learn(method, accuracy_of):
     assert accuracy_of(method, False) > 95.0
 
 
 def test_no_method_is_forgotten():
-    references = {name for name, method in METHODS.items() if method.given}
-    assert set(METHODS) - references == {*WITH_BATCH_NORM, *WITH_LENET, "fastdfkd10"}
+    baselines = {name for name, method in METHODS.items() if method.given}
+    assert set(METHODS) - baselines == {*WITH_BATCH_NORM, *WITH_LENET, "fastdfkd10"}
     assert METHODS["fastdfkd10"] is METHODS["fastdfkd"]

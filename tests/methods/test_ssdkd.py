@@ -13,7 +13,7 @@ from ssdkd_jax import losses, models, replay_buffer, tasks
 from ssdkd_jax.data import normalize, to_uint8
 from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
 from ssdkd_jax.methods.ssdkd import SSDKD
-from ssdkd_jax.runtime import devices
+from ssdkd_jax.training import devices
 
 CLASSES = 4
 # A small deviation makes much of the little by which images of an untrained generator differ.
@@ -208,7 +208,7 @@ def test_a_step_sets_the_priorities_of_the_entries_it_drew():
 
     # The first epoch after the warm-up is past, so beta is 0.4 + 1/3 * 0.6.
     sample_key, _ = jax.random.split(key)
-    indices, weights = replay_buffer.sample(state.buffer, sample_key, 8, alpha=0.6, beta=0.6, normalise_by="mean")
+    indices, weights = replay_buffer.sample(state.buffer, sample_key, 8, alpha=0.6, beta=0.6, normalize_by="mean")
     images = replay_buffer.read(state.buffer, indices)
     output, _ = PROBLEM.student.apply(
         state.student.variables, normalize(images, MEAN, STD), train=True, mutable=["batch_stats"]
@@ -230,14 +230,14 @@ def test_importance_weights_are_annealed():
     assert metrics[3]["importance_ratio"] < 0.999
 
 
-def test_held_back_images_are_new():
+def test_held_out_images_are_new():
     state = tiny_run()[0][-1]
-    held_back = jax.jit(METHOD.held_back)(state, jax.random.key(9))
-    assert held_back.shape == (8, 4, 4, 1)
-    assert ((held_back >= 0) & (held_back <= 1)).all()
+    held_out = jax.jit(METHOD.held_out)(state, jax.random.key(9))
+    assert held_out.shape == (8, 4, 4, 1)
+    assert ((held_out >= 0) & (held_out <= 1)).all()
     stored = {image.tobytes() for image in np.asarray(to_uint8(state.buffer.images))}
     assert len(stored) == 20
-    assert stored.isdisjoint({image.tobytes() for image in np.asarray(to_uint8(held_back))})
+    assert stored.isdisjoint({image.tobytes() for image in np.asarray(to_uint8(held_out))})
 
 
 # ---- switches
@@ -271,8 +271,8 @@ def one_epoch_with(**switches):
         ("replacement", "random"),
         ("alpha", 0.0),
         ("priority", "kl"),
-        ("weight_normalisation", "buffer"),
-        ("weight_normalisation", "batch"),
+        ("weight_normalization", "buffer"),
+        ("weight_normalization", "batch"),
     ],
 )
 def test_every_switch_runs_and_makes_a_difference(switch, value):
@@ -294,7 +294,7 @@ def test_images_are_stored_as_asked(dtype):
 
 
 @pytest.mark.parametrize(
-    "switch", ["meta_update", "targets", "modulated_term", "replacement", "priority", "weight_normalisation"]
+    "switch", ["meta_update", "targets", "modulated_term", "replacement", "priority", "weight_normalization"]
 )
 def test_an_unknown_name_of_a_switch_is_refused(switch):
     with pytest.raises(ValueError, match=f"{switch} is 'nonsense', expected one of "):
@@ -358,7 +358,7 @@ def test_eight_devices_are_one():
     jax.tree.map(close, [jax.tree.map(lambda x: x[0], m) for m in metrics_of_eight],
                  [jax.tree.map(lambda x: x[0], m) for m in metrics])  # fmt: skip
 
-    # The comparison means something: the buffer is full, has replaced some entries, and the student has learnt.
+    # The comparison means something: the buffer is full, has replaced some entries, and the student has learned.
     assert one.buffer.valid.all()
     assert len(set(one.buffer.age.tolist())) > 2
     assert len(np.unique(one.buffer.predicted_class)) > 1

@@ -218,6 +218,6 @@ def test_unknown_name_names_the_closest_and_all():
     assert "\n" not in message
 
 
-def test_unknown_name_without_a_neighbour():
+def test_unknown_name_without_a_neighbor():
     with pytest.raises(UserError, match=r"^unknown model 'xyz'; known are: wrn10_1, "):
         create_model("xyz")

@@ -1,0 +1,124 @@
+"""A network as a PyTorch file, with a note beside it that says how to load it and what its images look like."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.interop.public_definitions import definition_of
+from ssdkd_jax.interop.torch_weights import to_torch_state_dict
+
+_NEEDS = {".pth": "torch", ".pt": "torch", ".th": "torch", ".safetensors": "safetensors"}
+
+
+def available_suffix():
+    """ ".pth" where torch is installed, else ".safetensors", else None."""
+    return next((suffix for suffix in (".pth", ".safetensors") if _installed(_NEEDS[suffix])), None)
+
+
+def check_can_write(path):
+    """Raises UserError for a suffix that is no PyTorch file's, a directory, or a package that is missing."""
+    path = pathlib.Path(path)
+    if path.suffix not in _NEEDS:
+        raise UserError(f"{path} ends in {path.suffix!r}, expected a PyTorch file: {', '.join(_NEEDS)}")
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, expected the name of a file to write")
+    if not _installed(_NEEDS[path.suffix]):
+        raise UserError(f"writing {path} needs {_NEEDS[path.suffix]}; install it: pip install {_NEEDS[path.suffix]}")
+
+
+def _installed(package):
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module that was put into sys.modules by hand
+        return False
+
+
+def export_network(path, variables, metadata):
+    """Writes a PyTorch file with the public names and shapes, and the note `<path>.md`.
+
+    Args:
+      path: `.pth`, `.pt`, `.th` or `.safetensors`.
+      variables: {"params": ..., "batch_stats": ...}.
+      metadata: as `runtime.checkpoints.save_network` keeps it beside a network.
+
+    Returns:
+      the paths of both files.
+
+    Raises:
+      UserError: see `check_can_write` and `to_torch_state_dict`.
+    """
+    path = pathlib.Path(path)
+    check_can_write(path)
+    state_dict = to_torch_state_dict(metadata["architecture"], variables)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Whoever sees the file sees a whole one.
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    _write(unfinished, path.suffix, state_dict)
+    unfinished.replace(path)
+    note = path.with_name(f"{path.name}.md")
+    note.write_text(describe(path, metadata), encoding="utf-8")
+    return path, note
+
+
+def _write(path, suffix, state_dict):
+    if suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file(state_dict, path, metadata={"format": "pt"})
+    else:
+        import torch
+
+        torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, path)
+
+
+def describe(path, metadata):
+    """Markdown: what the network is, its normalization and classes, and code that classifies an image with it."""
+    height, width, channels = metadata["image_shape"]
+    definition = definition_of(metadata["architecture"], metadata["num_classes"], channels, (height, width))
+    source = f"\nThe definition is in {definition.source}.\n" if definition.source else ""
+    load = f'torch.load("{path.name}", weights_only=True)'
+    load_import = ""
+    if path.suffix == ".safetensors":
+        load, load_import = f'load_file("{path.name}")', "from safetensors.torch import load_file\n"
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
+    as_list = [float(f"{value:.6g}") for value in metadata["mean"]], [float(f"{v:.6g}") for v in metadata["std"]]
+    return _NOTE.format(
+        architecture=metadata["architecture"],
+        height=height,
+        width=width,
+        colors={1: "gray", 3: "RGB"}.get(channels, f"{channels}-channel"),
+        num_classes=metadata["num_classes"],
+        mean=as_list[0],
+        std=as_list[1],
+        source=source,
+        load_import=load_import,
+        definition=definition.lines,
+        load=load,
+        classes=list(metadata["class_names"]),
+        mode=mode,
+    )
+
+
+_NOTE = """# {architecture}
+
+A PyTorch state_dict for {height}x{width} {colors} images and {num_classes} classes. Images are scaled to [0, 1], then
+normalized with mean {mean} and standard deviation {std} per channel; logits come in the order of `classes` below.
+{source}
+```python
+import numpy as np
+import torch
+from PIL import Image
+{load_import}{definition}
+model.load_state_dict({load}, strict=True)
+model.eval()
+classes = {classes}
+mean, std = torch.tensor({mean}), torch.tensor({std})
+image = Image.open("image.png").convert("{mode}").resize(({width}, {height}))
+pixels = torch.from_numpy(np.array(image)).reshape({height}, {width}, -1) / 255
+x = ((pixels - mean) / std).permute(2, 0, 1)[None]
+with torch.no_grad():
+    print(classes[int(model(x).argmax())])
+```
+"""

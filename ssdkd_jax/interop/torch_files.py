@@ -1,0 +1,147 @@
+"""Files of PyTorch weights.  No code in a file is ever run."""
+
+import importlib
+import pathlib
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from ssdkd_jax.errors import UserError
+
+# Where training scripts put the weights inside what they save; the first that is there wins.
+NESTINGS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "student", "teacher"),
+    *("params", "weights", "state_dict_ema", "model_ema", "ema"),
+)
+# The last suffix of the files that are read; the empty one is a file without a suffix.
+SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".bin", ".tar", ".safetensors", "")
+# Where training scripts put an optimizer's state.
+OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim", "param_groups")
+# What DataParallel and torch.compile put before each name.
+WRAPPERS = ("module.", "_orig_mod.")
+
+
+def load_torch_file(path):
+    """Tensors of a PyTorch or safetensors file.
+
+    Args:
+      path: one of SUFFIXES, written by `torch.save` (zip or legacy format), or `.safetensors`.  The
+        tensors may lie under a key such as `state_dict` or `model`; prefixes `module.` and `_orig_mod.` are dropped.
+
+    Returns:
+      {PyTorch name: NumPy array}; floating tensors as float32, others in their own dtype.
+
+    Raises:
+      UserError: no such file, a directory, of an unknown suffix, damaged, holding Python objects that could run code, a
+        TorchScript program, or holding no weights; torch or safetensors not installed.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, expected a file of PyTorch weights")
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path} ends in {path.suffix!r}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    tensors = _find_tensors(content)
+    if not tensors:
+        raise UserError(
+            f"{path} {_what_it_holds(content)}; expected a state_dict, as torch.save(model.state_dict(), path) writes"
+        )
+    unwrapped = {}
+    for name, value in tensors.items():
+        if _unwrapped(name) in unwrapped:
+            raise UserError(f"{path} has tensor {_unwrapped(name)!r} twice, with and without a prefix such as module.")
+        unwrapped[_unwrapped(name)] = _as_numpy(value, name, path)
+    return unwrapped
+
+
+def _read_safetensors(path):
+    safetensors = _import("safetensors.numpy", path)
+    try:
+        return safetensors.load_file(path)
+    except Exception as error:
+        raise UserError(f"{path} is truncated or no safetensors file ({_reason(error)})") from error
+
+
+def _read_torch(path):
+    torch = _import("torch", path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if not found:
+            raise UserError(f"{path} is no PyTorch file ({_reason(error)})") from error
+        raise UserError(
+            f"{path} holds Python objects ({found[1]}) that could run code when loaded, so it was not loaded; "
+            "where you trust it, save its weights alone: torch.save(model.state_dict(), path)"
+        ) from error
+    except Exception as error:
+        if "TorchScript archive" in str(error):
+            raise UserError(
+                f"{path} is a TorchScript archive, which holds a program; save its weights alone, where you trust it: "
+                "torch.save(torch.jit.load(path).state_dict(), other_path)"
+            ) from error
+        # torch raises RuntimeError, EOFError, OSError, KeyError and more, depending on where the file ends.
+        raise UserError(f"{path} is truncated or no PyTorch file ({_reason(error)})") from error
+
+
+def _import(module, path):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UserError(f"reading {path} needs {package}; install it: pip install {package}") from error
+
+
+def _find_tensors(content):
+    """The first dict on the way down the nestings that has tensors, without its other entries; {} if none has."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in NESTINGS:
+        tensors = _find_tensors(content.get(key))
+        if tensors:
+            return tensors
+    return {name: value for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
+
+
+def _what_it_holds(content):
+    entries = [str(key) for key in content] if isinstance(content, Mapping) else []
+    if set(entries) & set(OPTIMIZERS):
+        return f"holds an optimizer's state but no weights (its entries: {', '.join(entries)})"
+    return (
+        f"holds no tensors by name (its entries: {', '.join(entries[:10])})" if entries else "holds no tensors by name"
+    )
+
+
+def _is_tensor(value):
+    return isinstance(value, np.ndarray) or hasattr(value, "detach")
+
+
+def _unwrapped(name):
+    while name.startswith(WRAPPERS):
+        name = name.removeprefix(next(wrapper for wrapper in WRAPPERS if name.startswith(wrapper)))
+    return name
+
+
+def _as_numpy(value, name, path):
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float32) if jnp.issubdtype(value.dtype, jnp.floating) else value
+    try:
+        value = value.detach().cpu()
+        return (value.float() if value.is_floating_point() else value).numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{path}: tensor {name!r} is quantized, sparse or without memory ({_reason(error)}), expected plain numbers"
+        ) from error
+
+
+def _reason(error):
+    """The error's first sentence, or its type where it says nothing."""
+    return re.split(r"\n|\. ", str(error))[0] or type(error).__name__

@@ -1,0 +1,244 @@
+"""Several methods over several seeds with one teacher: runs what is not finished, and writes what came out so far.
+
+Time is that of the whole training with the synthesis in it (`clock.training_seconds`).
+"""
+
+import copy
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+
+from ssdkd_jax.errors import Diverged, UserError
+from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs.run import check_job, fitting_warmup, run_job, teacher_architecture
+from ssdkd_jax.methods import METHODS
+from ssdkd_jax.reports import run_files, tables
+from ssdkd_jax.reports.comparison_page import comparison_page
+from ssdkd_jax.training.clock import training_seconds
+from ssdkd_jax.training.devices import local_devices
+
+# What belongs to every run of a comparison alike.
+_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256")
+
+
+class Run(NamedTuple):
+    """A run that came to its end.
+
+    summary: as in its summary.json.
+    curve: [[seconds, percent], ...] at each evaluated epoch.
+    """
+
+    method: str
+    seed: int
+    summary: dict
+    curve: list
+
+
+def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", interruption=False) -> dict:
+    """Runs every method and seed, seed by seed, and writes comparison.json, .md and .html after each run.
+
+    Args:
+      config: ConfigDict with the fields of configs/common.py; its method and baselines are not used.
+      methods: names in METHODS, in the order of the table's rows; what others left in the folder stays out of it.
+      seeds: how many, from the config's own on.
+      folder: takes the three files, and each run's folder METHOD/seedN; finished runs in it are not done again.
+      command: the command line, for the files.
+      interruption: becomes true when the work should be saved and stopped.
+
+    Returns:
+      the comparison, as in comparison.json.
+
+    Raises:
+      UserError: anything that the user can mend, and that every run diverged; one run that does is only noted.
+      Interrupted: on request, after saving.
+    """
+    _check(config, methods, seeds)
+    configs = _configs(config, methods, seeds)
+    devices = local_devices(config.devices)
+    for one in configs.values():
+        config_checks.check_values(one)
+        config_checks.check_batches(one, devices)
+    print(f"epochs, for as many student steps: {_epochs_in_words(configs)}", flush=True)
+    architecture = teacher_architecture(config)
+    folder = run_folder.make(folder)
+    run_folder.check_kind(folder, comparison=True)
+    for (_, seed), one in configs.items():
+        if seed == config.seed:  # as good as another
+            check_job(one, folder, architecture)
+    with run_folder.alone(folder):
+        _tell_what_stays_out(configs, folder)
+        return _run_all(configs, folder, command, interruption)
+
+
+def _tell_what_stays_out(configs, folder):
+    others = {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_folder.SUMMARY))}
+    others = sorted(others - {method for method, _ in configs})
+    if others:
+        print(
+            f"not in the table, though there are runs of them: {', '.join(others)}; name them in --methods", flush=True
+        )
+
+
+def _check(config, methods, seeds):
+    for name in methods:
+        if name not in METHODS:
+            raise UserError(f"--methods: {config_checks.unknown_method(name)}")
+    repeated = sorted({name for name in methods if methods.count(name) > 1})
+    if repeated:
+        raise UserError(f"--methods names {', '.join(repeated)} more than once, expected each method once")
+    if seeds < 1:
+        raise UserError(f"--seeds is {seeds}, expected at least 1")
+    if config.epochs < 1 or config.evaluate_on != "test":
+        raise UserError(
+            f"epochs is {config.epochs} and evaluate_on is {config.evaluate_on}, but a comparison is of the accuracies "
+            "of trained students: use --config.epochs=1 or more and --config.evaluate_on=test"
+        )
+
+
+def _configs(config, methods, seeds):
+    """(method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
+
+    The config's epochs are those of the methods whose warm-up is its longest, and the others have as many with student
+    steps.  Whether those methods are asked for makes no difference, so that they can be added later.
+    """
+    warmups = {method: fitting_warmup(config, method) for method in METHODS}
+    configs, longest = {}, max(warmups.values())
+    for seed in range(config.seed, config.seed + seeds):
+        for method in methods:
+            one = configs[method, seed] = copy.deepcopy(config)
+            epochs = config.epochs - longest + warmups[method]
+            one.update(method=method, seed=seed, epochs=epochs, baselines=())
+            one[method].warmup_epochs = warmups[method]
+    return configs
+
+
+def _epochs_in_words(configs):
+    warmups = {method: (one.epochs, one[method].warmup_epochs) for (method, _), one in configs.items()}
+    return ", ".join(
+        f"{method} {epochs}" + (f" ({warmup} of them warm-up)" if warmup else "")
+        for method, (epochs, warmup) in warmups.items()
+    )
+
+
+def folder_of(folder, method: str, seed: int) -> pathlib.Path:
+    """Where a comparison keeps a run."""
+    return pathlib.Path(folder) / method / f"seed{seed}"
+
+
+def _run_all(configs, folder, command, interruption):
+    # First what is finished: it takes no time, and a folder of another experiment is refused before any work.
+    finished = [key for key in configs if run_folder.read_summary(folder_of(folder, *key))]
+    runs, diverged, result = [], {}, None
+    for key in [*finished, *(key for key in configs if key not in finished)]:
+        print(f"== {key[0]}, seed {key[1]}", flush=True)
+        place = folder_of(folder, *key)
+        try:
+            summary = run_job(configs[key], place, command=command, interruption=interruption)
+        except Diverged as error:
+            diverged[key] = str(error)
+            print(f"{key[0]}, seed {key[1]} diverged: {error}", flush=True)
+        else:
+            runs.append(Run(*key, summary, curve(run_files.read_metrics(place))))
+        # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
+        jax.clear_caches()
+        if runs and len(runs) >= len(finished):
+            result = summarize(runs, diverged, configs, command)
+            write(folder, result)
+    if result is None:
+        raise UserError(f"every run diverged, the first one thus: {next(iter(diverged.values()))}")
+    print(f"{tables.markdown(result)}\nsee {folder}/comparison.html", flush=True)
+    return result
+
+
+def curve(metrics: list[dict]) -> list:
+    """[[seconds of training, percent], ...] of the evaluated epochs."""
+    x, y = run_files.curve(metrics, "training_seconds", "student_accuracy")
+    return [[round(seconds, 3), percent] for seconds, percent in zip(x, y, strict=True)]
+
+
+def training_parts(seconds: dict) -> dict:
+    """A summary's seconds as whole, synthesis, student (its steps) and other; see the module's first lines."""
+    whole = training_seconds(seconds)
+    parts = {"synthesis": seconds.get("inversion", 0.0), "student": seconds.get("distillation", 0.0)}
+    return {"whole": whole, **parts, "other": max(0.0, whole - sum(parts.values()))}
+
+
+def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
+    """The comparison, as in comparison.json.
+
+    Args:
+      runs: at least one.
+      diverged: (method, seed) -> message.
+      planned: (method, seed) of every run, in the order of the methods.
+      command: the command line.
+
+    Raises:
+      UserError: the runs had different teachers.
+    """
+    first = runs[0]
+    for run in runs:
+        if run.summary["teacher_sha256"] != first.summary["teacher_sha256"]:
+            raise UserError(
+                f"{run.method}, seed {run.seed} had another teacher than {first.method}, seed {first.seed}, so they "
+                "cannot be compared; delete the folder of the older run and run the same command again"
+            )
+    versions = [run.summary["versions"] for run in runs]
+    return {
+        "kind": "comparison",
+        "command": command,
+        **{field: first.summary[field] for field in _SHARED},
+        "epochs": max(run.summary["epochs"] for run in runs),
+        "seeds": sorted({seed for _, seed in planned}),
+        "hardware": _all_of(run.summary["hardware"] for run in runs),
+        "date": _all_of(sorted(run.summary["date"] for run in runs)),
+        "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in versions[0]},
+        "methods": {
+            method: _row(
+                sorted((run for run in runs if run.method == method), key=lambda run: run.seed),
+                [{"seed": seed, "message": text} for (name, seed), text in diverged.items() if name == method],
+            )
+            for method in dict.fromkeys(method for method, _ in planned)
+        },
+    }
+
+
+def _all_of(values):
+    return "; ".join(dict.fromkeys(values))
+
+
+def _row(runs, diverged):
+    summaries = [run.summary for run in runs]
+    accuracies = [summary["student_accuracy"] for summary in summaries]
+    times = [training_parts(summary["seconds"]) for summary in summaries]
+    return {
+        # Whose images a baseline was given; None for a data-free method.
+        "given_images": next((summary["given_images"] for summary in summaries if summary.get("given_images")), None),
+        "accuracies": accuracies,
+        "seeds": [run.seed for run in runs],
+        "mean": statistics.mean(accuracies) if runs else None,
+        "std": (statistics.stdev(accuracies) if len(runs) > 1 else 0.0) if runs else None,
+        "synthesised_images": _largest(summaries, "synthesised_images"),
+        "synthetic_images": _largest(summaries, "synthetic_images"),
+        "seconds": {part: statistics.mean(time[part] for time in times) for part in times[0]} if runs else None,
+        "memory_bytes": _largest(summaries, "memory_bytes"),
+        "diverged": diverged,
+        "curves": [run.curve for run in runs],
+    }
+
+
+def _largest(summaries, field):
+    return max((summary[field] for summary in summaries if summary.get(field) is not None), default=None)
+
+
+def write(folder, result: dict) -> None:
+    """Writes comparison.json, comparison.md and comparison.html, each wholly or not at all."""
+    folder = pathlib.Path(folder)
+    run_folder.write_at_once(folder / run_folder.COMPARISON, result)
+    run_folder.write_at_once(folder / "comparison.md", tables.markdown(result) + "\n")
+    shown = {
+        method: folder_of(folder, method, row["seeds"][0]) for method, row in result["methods"].items() if row["seeds"]
+    }
+    run_folder.write_at_once(folder / "comparison.html", comparison_page(result, shown))

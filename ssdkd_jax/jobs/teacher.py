@@ -1,0 +1,151 @@
+"""Finding the teacher: a saved network, a PyTorch file, or one trained from real images and kept."""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssdkd_jax import interop, models
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training.interruption import Interrupted
+
+
+class Teacher(NamedTuple):
+    """A trained network and what must be known to use it.
+
+    architecture: name for `models.create_model`.
+    variables: {"params", "batch_stats"}, NumPy arrays.
+    metadata: as `checkpoints.save_network` wrote it; empty for a PyTorch file.
+    from_torch: whether it came from PyTorch, now or when the folder was made.
+    """
+
+    architecture: str
+    variables: dict
+    metadata: dict
+    from_torch: bool = False
+
+
+# Field of a saved network's metadata: name of the PyTorch file that it was made from.
+FROM_TORCH = "from_torch"
+
+
+def load_teacher(path, architecture="", *, flag="--config.teacher.name"):
+    """Reads a teacher from a folder of ours or from a PyTorch file.
+
+    Args:
+      path: folder or file.
+      architecture: its name; "" takes the folder's word, or infers it from the tensors of a PyTorch file.
+      flag: what chooses the architecture on the command line, for messages.
+
+    Raises:
+      UserError: nothing there, damaged, or of another architecture.
+    """
+    path = pathlib.Path(path).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
+        )
+    if path.is_dir():
+        variables, metadata = checkpoints.load_network(path)
+        if architecture and architecture != metadata["architecture"]:
+            raise UserError(
+                f"{path} holds a {metadata['architecture']}, but the config says {architecture}; "
+                f"use {flag}={metadata['architecture']}"
+            )
+        return Teacher(metadata["architecture"], variables, metadata, FROM_TORCH in metadata)
+    state_dict = interop.load_torch_file(path)
+    if not architecture:
+        architecture = _only_one(interop.infer_architecture(state_dict), path, flag)
+    try:
+        variables = interop.from_torch_state_dict(architecture, state_dict)
+    except interop.LayoutError as error:
+        raise UserError(f"{path} is no {error}; say what it is with {flag}=NAME") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    classes, channels = interop.classes_and_channels(architecture, variables)
+    print(f"{path}: {architecture} with {classes} classes, for images of {channels} channels", flush=True)
+    return Teacher(architecture, variables, {}, from_torch=True)
+
+
+def _only_one(candidates, path, flag):
+    """The first of several names of one network; several networks, or none, are the user's to choose from."""
+    if len({models.create_model(name) for name in candidates}) == 1:
+        if len(candidates) > 1:
+            print(f"{path} looks like a {candidates[0]} (also known as {', '.join(candidates[1:])})", flush=True)
+        return candidates[0]
+    found = f"fits several architectures: {', '.join(candidates)}" if candidates else "fits no architecture we know"
+    raise UserError(f"{path} {found}; say which with {flag}=NAME ({', '.join(models.model_names())})")
+
+
+def trained_teacher(folder, made_from, train, metadata, *, interruption=False):
+    """A teacher from the folder of kept teachers, trained first where it is not there yet.
+
+    Args:
+      folder: of kept teachers.
+      made_from: plain values of everything that decides its weights (data set, architecture, recipe, seed); the key.
+      train: (Checkpoints) -> variables.
+      metadata: for `save_network`, with "architecture".
+      interruption: becomes true when this should stop.
+    """
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
+    kept = (
+        pathlib.Path(folder).expanduser()
+        / f"{made_from['dataset'].replace('/', '_')}-{metadata['architecture']}-{digest}"
+    )
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with _wait_for_lock(kept.with_name(kept.name + ".lock"), interruption):
+        if (kept / checkpoints.METADATA).is_file():
+            print(f"teacher: {kept}", flush=True)
+            return load_teacher(kept)
+        unfinished = checkpoints.Checkpoints(kept.with_name(kept.name + ".training"))
+        try:
+            variables = train(unfinished)
+        except Interrupted as stop:
+            raise Interrupted(f"{stop}; its checkpoint is kept") from stop
+        finally:
+            unfinished.close()
+        checkpoints.save_network(kept, variables, {**metadata, "made_from": made_from})
+        shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
+    return Teacher(metadata["architecture"], variables, metadata)
+
+
+def _wait_for_lock(path, interruption):
+    """The lock of a teacher that several runs may want to train at once: the others wait for the first."""
+    lock = run_folder.try_lock(path)
+    if lock is None:
+        print(f"another run is training this teacher; waiting for it ({path})", flush=True)
+    while lock is None:
+        if interruption:
+            raise Interrupted("stopped while another run was training the teacher")
+        time.sleep(0.2)
+        lock = run_folder.try_lock(path)
+    return lock
+
+
+def check_fits(teacher, num_classes, image_shape, path):
+    """Raises UserError, naming the first tensor of another shape, unless the teacher fits these classes and images."""
+    model = models.create_model(teacher.architecture, num_classes)
+    wanted = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *image_shape)))
+    found = dict(jax.tree_util.tree_leaves_with_path(dict(teacher.variables)))
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(wanted):
+        shape = np.shape(found[keys]) if keys in found else "no tensor"
+        if shape != leaf.shape:
+            name = ".".join(key.key for key in keys[1:])
+            raise UserError(
+                f"{path}: {name} is {shape}, expected {leaf.shape} for {teacher.architecture} with {num_classes} "
+                f"classes and {image_shape[-1]} channels; name the teacher's own data set with --config.dataset=NAME, "
+                "or its architecture with --config.teacher.name=NAME"
+            )
+
+
+def classes_of(teacher):
+    """Length of the teacher's logits."""
+    return interop.classes_and_channels(teacher.architecture, teacher.variables)[0]

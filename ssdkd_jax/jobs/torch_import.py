@@ -1,0 +1,69 @@
+"""What must be known about a network from a PyTorch file beside its weights."""
+
+import pathlib
+
+from ssdkd_jax import data, interop
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.teacher import FROM_TORCH
+
+IMAGENET_CLASSES = 1000
+# What a network with so many classes was most likely trained on.
+_BY_CLASSES = {10: "cifar10", 100: "cifar100", IMAGENET_CLASSES: "imagenet"}
+
+
+def describe_conversion(
+    network, path, *, num_classes=0, dataset="", data_dir="", normalization="", class_names=(), image_size=0
+):
+    """Metadata for `checkpoints.save_network` of a network that came from a PyTorch file; says what it assumed.
+
+    Args:
+      network: Teacher.
+      path: of the file, for the metadata and messages.
+      num_classes: that it must have; 0 is any number.
+      dataset: takes class names, image size and normalization from this data set, where they are not given.
+      data_dir: where prepared data sets lie.
+      normalization: see `data.chosen_normalization`.
+      class_names: in the order of the logits.
+      image_size: height and width.
+
+    Raises:
+      UserError: another number of classes or channels than the network's, or an unknown name.
+    """
+    classes, channels = interop.classes_and_channels(network.architecture, network.variables)
+    if num_classes not in (0, classes):
+        raise UserError(f"{path} has {classes} classes, not {num_classes}: its classifier's tensors say so")
+    side = image_size or (224 if classes == IMAGENET_CLASSES else 32)
+    shape, names = (side, side, channels), tuple(str(i) for i in range(classes))
+    if dataset:
+        info = data.dataset_info(dataset, data_dir or None, image_size=image_size or None)
+        shape, names = tuple(info.image_shape), tuple(info.class_names)
+        if (len(names), shape[-1]) != (classes, channels):
+            raise UserError(
+                f"{path} has {classes} classes and {channels} channels, but {dataset} has {len(names)} and {shape[-1]}"
+            )
+    if class_names and len(class_names) != classes:
+        raise UserError(f"{path} has {classes} classes, but {len(class_names)} class names were given")
+    if len(set(class_names)) != len(class_names):
+        raise UserError("class names were given twice; expected a different one for each class")
+    mean, std = _normalization(network.architecture, classes, channels, normalization, dataset)
+    return {
+        "architecture": network.architecture,
+        "num_classes": classes,
+        "image_shape": shape,
+        "mean": mean,
+        "std": std,
+        "class_names": tuple(class_names) or names,
+        FROM_TORCH: pathlib.Path(path).name,
+    }
+
+
+def _normalization(architecture, classes, channels, chosen, dataset):
+    """(mean, std): what the user chose, else the data set's, else a guess, which is told."""
+    if chosen:
+        return data.chosen_normalization(chosen, channels)
+    public = data.public_normalization(architecture) if channels == 3 else ""
+    if dataset and not public:
+        return data.normalization(dataset, channels)
+    likely = public or (_BY_CLASSES.get(classes, "half") if channels == 3 else "half")
+    print(f"normalization of {likely!r} assumed; say which with --normalization", flush=True)
+    return data.chosen_normalization(likely, channels)

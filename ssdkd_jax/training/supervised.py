@@ -1,0 +1,129 @@
+"""Training on labeled real images: missing teachers, and the baselines that a distilled student is compared with."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssdkd_jax import collectives, losses, train_state
+from ssdkd_jax.data.augmentation import augment
+from ssdkd_jax.data.normalization import normalize, to_unit
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.training.clock import CompileOnce
+from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, spread
+from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.progress import Progress
+
+
+class Recipe(NamedTuple):
+    """SGD with Nesterov momentum and a cosine from `learning_rate` to 0; crop and flip."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    crop_padding: int = 4
+    flip: bool = True
+
+
+def supervised_epoch(model, optimizer, recipe, mean, std, steps, axis_name):
+    """One epoch of cross-entropy training as one program: (state, key, images, labels) -> (state, metrics).
+
+    `images` (n, h, w, c) uint8 and `labels` (n,) int32 are the whole training set on every device.  Every image comes
+    at most once an epoch, in an order drawn from the key; the last incomplete batch is left out.
+    """
+
+    def epoch(state, key, images, labels):
+        order_key, step_key = jax.random.split(key)
+        order = jax.random.permutation(order_key, images.shape[0])[: steps * recipe.batch_size]
+
+        def step(state, batch):
+            indices, key = batch
+            indices = collectives.local_part(indices, axis_name)
+            x = augment(
+                key,
+                to_unit(images[indices]),
+                padding=recipe.crop_padding,
+                flip=recipe.flip,
+                axis_name=axis_name,
+            )
+
+            def loss_function(variables):
+                logits, updated = model.apply(variables, normalize(x, mean, std), train=True, mutable=["batch_stats"])
+                return jnp.mean(losses.cross_entropy(logits, labels[indices])), (updated.get("batch_stats", {}), None)
+
+            state, loss, _ = train_state.training_step(state, loss_function, optimizer, axis_name=axis_name)
+            return state, loss
+
+        batches = order.reshape(steps, recipe.batch_size), jax.random.split(step_key, steps)
+        state, loss = jax.lax.scan(step, state, batches)
+        return state, {"loss": jnp.mean(loss)}
+
+    return epoch
+
+
+def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, checkpoints=None, interruption=False):
+    """Trains a network on real images.
+
+    Args:
+      model: Linen module whose BatchNorm averages over the pmapped axis.
+      dataset: data.Dataset.
+      recipe: Recipe; a batch larger than the data set is cut to it.
+      mean, std: normalization.
+      seed: of initial weights, order and augmentation.
+      devices, clock: where, and who takes the compilation's time.
+      title: for the progress lines.
+      checkpoints: Checkpoints, to go on from and to save to about every tenth of the epochs.
+      interruption: becomes true when the work should be saved and stopped.
+
+    Returns:
+      variables on the host.
+
+    Raises:
+      UserError: the loss is not finite.
+      Interrupted: on request, after saving.
+    """
+    size = min(recipe.batch_size, len(dataset.images) // len(devices) * len(devices))
+    recipe = recipe._replace(batch_size=size)
+    check_divisible(devices, batch_size=size)
+    steps = len(dataset.images) // size
+    optimizer = train_state.sgd(
+        optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+    )
+    key = jax.random.key(seed)
+    state, done = _first_state(model, dataset, optimizer, jax.random.fold_in(key, recipe.epochs), checkpoints)
+    if interruption and done < recipe.epochs:
+        raise Interrupted(f"{title}: stopped before epoch {done + 1} of {recipe.epochs}")
+
+    state, images, labels = spread((state, dataset.images, dataset.labels), devices)
+    one_epoch = supervised_epoch(model, optimizer, recipe, mean, std, steps, AXIS)
+    one_epoch = pmap(one_epoch, devices, in_axes=(0, None, 0, 0), donate_argnums=0)
+    epoch_function = CompileOnce(one_epoch, clock)
+    every = max(1, recipe.epochs // 10)
+    with Progress(f"{title}: epoch", recipe.epochs, done) as progress:
+        for epoch in range(done, recipe.epochs):
+            state, metrics = epoch_function(state, jax.random.fold_in(key, epoch), images, labels)
+            loss = float(metrics["loss"][0])
+            if not jnp.isfinite(loss):
+                raise UserError(f"{title}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate")
+            progress.update(epoch + 1, {"loss": loss})
+            if checkpoints and (interruption or (epoch + 1) % every == 0):
+                checkpoints.save(epoch + 1, gather(state), {"epoch": epoch + 1})
+            if interruption and epoch + 1 < recipe.epochs:
+                if checkpoints:
+                    checkpoints.wait()
+                raise Interrupted(f"{title}: stopped after epoch {epoch + 1} of {recipe.epochs}")
+    return gather(state).variables
+
+
+def _first_state(model, dataset, optimizer, key, checkpoints):
+    """(state, epochs done): the newest checkpoint's, or initial weights."""
+    variables = jax.jit(model.init)(key, jnp.zeros((1, *dataset.images.shape[1:])))
+    state = train_state.init_train_state(variables, optimizer)
+    restored = checkpoints.restore(state) if checkpoints else None
+    return (restored[0], restored[1]["epoch"]) if restored else (state, 0)

@@ -1,0 +1,67 @@
+"""Whose folder it is."""
+
+import json
+
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import run_folder
+
+IDENTITY = {"method": "ssdkd", "seed": 0, "ssdkd": {"alpha": 0.6, "targets": "own"}, "baselines": (0.1,)}
+
+
+def test_same_experiment_may_claim_again(tmp_path):
+    run_folder.claim(tmp_path, IDENTITY)
+    run_folder.claim(tmp_path, IDENTITY)
+    assert json.loads((tmp_path / "experiment.json").read_text())["ssdkd"]["alpha"] == 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"seed": 1}, "seed is 0 there and 1 here"),
+        ({"ssdkd": {"alpha": 0.0, "targets": "own"}}, "ssdkd.alpha is 0.6 there and 0.0 here"),
+        ({"ssdkd": {"alpha": 0.6}}, "ssdkd.targets is 'own' there and None here"),
+        ({"baselines": ()}, r"baselines is \[0.1\] there and \[\] here"),
+    ],
+    ids=["number", "nested", "missing", "list"],
+)
+def test_another_experiment_names_the_field(tmp_path, change, expected):
+    run_folder.claim(tmp_path, IDENTITY)
+    with pytest.raises(UserError, match=expected):
+        run_folder.claim(tmp_path, {**IDENTITY, **change})
+
+
+def test_claim_without_writing(tmp_path):
+    run_folder.claim(tmp_path, IDENTITY, write=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_summary_counts_only_after_an_epoch(tmp_path):
+    assert run_folder.read_summary(tmp_path) is None
+    run_folder.write_summary(tmp_path, {"epochs": 0})
+    assert run_folder.read_summary(tmp_path) is None
+    summary = dict.fromkeys(run_folder.SUMMARY_FIELDS) | {"epochs": 3}
+    run_folder.write_summary(tmp_path, summary)
+    assert run_folder.read_summary(tmp_path) == summary
+
+
+@pytest.mark.parametrize("content", ['{"epochs": 3, "tea', "[1]", "", '{"epochs": 3}'])
+def test_damaged_summary_is_named(tmp_path, content):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=r"summary.json (is damaged|lacks dataset, date, ).*delete it"):
+        run_folder.read_summary(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "null", '{"seed": '])
+def test_damaged_claim_is_named(tmp_path, content):
+    (tmp_path / "experiment.json").write_text(content)
+    with pytest.raises(UserError, match=r"experiment.json is damaged.*delete it"):
+        run_folder.claim(tmp_path, IDENTITY)
+
+
+def test_alone_is_freed(tmp_path):
+    with run_folder.alone(tmp_path), pytest.raises(UserError, match="another run is using"), run_folder.alone(tmp_path):
+        pass
+    with run_folder.alone(tmp_path):
+        pass

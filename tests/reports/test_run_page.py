@@ -1,0 +1,230 @@
+"""The HTML report: what it says, that it stands alone, and what it does with incomplete or hostile inputs."""
+
+import html.parser
+import json
+import re
+
+import numpy as np
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports import charts
+from ssdkd_jax.reports.run_page import write_report
+
+HOSTILE = '<script>alert("$x_$")</script>'
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+def _summary(**changes):
+    return {
+        "method": "ssd_kd",
+        "dataset": "digits",
+        "teacher": "lenet5",
+        "student": "lenet5_half",
+        "teacher_accuracy": 98.33,
+        "student_accuracy": 96.11,
+        "best_student_accuracy": 96.67,
+        "best_student_epoch": 3,
+        "student_sha256": "3a7bd3e2" * 8,
+        "synthetic_images": 1234,
+        "buffer_capacity": 2000,
+        "epochs": 4,
+        "seed": 7,
+        "devices": 1,
+        "platform": "cpu",
+        "command": "python -m experiments.main --note='a<b'",
+        "date": "2026-03-05",
+        "seconds": {"teacher": 1.0, "compile": 2.0, "inversion": 30.0, "distillation": 60.0, "total": 100.0},
+        "baselines": {"same student on 10 % real images": 92.6},
+        "versions": {"jax": "0.10.2"},
+        **changes,
+    }
+
+
+def _metrics(key="student_accuracy"):
+    records = [
+        {"epoch": e, "seconds": 10.0 * e, "bn_loss": 9.0 / e, "style_loss": 1.0, "phi": 0.5} for e in range(1, 5)
+    ]
+    for record in records[1::2]:
+        record[key] = 50.0 + record["epoch"]
+    del records[2]["bn_loss"]
+    return records
+
+
+def _buffer(classes=3, side=8, channels=1, count=30, **changes):
+    rng = np.random.default_rng(0)
+    return {
+        "images": rng.integers(0, 256, (count, side, side, channels), dtype=np.uint8),
+        "predicted_class": np.arange(count) % classes,
+        "confidence": rng.random(count, dtype=np.float32),
+        "class_names": np.array([f"kind{index}" for index in range(classes)]),
+        **changes,
+    }
+
+
+def _report(workdir, summary=None, metrics=None, buffer=None):
+    """Writes the inputs, makes the report and returns its text."""
+    (workdir / "summary.json").write_text(json.dumps(_summary() if summary is None else summary))
+    lines = _metrics() if metrics is None else metrics
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if buffer is not None:
+        np.savez(workdir / "buffer.npz", **buffer)
+    path = write_report(workdir)
+    assert path == workdir / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+class _Page(html.parser.HTMLParser):
+    """Collects what a browser would: baselines, ids, visible text, and whether the tags are balanced."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.baselines, self.ids, self.text, self.open = [], [], [], "", []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.baselines += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def test_says_the_numbers(tmp_path):
+    page = _Page(_report(tmp_path, buffer=_buffer()))
+    for expected in ("96.11 %", "98.33 %", "−2.22 points against the teacher", "1,234", "1 min 40 s", "3a7bd3e2" * 8):
+        assert expected in page.text
+    assert "same student on 10 % real images" in page.text and "+3.51" in page.text
+    assert "python -m experiments.main --note='a<b'" in page.text
+    assert page.text.index("96.11 %") < page.text.index("96.67 %"), "the best on the test set comes second"
+    assert "not the result" in page.text
+
+
+def test_shows_every_loss_and_every_part_of_the_time(tmp_path):
+    page = _Page(_report(tmp_path))
+    labels = [attributes.get("aria-label", "") for tag, attributes in page.tags if tag == "svg"]
+    assert len(labels) == 4 and any("style loss" in label for label in labels)
+    assert any("52.00 % to 54.00 %" in label for label in labels)
+    assert "distillation1 min 00 s60.0 %" in page.text and "other7.0 s7.0 %" in page.text
+
+
+def test_stands_alone_and_names_everything_once(tmp_path):
+    text = _report(tmp_path, buffer=_buffer(real_class=np.arange(3), real_confidence=np.full(3, 0.9)))
+    page = _Page(text)
+    assert page.baselines and all(value.startswith(("data:image/", "#")) for value in page.baselines)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert len(page.ids) == len(set(page.ids))
+    assert {value[1:] for value in page.baselines if value.startswith("#")} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    assert '<html lang="en">' in text and "<title>lenet5_half distilled from lenet5" in text
+    assert "Mean of the real images: 0.100." in page.text
+
+
+@pytest.mark.parametrize("classes", [3, 40])
+def test_escapes_what_others_wrote(tmp_path, classes):
+    names = np.array([HOSTILE, *(f"kind{index}" for index in range(1, classes))])
+    summary = _summary(
+        student=HOSTILE, dataset=HOSTILE, baselines={HOSTILE: 90.0}, versions={HOSTILE: HOSTILE}, extra_note=HOSTILE
+    )
+    summary["seconds"][HOSTILE] = 3.0
+    metrics = [*_metrics(), {"epoch": 5, f"{HOSTILE}_loss": 1.0}]
+    text = _report(tmp_path, summary, metrics, _buffer(classes, class_names=names))
+    assert "<script" not in text
+    assert HOSTILE in _Page(text).text
+
+
+def test_without_real_data_the_agreement_stands_in(tmp_path):
+    nothing = dict.fromkeys(("teacher_accuracy", "student_accuracy", "best_student_accuracy", "best_student_epoch"))
+    summary = _summary(**nothing, baselines={}, student_agreement=94.4)
+    page = _Page(_report(tmp_path, summary, _metrics("student_agreement"), _buffer()))
+    assert "94.40 %" in page.text and "No accuracy is known" in page.text
+    assert "Agreement with the teacher over time" in page.text
+    assert "Best on the test set" not in page.text and "real test images" not in page.text
+
+
+@pytest.mark.parametrize("metrics", [[], [{"epoch": 1}], [{"epoch": 1, "seconds": None, "bn_loss": float("nan")}]])
+def test_missing_keys_do_not_stop_it(tmp_path, metrics):
+    page = _Page(_report(tmp_path, {}, metrics))
+    assert "not measured" in page.text and "no evaluated epoch" in page.text
+
+
+def test_half_a_last_line_and_repeated_epochs(tmp_path):
+    _report(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "seconds": 45.0, "student_accuracy": 77.0}\n{"epoch": 5, "sec')
+    text = _Page(write_report(tmp_path).read_text()).text
+    assert "student, 77.00 % at the end" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("summary.json", "make one with `python -m experiments.main"), ("metrics.jsonl", "delete the folder ")],
+)
+def test_a_missing_file_is_named(tmp_path, name, mend):
+    _report(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=rf"{name} is missing.*{mend}") as caught:
+        write_report(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": np.zeros((30, 8, 8), np.uint8)},
+        {"images": np.zeros((30, 8, 8, 1), np.float32)},
+        {"confidence": np.zeros(3)},
+        {"predicted_class": np.full(30, -1)},
+        {"class_names": np.array([None], dtype=object)},
+    ],
+)
+def test_a_wrong_buffer_is_refused_in_one_line(tmp_path, changes):
+    with pytest.raises(UserError, match=r"buffer\.npz") as caught:
+        _report(tmp_path, buffer=_buffer(**changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{"])
+def test_a_wrong_summary_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(UserError, match=r"summary\.json") as caught:
+        write_report(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_many_classes_are_a_choice_and_the_page_stays_small(tmp_path):
+    text = _report(tmp_path, buffer=_buffer(classes=100, side=32, channels=3, count=5000))
+    assert "20 of 100 classes" in text
+    assert text.count("<img") == 200 and len(text) < 3e6
+
+
+def test_an_empty_class_and_an_empty_buffer(tmp_path):
+    assert "no image of this class" in _report(tmp_path, buffer=_buffer(predicted_class=np.zeros(30, np.int32)))
+    assert "The buffer is empty" in _report(tmp_path, buffer=_buffer(count=0))
+
+
+def test_large_images_are_shrunk_and_small_ones_kept():
+    noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    assert charts.image_uri(noise[:32, :32]).startswith("data:image/png")
+    large = charts.image_uri(noise)
+    assert large.startswith("data:image/jpeg") and len(large) < 20_000
+
+
+def test_thinning_keeps_the_mean():
+    x, y = charts.thin(np.arange(1000), np.arange(1000) * 2.0)
+    assert len(x) == len(y) == 400 and x[0] == 1.0
+    np.testing.assert_allclose(y, 2 * x)

@@ -1,0 +1,41 @@
+"""Batches of one size, padded, over any number of devices."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ssdkd_jax import tasks
+from ssdkd_jax.training import devices
+from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.evaluation import accuracy, make_predictor
+
+
+class Linear(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3, name="dense")(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 4), (1, 100), (8, 4), (2, 5)])
+def test_every_image_counts_once(count, batch_size):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (11, 2, 2, 1), np.uint8)
+    kernel, bias = rng.normal(size=(4, 3)).astype(np.float32), np.float32([0.1, 0.2, 0.3])
+    chosen, clock = jax.local_devices()[:count], Clock()
+    predict = make_predictor(
+        Linear(), (0.5,), (0.25,), tasks.CLASSIFICATION, chosen, clock, batch_size=batch_size
+    )  # fmt: skip
+    variables = devices.spread({"params": {"dense": {"kernel": kernel, "bias": bias}}}, chosen)
+    classes, confidences = predict(variables, images)
+
+    logits = (images.reshape(11, 4) / 255 - 0.5) / 0.25 @ kernel + bias
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert_array_equal(classes, logits.argmax(1))
+    assert_allclose(confidences, softmax.max(1), rtol=1e-5)
+    assert clock.seconds["compile"] > 0
+
+
+def test_accuracy_is_percent():
+    assert accuracy([0, 1, 2, 3], [0, 1, 2, 0]) == 75.0

@@ -1,0 +1,84 @@
+"""metrics.jsonl, TensorBoard and progress lines, also over interruptions."""
+
+import json
+import sys
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ssdkd_jax.training import progress as tracking
+from ssdkd_jax.training.progress import MetricsLog, Progress
+
+
+def write(folder, epochs, done=0):
+    log = MetricsLog(folder, done)
+    for epoch in epochs:
+        log.write(epoch, {"loss": 10.0 * epoch + done})
+    log.close()
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_going_on_drops_what_came_after_the_checkpoint(tmp_path):
+    """Epochs 3 and 4 were done, but the checkpoint is of epoch 2."""
+    write(tmp_path, [1, 2, 3, 4])
+    write(tmp_path, [3, 4, 5], done=2)
+    assert [(line["epoch"], line["loss"]) for line in lines(tmp_path)] == [(1, 10), (2, 20), (3, 32), (4, 42), (5, 52)]
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(1, 10), (2, 20), (3, 32), (4, 42), (5, 52)]
+
+
+@pytest.mark.parametrize("garbage", ['{"epoch": 3, "lo', "{garbage}\n", "{}\n", "[1]\n", '{"epoch": null}\n'])
+def test_damaged_lines_are_dropped(tmp_path, garbage):
+    write(tmp_path, [1, 2])
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(garbage)
+    write(tmp_path, [3], done=2)
+    assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_new_run_starts_anew(tmp_path):
+    write(tmp_path, [1, 2, 3])
+    write(tmp_path, [1])
+    assert [line["epoch"] for line in lines(tmp_path)] == [1]
+
+
+@pytest.fixture
+def no_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+
+
+def test_plain_lines_are_few_and_end_with_the_last_epoch(no_terminal, capsys):
+    with Progress("run: epoch", 100) as progress:
+        for epoch in range(1, 101):
+            progress.update(epoch, {"loss": 0.5})
+    out = capsys.readouterr().out
+    first, last = out.splitlines()
+    assert first == "run: epoch 1/100 compiling" and last == "run: epoch 100/100 loss=0.5 left=0s"
+
+
+def test_plain_lines_tell_the_time_left(no_terminal, capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(tracking.time, "perf_counter", lambda: now[0])
+    progress = Progress("run: epoch", 10, done=4)
+    now[0] = 100.0
+    progress.update(5, {})
+    assert "5/10" in (out := capsys.readouterr().out)
+    assert "left" not in out, "the first epoch compiles"
+    now[0] = 120.0
+    progress.update(7, {})
+    assert "left=30s" in capsys.readouterr().out, "two epochs took 20 s, three are left"
+
+
+def test_bar_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    with Progress("run: epoch", 3, done=1) as progress:
+        progress.update(2, {"loss": 0.5})
+        progress.update(3, {"loss": 0.25})
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "3/3" in captured.err
+    assert "loss=0.25" in captured.err
