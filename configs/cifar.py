@@ -12,7 +12,9 @@ WEIGHTS = {"resnet": (1.33, 0.5), "vgg": (1.0, 0.5), "wrn": (1.1, 0.4)}
 
 def get_cifar_config(dataset, argument):
     """The config of a published pair of networks, or of any other."""
-    (teacher, student), words = parse(argument, ("resnet34", "resnet18"), sizes=("small", *METHODS))
+    (teacher, student), words = parse(
+        argument, ("resnet34", "resnet18"), sizes=("small", "published_teacher", *METHODS)
+    )
     c = get_common_config()
     c.dataset = dataset
     c.teacher.name, c.student.name = teacher, student
@@ -20,9 +22,12 @@ def get_cifar_config(dataset, argument):
         if teacher.startswith(family):
             set_all_methods(c, PAIR_WEIGHTED, adv=adv, oh=oh)
     if teacher == "resnet34":
-        c.cmi.feature_layers = ("layer1.0", "layer2.0", "layer3.0", "layer4.0")
+        set_all_methods(c, ("cmi", "cmi500"), feature_layers=("layer1.0", "layer2.0", "layer3.0", "layer4.0"))
     if teacher.endswith("_option_a"):
         c.normalization = "imagenet"  # as akamaster's public checkpoints expect
+    if "published_teacher" in words:
+        # As FastDFKD's public code trains its teachers.
+        c.teacher.update(epochs=200, batch_size=256, weight_decay=1e-4, nesterov=False, schedule="steps")
     if "small" in words:
         c.teacher.epochs = 10
         c.epochs = 120
@@ -39,5 +44,5 @@ def get_cifar_config(dataset, argument):
     for name in chosen:
         c.method = name
         if "small" not in words:
-            c.epochs = METHODS[name].epochs  # as published
+            c.epochs = METHODS[name].method.epochs  # as published
     return c

@@ -8,7 +8,8 @@ with ten inversion steps and a growing bank.
 
 Arguments: TEACHER-STUDENT, default resnet34-resnet18; the published pairs are resnet34-resnet18, vgg11-resnet18,
 wrn40_2-wrn16_1, wrn40_2-wrn40_1 and wrn40_2-wrn16_2.  The name of a method, such as `fastdfkd10`: its published preset.
-`small`: a schedule for two CPU cores.  A public checkpoint:
+`published_teacher`: a missing teacher is trained as FastDFKD's were.  `small`: a schedule for two CPU cores.  A public
+checkpoint:
 
     python -m experiments.main --config=configs/cifar10.py:resnet56_option_a-resnet20,small \\
         --config.teacher.path=resnet56-4bfd9763.th --workdir=runs/cifar10_resnet56

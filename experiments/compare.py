@@ -4,16 +4,16 @@
         --workdir=runs/compare_fashion_mnist
 
 Writes comparison.json, comparison.md and comparison.html into the workdir after every run.  Finished runs in it are
-reused, so an interrupted comparison goes on where it stopped, and a method can be added later.
+reused, so an interrupted comparison resumes where it stopped, and a method can be added later.
 """
 
 from absl import flags
 from ml_collections import config_flags
 
-from experiments.command_line import launch
+from experiments.command_line import launch, overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file of the runs, with an argument behind a colon.")
+config_flags.DEFINE_config_file("config", None, "Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
 flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
 flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are METHOD/seedN below it.")
@@ -22,7 +22,9 @@ flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are MET
 def main(command, interruption):
     """Runs the comparison of the flags."""
     from ssdkd_jax.jobs.comparison import compare
+    from ssdkd_jax.jobs.config_checks import check_overrides
 
+    check_overrides(FLAGS.config, overridden_fields(), FLAGS.methods)
     compare(FLAGS.config, FLAGS.methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
 
 

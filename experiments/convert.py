@@ -44,9 +44,9 @@ def _from_torch(path, out):
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.jobs.teacher import load_teacher
     from ssdkd_jax.jobs.torch_import import describe_conversion
-    from ssdkd_jax.training import checkpoints
+    from ssdkd_jax.training import saved_network
 
-    if out.exists() and not (out / checkpoints.METADATA).is_file():
+    if out.exists() and not (out / saved_network.METADATA).is_file():
         raise UserError(f"{out} exists and is no saved network; give another folder with --out=DIR")
     if not path.is_file():
         raise UserError(f"there is no PyTorch file at {path}")
@@ -61,7 +61,7 @@ def _from_torch(path, out):
         class_names=FLAGS.class_names,
         image_size=FLAGS.image_size,
     )
-    checkpoints.save_network(out, network.variables, metadata)
+    saved_network.save_network(out, network.variables, metadata)
     print(
         f"{out}: {network.architecture}, {metadata['num_classes']} classes, images {metadata['image_shape']}, "
         f"mean {metadata['mean']}, std {metadata['std']}"
@@ -70,7 +70,7 @@ def _from_torch(path, out):
 
 def _to_torch(folder, out):
     from ssdkd_jax.interop import torch_export
-    from ssdkd_jax.training.checkpoints import load_network
+    from ssdkd_jax.training.saved_network import load_network
 
     torch_export.check_can_write(out)
     written = torch_export.export_network(out, *load_network(folder))
@@ -79,7 +79,7 @@ def _to_torch(folder, out):
 
 def _to_onnx(folder, out):
     from ssdkd_jax.interop import onnx_stablehlo
-    from ssdkd_jax.training.checkpoints import load_network
+    from ssdkd_jax.training.saved_network import load_network
 
     difference = onnx_stablehlo.to_onnx(out, *load_network(folder))
     print(f"{out} written: input images (n, h, w, c) in [0, 1], output logits; differs from JAX by {difference:.1e}")
@@ -87,7 +87,7 @@ def _to_onnx(folder, out):
 
 def _to_stablehlo(folder, out):
     from ssdkd_jax.interop import onnx_stablehlo
-    from ssdkd_jax.training.checkpoints import load_network
+    from ssdkd_jax.training.saved_network import load_network
 
     onnx_stablehlo.to_stablehlo(out, *load_network(folder))
     print(f"{out} written: jax.export.deserialize(its bytes).call(images (n, h, w, c) float32 in [0, 1]) -> logits")

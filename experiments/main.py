@@ -6,17 +6,19 @@ python -m experiments.main --config=configs/digits.py --workdir=runs/digits
 from absl import flags
 from ml_collections import config_flags
 
-from experiments.command_line import launch
+from experiments.command_line import launch, overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file, with an argument behind a colon if it takes one.")
-flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interrupted goes on.")
+config_flags.DEFINE_config_file("config", None, "Config file, with an argument after a colon if it takes one.")
+flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interrupted resumes.")
 
 
 def main(command, interruption):
     """Runs the job of the flags."""
+    from ssdkd_jax.jobs.config_checks import check_overrides
     from ssdkd_jax.jobs.run import run_job
 
+    check_overrides(FLAGS.config, overridden_fields())
     run_job(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
 
 

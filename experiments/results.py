@@ -18,7 +18,7 @@ flags.DEFINE_string("name", "", "Name for --record.")
 flags.DEFINE_string("readme", "", "File whose tables are made anew.")
 flags.DEFINE_string("results", "results", "Folder of the JSON files.")
 
-PARTS = ("inversion", "distillation", "evaluation", "checkpoint", "host")
+PARTS = ("synthesis", "student", "evaluation", "checkpoint", "host")
 
 
 def record(workdir, path):
@@ -40,12 +40,15 @@ def record(workdir, path):
     fields = ("epoch", "seconds", "student_accuracy", "student_agreement", "buffer_size")
     evaluated = [line for line in lines if "student_accuracy" in line or "student_agreement" in line]
     curve = [{field: line[field] for field in fields if field in line} for line in evaluated]
-    path.write_text(json.dumps({"kind": "run", **summary, "curve": curve}, indent=1) + "\n")
+    path.write_text(json.dumps({"kind": "run", **summary.to_dict(), "curve": curve}, indent=1) + "\n")
 
 
 def table(result):
     """The Markdown table of one result, with the command, the hardware and the date below it."""
     from ssdkd_jax.reports import tables
+    from ssdkd_jax.reports.run_files import with_current_names
+
+    result = with_current_names(result)
 
     if result["kind"] == "comparison":
         return tables.markdown(result)
@@ -61,6 +64,9 @@ def table(result):
 
 def time_table(results):
     """Where the time of runs goes, in percent of their distillation."""
+    from ssdkd_jax.reports.run_files import with_current_names
+
+    results = [with_current_names(result) for result in results]
     lines = ["| run | " + " | ".join(PARTS) + " |", "|---" * (len(PARTS) + 1) + "|"]
     for result in results:
         whole = sum(result["seconds"].get(part, 0.0) for part in PARTS)
@@ -83,7 +89,7 @@ def _run_table(result):
         ]
     rows = [
         *accuracies,
-        *((name, f"{value:.2f} %") for name, value in result.get("baselines", result.get("references", {})).items()),
+        *((name, f"{value:.2f} %") for name, value in result.get("baselines", {}).items()),
         ("images", _images(result)),
         ("epochs, seed", f"{result['epochs']}, {result['seed']}"),
         ("seconds", _seconds(result)),
@@ -94,8 +100,8 @@ def _run_table(result):
 def _images(result):
     if result.get("given_images"):
         return f"given: {result['given_images']}"
-    if result["synthetic_images"] or "synthesised_images" not in result:
-        return f"{result['synthetic_images']:,} synthetic ones"
+    if result["images_kept"] or "images_made" not in result:
+        return f"{result['images_kept']:,} synthetic ones"
     return f"{result['synthesized_images']:,} synthetic ones, none of them kept"
 
 

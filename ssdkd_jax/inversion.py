@@ -1,218 +1,265 @@
-"""Making images from a teacher: one optimization step of latents and generator, and the meta-synthesis around it.
+"""Making images from a teacher: one optimization step, and FastDFKD's meta-synthesis around it.
 
-The meta-synthesis is FastDFKD's (Up to 100x Faster Data-free KD, AAAI 2022), which SSD-KD builds upon: a fast copy of a
-meta generator and a batch of latents are optimized together for a few steps; then the meta generator follows.
+The meta-synthesis (Up to 100x Faster Data-Free KD, AAAI 2022), which SSD-KD builds upon, optimizes a fast copy of a
+meta generator together with a batch of latents for a few steps; then the meta generator follows.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import batchnorm, modulation
+from ssdkd_jax import batchnorm
 from ssdkd_jax.collectives import axis_size, pmean
+from ssdkd_jax.loops import repeat
 
 META_UPDATES = ("fomaml", "reptile", "none")
-# Factor of the REPTILE gradient in FastDFKD's public code.
+# Factor of the REPTILE gradient in FastDFKD's public code for CIFAR.
 REPTILE_FACTOR = 67.0
 
 
-class Optimizers(NamedTuple):
-    """The three optimizers of a synthesis, all `optax.adam` with betas (0.5, 0.999) in FastDFKD."""
+class Inversion(NamedTuple):
+    """A batch of images in the making.
+
+    optimized: {name: pytree of float arrays}, what the optimizers change: "generator", "latents", "pixels", ...
+    optimizer_states: {name: state of its optax optimizer}.
+    batch_stats: running averages of the generator's BatchNorm layers; {} without a generator.
+    best: what the loss function returned as `kept` in the step of the lowest loss so far, such as the images.
+    best_loss: float32 scalar, of the whole batch.
+    """
+
+    optimized: dict
+    optimizer_states: dict
+    batch_stats: dict
+    best: Any
+    best_loss: jax.Array
+
+
+class Evaluation(NamedTuple):
+    """What a loss function returns next to the loss.
+
+    kept: pytree, kept of the step with the lowest loss: images (n, h, w, c) in [0, 1], and more if a method needs it.
+    batch_stats: the generator's new running averages.
+    metrics: {name: float32 scalar}, this device's.
+    statistics: the batch's statistics in the teacher's BatchNorm layers (`batchnorm`).
+    """
+
+    kept: Any
+    batch_stats: dict
+    metrics: dict
+    statistics: Any = ()
+
+
+def init(optimized: dict, optimizers: dict, kept: Any, batch_stats: dict | None = None) -> Inversion:
+    """The Inversion before the first step.
+
+    Args:
+      optimized: {name: pytree}, this device's part of what belongs to a batch.
+      optimizers: {name: optax optimizer}, with the same names.
+      kept: pytree of arrays or shapes like what the loss function will return as `kept`.
+      batch_stats: the generator's running averages.
+    """
+    return Inversion(
+        optimized=optimized,
+        optimizer_states={name: optimizers[name].init(value) for name, value in optimized.items()},
+        batch_stats=batch_stats or {},
+        best=jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), kept),
+        best_loss=jnp.float32(jnp.inf),
+    )
+
+
+def inversion_step(
+    state: Inversion,
+    loss_function: Callable,
+    optimizers: dict,
+    *,
+    per_device: tuple[str, ...] = (),
+    axis_name: str | None = None,
+) -> tuple[Inversion, dict, Evaluation]:
+    """One optimization step of everything that makes a batch of images.
+
+    Args:
+      state: Inversion.
+      loss_function: (optimized, batch_stats) -> (loss, Evaluation), this device's values.
+      optimizers: {name: optax optimizer}, with the names of `state.optimized`.
+      per_device: names of what belongs to this device's part of the batch, such as latents; everything else is the
+        same on every device.
+      axis_name: the pmapped axis; loss and gradients are those of the whole batch.
+
+    Returns:
+      (new Inversion, {name: gradient}, Evaluation with metrics averaged over the devices).
+    """
+    (loss, found), gradients = jax.value_and_grad(loss_function, has_aux=True)(state.optimized, state.batch_stats)
+    shared = {name: gradient for name, gradient in gradients.items() if name not in per_device}
+    loss, shared, metrics = pmean((loss, shared, found.metrics), axis_name)
+    # The gradient of the batch's mean is 1/devices of this device's mean.
+    own = {name: jax.tree.map(lambda g: g / axis_size(axis_name), gradients[name]) for name in per_device}
+    gradients = {name: (own if name in per_device else shared)[name] for name in gradients}
+
+    optimized, optimizer_states = {}, {}
+    for name, optimizer in optimizers.items():
+        update, optimizer_states[name] = optimizer.update(gradients[name], state.optimizer_states[name])
+        optimized[name] = optax.apply_updates(state.optimized[name], update)
+    better = loss < state.best_loss
+    best, best_loss = jax.tree.map(
+        lambda new, old: jnp.where(better, new, old), (found.kept, loss), (state.best, state.best_loss)
+    )
+    new_state = Inversion(optimized, optimizer_states, found.batch_stats, best, best_loss)
+    return new_state, gradients, found._replace(metrics=metrics)
+
+
+class MetaState(NamedTuple):
+    """What one meta-synthesis leaves to the next.
+
+    generator: variables of the meta generator.
+    optimizer_state: of the meta generator's optimizer.
+    statistics_average: running average of batch statistics (bn_mmt), with the structure of the teacher's `batch_stats`.
+    """
+
+    generator: dict
+    optimizer_state: optax.OptState
+    statistics_average: dict
+
+
+class Synthesis(NamedTuple):
+    """What a synthesis made.
+
+    state: what it leaves to the next one.
+    images: (n, h, w, c) float32 in [0, 1], this device's part of the batch.
+    metrics: {name: float32 scalar}, averaged over the steps.
+    latents: where the optimization left them; () where it has none.
+    """
+
+    state: Any
+    images: jax.Array
+    metrics: dict
+    latents: Any = ()
+
+
+class MetaOptimizers(NamedTuple):
+    """FastDFKD's three optimizers: Adam with betas (0.5, 0.999), the meta generator's with lr_g times the steps."""
 
     generator: optax.GradientTransformation
     latents: optax.GradientTransformation
     meta: optax.GradientTransformation
 
 
-def fastdfkd_optimizers(generator_learning_rate, latent_learning_rate, steps):
-    """FastDFKD's optimizers; the meta learning rate is `generator_learning_rate * steps`."""
+def meta_optimizers(generator_learning_rate: float, latent_learning_rate: float, steps: int) -> MetaOptimizers:
+    """MetaOptimizers for lr_g, lr_z and the number of steps of a synthesis (FastDFKD's public code)."""
 
     def adam(learning_rate):
         return optax.adam(learning_rate, b1=0.5, b2=0.999)
 
-    return Optimizers(adam(generator_learning_rate), adam(latent_learning_rate), adam(generator_learning_rate * steps))
-
-
-class InversionState(NamedTuple):
-    """What one synthesis carries from step to step.
-
-    generator: variables of the fast copy.
-    latents: (n, ...) float32, this device's part of the batch.
-    optimizer_states: of generator and latents.
-    gradient_sum: sum of the generator's gradients so far (FOMAML), with the structure of its parameters.
-    best_images: (n, h, w, c) in [0, 1], of the step with the lowest loss so far.
-    best_loss: float32 scalar, of the whole batch.
-    statistics: the last step's batch statistics in the teacher.
-    """
-
-    generator: dict
-    latents: jax.Array
-    optimizer_states: tuple
-    gradient_sum: dict
-    best_images: jax.Array
-    best_loss: jax.Array
-    statistics: dict
-
-
-class LossWeights(NamedTuple):
-    """Weights of the inversion loss `bn*L_BN + oh*mean(phi*L_task) + adv*L_adv`; `adv` may be a traced scalar."""
-
-    bn: float
-    oh: float
-    adv: float | jax.Array
-
-
-class Modulation(NamedTuple):
-    """SSD-KD's switches, see `modulation.phi` and `modulation.modulating_loss`; `term="none"` is FastDFKD."""
-
-    gamma: float = 1.0
-    use_diversity: bool = True
-    use_difficulty: bool = True
-    term: str = "task"
-    through_phi: bool = False
-
-
-def inversion_loss(
-    teacher_output, statistics, student_output, targets, *,
-    task, weights, running, average, bn_momentum, class_counts, modulate, masked=True,
-):  # fmt: skip
-    """The loss that images are optimized for (method: SSD-KD; FastDFKD with `modulate.term == "none"`).
-
-    Args:
-      teacher_output: the teacher's output on the augmented, normalized images, this device's part of the batch.
-      statistics: their batch statistics in the teacher, of the whole batch (`batchnorm.apply_with_batch_statistics`).
-      student_output: the student's, in evaluation mode.
-      targets: (n,) int, drawn classes, or None: the teacher's own most likely class.  [our reading: own class]
-      task: a `tasks.Task`.
-      weights: LossWeights.
-      running: the teacher's `batch_stats`.
-      average, bn_momentum: running average of earlier batches' statistics, and its share in L_BN (FastDFKD's bn_mmt).
-      class_counts: (classes,) of the replay buffer.
-      modulate: Modulation.
-      masked: whether L_adv counts only samples on which both networks agree.
-
-    Returns:
-      (loss, metrics): this device's float32 scalars.
-    """
-    predicted = task.predicted_class(teacher_output)
-    confidence = task.confidence(teacher_output)
-    phi = modulation.phi(
-        class_counts, predicted, confidence,
-        gamma=modulate.gamma, use_diversity=modulate.use_diversity, use_difficulty=modulate.use_difficulty,
-    )  # fmt: skip
-    task_loss, adversarial_loss = modulation.modulating_loss(
-        phi,
-        task.task_loss(teacher_output, predicted if targets is None else targets),
-        task.adversarial(teacher_output, student_output, masked),
-        term=modulate.term,
-        through_phi=modulate.through_phi,
+    return MetaOptimizers(
+        adam(generator_learning_rate), adam(latent_learning_rate), adam(generator_learning_rate * steps)
     )
-    bn_loss = batchnorm.statistics_loss(batchnorm.blend(statistics, average, bn_momentum), running)
-    loss = weights.bn * bn_loss + weights.oh * task_loss + weights.adv * adversarial_loss
-    metrics = {
-        "inversion_loss": loss,
-        "bn_loss": bn_loss,
-        "task_loss": task_loss,
-        "adversarial_loss": adversarial_loss,
-        "phi": jnp.mean(phi),
-        "teacher_confidence": jnp.mean(confidence),
-    }
-    return loss, metrics
 
 
-def begin_synthesis(generator, latents, optimizers, image_shape, statistics):
-    """A fast copy of the generator and fresh latents, before the first step.
-
-    Args:
-      generator: the meta generator's variables.
-      latents: (n, ...) float32, this device's part of the batch.
-      optimizers: Optimizers.
-      image_shape: (h, w, c).
-      statistics: any pytree with the structure of the teacher's `batch_stats`.
-    """
-    return InversionState(
+def init_meta(generator: dict, optimizer: optax.GradientTransformation, teacher: dict) -> MetaState:
+    """MetaState before the first synthesis, of a fresh generator's and the teacher's variables."""
+    return MetaState(
         generator=generator,
-        latents=latents,
-        optimizer_states=(optimizers.generator.init(generator["params"]), optimizers.latents.init(latents)),
-        gradient_sum=jax.tree.map(jnp.zeros_like, generator["params"]),
-        best_images=jnp.zeros((latents.shape[0], *image_shape), jnp.float32),
-        best_loss=jnp.float32(jnp.inf),
-        statistics=jax.tree.map(jnp.zeros_like, statistics),
+        optimizer_state=optimizer.init(generator["params"]),
+        statistics_average=jax.tree.map(jnp.zeros_like, teacher["batch_stats"]),
     )
 
 
-def inversion_step(
-    state: InversionState, loss_function: Callable, generate: Callable, optimizers: Optimizers, *, axis_name=None
-):
-    """One optimization step of latents and fast generator.
+def meta_synthesis(
+    state: MetaState,
+    latents: jax.Array | None,
+    key: jax.Array,
+    *,
+    loss_function: Callable,
+    generate: Callable,
+    optimizers: MetaOptimizers,
+    steps: int,
+    meta_update: str = "fomaml",
+    bn_momentum: float = 0.0,
+    first: bool | jax.Array = False,
+    axis_name: str | None = None,
+) -> Synthesis:
+    """Makes a batch of images: some inversion steps of the generator's fast copy and of latents, then the meta update.
 
     Args:
-      state: InversionState.
-      loss_function: (images (n, h, w, c) in [0, 1]) -> (loss, (statistics, metrics)), this device's values.
-      generate: (generator variables, latents) -> (images, new batch_stats).
-      optimizers: Optimizers.
-      axis_name: the pmapped axis; loss and gradients are those of the whole batch.
+      state: MetaState.
+      latents: (n, ...) float32, this device's part of the batch; None where only the generator is optimized.
+      key: PRNG key of the steps, the same on every device.
+      loss_function: (images (n, h, w, c) in [0, 1], key) -> (loss, statistics, metrics), this device's values;
+        `statistics` are the whole batch's in the teacher.
+      generate: (generator's variables, latents) -> (images, the generator's variables after it).
+      optimizers: MetaOptimizers.
+      steps: g_steps.
+      meta_update: one of META_UPDATES, see `update_meta_generator`.
+      bn_momentum: bn_mmt, share of earlier batches in the average of statistics.
+      first: whether no synthesis came before; may be traced.
+      axis_name: the pmapped axis.
 
     Returns:
-      (new InversionState, metrics averaged over the devices).
+      Synthesis with the images of the step of the lowest loss.
     """
+    optimized, used = {"generator": state.generator["params"]}, {"generator": optimizers.generator}
+    if latents is not None:
+        optimized["latents"], used["latents"] = latents, optimizers.latents
+    per_device = tuple(optimized.keys() - {"generator"})
 
-    def loss_of(params, latents):
-        images, batch_stats = generate({**state.generator, "params": params}, latents)
-        loss, (statistics, metrics) = loss_function(images)
-        return loss, (images, batch_stats, statistics, metrics)
+    def evaluate(key, optimized, batch_stats):
+        variables = {"params": optimized["generator"], "batch_stats": batch_stats}
+        images, variables = generate(variables, optimized.get("latents"))
+        loss, statistics, metrics = loss_function(images, key)
+        return loss, Evaluation(images, variables["batch_stats"], metrics, statistics)
 
-    differentiate = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-    (loss, (images, batch_stats, statistics, metrics)), (gradient, latent_gradient) = differentiate(
-        state.generator["params"], state.latents
+    def step(carry, key):
+        inversion, gradient_sum, _ = carry
+        inversion, gradients, found = inversion_step(
+            inversion, lambda *of: evaluate(key, *of), used, per_device=per_device, axis_name=axis_name
+        )
+        gradient_sum = jax.tree.map(jnp.add, gradient_sum, gradients["generator"])
+        return (inversion, gradient_sum, found.statistics), found.metrics
+
+    images = jax.eval_shape(generate, state.generator, latents)[0]
+    carry = (
+        init(optimized, used, images, state.generator["batch_stats"]),
+        jax.tree.map(jnp.zeros_like, state.generator["params"]),
+        jax.tree.map(jnp.zeros_like, state.statistics_average),
     )
-    loss, gradient, metrics = pmean((loss, gradient, metrics), axis_name)
-    # Latents belong to one device, so their gradient is not averaged; that of the batch mean is 1/devices of the local.
-    latent_gradient = latent_gradient / axis_size(axis_name)
-
-    generator_state, latent_state = state.optimizer_states
-    update, generator_state = optimizers.generator.update(gradient, generator_state)
-    latent_update, latent_state = optimizers.latents.update(latent_gradient, latent_state)
-    better = loss < state.best_loss
-    new_state = InversionState(
-        generator={"params": optax.apply_updates(state.generator["params"], update), "batch_stats": batch_stats},
-        latents=optax.apply_updates(state.latents, latent_update),
-        optimizer_states=(generator_state, latent_state),
-        gradient_sum=jax.tree.map(jnp.add, state.gradient_sum, gradient),
-        best_images=jnp.where(better, images, state.best_images),
-        best_loss=jnp.where(better, loss, state.best_loss),
-        statistics=statistics,
+    (inversion, gradient_sum, statistics), metrics = repeat(step, carry, key, steps)
+    fast = {"params": inversion.optimized["generator"], "batch_stats": inversion.batch_stats}
+    generator, optimizer_state = update_meta_generator(
+        meta_update, state.generator, fast, gradient_sum, optimizers.meta, state.optimizer_state
     )
-    return new_state, metrics
+    average = update_average(state.statistics_average, statistics, bn_momentum, first)
+    new_state = MetaState(generator, optimizer_state, average)
+    return Synthesis(new_state, inversion.best, metrics, inversion.optimized.get("latents", ()))
 
 
-def meta_update(kind, generator, state: InversionState, optimizer, optimizer_state):
+def update_meta_generator(kind, generator, fast, gradient_sum, optimizer, optimizer_state):
     """The meta generator's step at the end of a synthesis.
 
     Args:
       kind: "fomaml": the sum of the fast copy's gradients is the gradient; "reptile": `67 * (theta - theta_fast)` is;
         "none": the fast copy becomes the generator ("fast" without the meta step).
-      generator: the meta generator's variables.
-      state: after the last step.
-      optimizer: `Optimizers.meta`.
+      generator, fast: variables of the meta generator and of its fast copy after the last step.
+      gradient_sum: of all steps, with the structure of the parameters.
+      optimizer: of the meta generator.
       optimizer_state: its state.
 
     Returns:
       (new variables, new optimizer_state).
+
+    Raises:
+      ValueError: an unknown kind.
     """
     if kind not in META_UPDATES:
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(META_UPDATES)}")
     if kind == "none":
-        return state.generator, optimizer_state
-    gradient = state.gradient_sum
+        return fast, optimizer_state
+    gradient = gradient_sum
     if kind == "reptile":
-        gradient = jax.tree.map(lambda a, b: REPTILE_FACTOR * (a - b), generator["params"], state.generator["params"])
+        gradient = jax.tree.map(lambda a, b: REPTILE_FACTOR * (a - b), generator["params"], fast["params"])
     update, optimizer_state = optimizer.update(gradient, optimizer_state)
-    params = optax.apply_updates(generator["params"], update)
-    return {"params": params, "batch_stats": state.generator["batch_stats"]}, optimizer_state
+    return {**fast, "params": optax.apply_updates(generator["params"], update)}, optimizer_state
 
 
 def update_average(average, statistics, momentum, first):

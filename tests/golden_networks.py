@@ -6,18 +6,20 @@ import jax.numpy as jnp
 from ssdkd_jax.data import normalization
 from ssdkd_jax.interop import from_torch_state_dict, naming
 from ssdkd_jax.methods.base import Problem
-from ssdkd_jax.models import create_generator, create_model
+from ssdkd_jax.models import create_generator, create_model, loop_friendly_conv_general_dilated
 from ssdkd_jax.tasks import CLASSIFICATION
 
 IMAGE_SHAPE = (32, 32, 3)
-GENERATOR = create_generator(IMAGE_SHAPE, latent_size=16, width=8)
+# A synthesis is a loop, where XLA's own gradients of convolutions are slow on CPU.
+LOOPS = {"conv_general_dilated": loop_friendly_conv_general_dilated}
+GENERATOR = create_generator(IMAGE_SHAPE, latent_size=16, width=8, **LOOPS)
 
 
 def network(name):
     """A network of ten classes with the golden weights: (module, variables)."""
     layout = golden_values.layouts()[name]
     layout = {key: (10, *shape[1:]) if key.startswith("fc.") else shape for key, shape in layout.items()}
-    return create_model(name, 10), from_torch_state_dict(name, golden_values.state_dict(layout))
+    return create_model(name, 10, **LOOPS), from_torch_state_dict(name, golden_values.state_dict(layout))
 
 
 def generator_template():
@@ -41,7 +43,7 @@ def problem():
 
 
 def method_state(method, key):
-    """(the method's first state with the golden teacher, student; the rest fresh from the key)."""
+    """The method's first state with the golden student; the rest is fresh from the key."""
     _, teacher, student = problem()
     state = method.init(key, teacher)
     return state._replace(student=state.student._replace(**student))

@@ -1,22 +1,31 @@
-"""A method with a growing bank whose n-th image is the number n, and whose student counts which images it saw."""
+"""A method with a bank of all images whose n-th image is the number n, and whose student counts which images it saw."""
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax import collectives, tasks
+from ssdkd_jax.inversion import Synthesis
 from ssdkd_jax.methods.base import Problem
-from ssdkd_jax.methods.image_bank import GrowingBank
+from ssdkd_jax.methods.image_bank import ImageBank
 from ssdkd_jax.train_state import TrainState
 
 SHAPE = (1, 2, 1)
 CLASSES = 3
 
 
+class Logits:
+    """A teacher whose class of an image is its number modulo CLASSES, and which is the surer the larger that is."""
+
+    @staticmethod
+    def apply(variables, images):
+        number = numbers(images)
+        return 0.1 * number[:, None] * (number[:, None] % CLASSES == jnp.arange(CLASSES))
+
+
 def a_problem(axis_name=None):
-    return Problem(None, None, None, tasks.CLASSIFICATION, SHAPE, CLASSES, (0.0,), (1.0,), axis_name=axis_name)
+    return Problem(Logits, None, None, tasks.CLASSIFICATION, SHAPE, CLASSES, (0.0,), (1.0,), axis_name=axis_name)
 
 
 def megabytes(images, itemsize=1):
@@ -30,7 +39,7 @@ def numbers(images):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NumberedImages(GrowingBank):
+class NumberedImages(ImageBank):
     """At most 256 images; `student.params["seen"]` counts how often each was in a batch."""
 
     epochs: int = 8
@@ -42,18 +51,11 @@ class NumberedImages(GrowingBank):
     def init_synthesis(self, key, teacher):
         return jnp.int32(0)
 
-    def begin(self, state, key):
-        return state, state.synthesis
-
-    def step(self, state, carry, key):
-        return carry, {"inversion_loss": jnp.float32(0)}
-
-    def finish(self, state, carry):
-        made = carry + jnp.arange(self.synthesis_batch_size)
+    def make_images(self, state, teacher, drawn, key):
+        made = state.synthesis + jnp.arange(self.synthesis_batch_size)
         images = jnp.broadcast_to(made[:, None, None, None] / 255, (len(made), *SHAPE))
-        output = 0.1 * made[:, None] * jax.nn.one_hot(made % CLASSES, CLASSES)
-        local = collectives.local_part((images, output), self.problem.axis_name)
-        return carry + self.synthesis_batch_size, *local
+        images = collectives.local_part(images, self.problem.axis_name)
+        return Synthesis(state.synthesis + self.synthesis_batch_size, images, {"inversion_loss": jnp.float32(0)})
 
     def init_student(self, key):
         return TrainState({"seen": jnp.zeros(self.epochs * self.synthesis_batch_size, jnp.int32)}, {}, ())

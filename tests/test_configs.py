@@ -1,11 +1,12 @@
 """Every config builds with every argument it documents, and says what the code's own defaults say."""
 
+import dataclasses
 import importlib
-import re
 
 import pytest
 
 from configs import common, presets
+from ssdkd_jax import settings
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.methods import METHODS
@@ -46,19 +47,25 @@ def test_has_the_documented_fields_and_no_others(name, argument):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_setting_of_a_method_is_explained_in_its_class(name):
-    """In the attributes of its docstring, or of that of a class that it builds upon."""
-    explained = set()
-    for one in METHODS[name].__mro__:
-        described = re.findall(r"^      ([a-z0-9_, ]+):", one.__doc__ or "", flags=re.M)
-        explained |= {word.strip() for words in described for word in words.split(",")}
-    assert set(common.get_common_config()[name]) <= explained
+def test_every_setting_of_a_method_has_a_meaning(name):
+    """And every field of a method's class is one, but for the two that a run gives it."""
+    method, described = METHODS[name].method, settings.fields(METHODS[name].method)
+    assert {field.name for field in dataclasses.fields(method)} - described.keys() == {"problem", "epochs"}
+    assert all(field.metadata["meaning"] for field in described.values())
+    assert set(common.get_common_config()[name]) == described.keys() - set(method.without_effect)
+
+
+def test_the_published_teacher_recipe():
+    config = build("cifar10", "wrn40_2-wrn16_1,published_teacher")
+    t = config.teacher
+    assert (t.epochs, t.batch_size, t.learning_rate, t.weight_decay) == (200, 256, 0.1, 1e-4)
+    assert (t.nesterov, t.schedule) == (False, "steps")
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_methods_published_preset(name):
     config = build("cifar10", f"wrn40_2-wrn16_1,{name}")
-    assert (config.method, config.epochs, config.teacher.name) == (name, METHODS[name].epochs, "wrn40_2")
+    assert (config.method, config.epochs, config.teacher.name) == (name, METHODS[name].method.epochs, "wrn40_2")
     published = {"fastdfkd10": (10, 2e-3, 0.01), "fastdfkd5": (5, 3e-3, 0.01), "fastdfkd2": (2, 5e-3, 0.015)}
     if name in published:
         c = config[name]

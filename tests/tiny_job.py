@@ -36,6 +36,8 @@ FIELDS = {
 def arguments(workdir, cache_dir, **fields):
     """Command-line arguments of experiments.main; `fields` write a dot as two underscores: ssdkd__adv."""
     fields = {**FIELDS, **_dotted(fields), "teacher.cache_dir": cache_dir}
+    if "teacher.path" in fields:  # where the settings of a teacher's training have no effect
+        del fields["teacher.epochs"], fields["teacher.cache_dir"]
     overrides = [f"--config.{name}={value}" for name, value in fields.items()]
     return [f"--config=configs/digits.py:{PAIR}", f"--workdir={workdir}", *overrides]
 
@@ -79,8 +81,8 @@ def config(cache_dir, **fields):
 
 
 def job(workdir, cache_dir, **fields):
-    """Runs it in this process; the summary."""
-    return run_job(config(cache_dir, **fields), workdir)
+    """Runs it in this process; the summary as in summary.json."""
+    return run_job(config(cache_dir, **fields), workdir).to_dict()
 
 
 def epochs_done(workdir):

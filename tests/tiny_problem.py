@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import models, tasks
-from ssdkd_jax.methods.base import Problem, scanned_epoch
+from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.training import devices
 
 CLASSES = 3
 IMAGE_SHAPE = (4, 4, 1)
-# For several devices: BatchNorm over all of them, and convolutions whose gradients are fast in loops.
-ON_DEVICES = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
+# For several devices: BatchNorm over all of them.
+ON_DEVICES = {"bn_axis_name": devices.AXIS}
 
 
 def problem(**kwargs):
-    """Problem; `kwargs` are those of `models.create_model`."""
+    """Problem, with convolutions whose gradients are fast in loops; `kwargs` are those of `models.create_model`."""
+    kwargs = {"conv_general_dilated": models.loop_friendly_conv_general_dilated, **kwargs}
     networks = [models.create_model("convnet_8", CLASSES, **kwargs) for _ in range(2)]
     generator = models.create_generator(IMAGE_SHAPE, 6, 4, **kwargs)
     axis_name = kwargs.get("bn_axis_name")
@@ -38,10 +39,23 @@ def with_student_like_the_teacher(state, sure=1.0):
     return state._replace(student=student)
 
 
-def after_an_epoch(method, count, distillation_steps):
-    """(state, metrics) after the first epoch of a method of `problem(**ON_DEVICES)` on so many devices."""
+def run(method, epochs):
+    """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
+    epoch = jax.jit(method.epoch)
+    states, metrics = [method.init(jax.random.key(0), teacher())], []
+    for i in range(epochs):
+        state, found = epoch(states[-1], teacher(), jax.random.key(i + 1))
+        states.append(state)
+        metrics.append(found)
+    return states, metrics
+
+
+def after_an_epoch(method, count, first_epoch=0):
+    """(state, metrics) after an epoch of a method of `problem(**ON_DEVICES)` on so many devices."""
     start = jax.jit(method.init)(jax.random.key(0), teacher())
+    if first_epoch:
+        start = start._replace(epoch=jnp.int32(first_epoch))
     sharded, chosen = method.sharded(start), devices.local_devices(count)
-    epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
-    state, metrics = epoch(devices.spread(start, chosen, sharded), jax.random.key(1), jnp.int32(distillation_steps))
+    epoch = devices.pmap(method.epoch, chosen, in_axes=(0, 0, None))
+    state, metrics = epoch(devices.spread(start, chosen, sharded), devices.spread(teacher(), chosen), jax.random.key(1))
     return devices.gather(state, start, sharded), devices.gather(metrics)

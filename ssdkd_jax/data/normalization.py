@@ -2,8 +2,6 @@
 
 import math
 
-import jax.numpy as jnp
-
 from ssdkd_jax.errors import UserError
 
 _HALF = ((0.5,), (0.5,))
@@ -77,18 +75,3 @@ def _numbers(text):
     if not mean or not all(math.isfinite(number) for number in (*mean, *std)) or min(std) <= 0:
         raise UserError(f"normalization {text!r} is not MEAN,MEAN,.../STD,STD,... with positive deviations")
     return mean, std
-
-
-def normalize(images01, mean, std):
-    """Images (..., c) in [0, 1] -> (images - mean) / std, same shape and dtype; mean and std hold c numbers each."""
-    return (images01 - jnp.asarray(mean, images01.dtype)) / jnp.asarray(std, images01.dtype)
-
-
-def to_unit(images, dtype=jnp.float32):
-    """uint8 images of any shape -> floats in [0, 1]."""
-    return jnp.asarray(images, dtype) / 255
-
-
-def to_uint8(images01):
-    """Float images of any shape -> uint8, rounded; values outside of [0, 1] are clipped."""
-    return jnp.clip(jnp.round(images01 * 255), 0, 255).astype(jnp.uint8)

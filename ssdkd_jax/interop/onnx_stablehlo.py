@@ -38,7 +38,7 @@ def to_stablehlo(path, variables, metadata):
 
     Args:
       path: of the file.
-      variables, metadata: as `runtime.checkpoints.load_network` returns them.
+      variables, metadata: as `runtime.saved_network.load_network` returns them.
     """
     (count,) = jax.export.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((count, *metadata["image_shape"]), jnp.float32)
@@ -51,7 +51,7 @@ def to_onnx(path, variables, metadata):
 
     Args:
       path: of the file.
-      variables, metadata: as `runtime.checkpoints.load_network` returns them.
+      variables, metadata: as `runtime.saved_network.load_network` returns them.
 
     Returns:
       the largest difference of the logits of eight random images, relative to the largest logit.

@@ -41,7 +41,7 @@ def export_network(path, variables, metadata):
     Args:
       path: `.pth`, `.pt`, `.th` or `.safetensors`.
       variables: {"params": ..., "batch_stats": ...}.
-      metadata: as `runtime.checkpoints.save_network` keeps it beside a network.
+      metadata: as `runtime.saved_network.save_network` keeps it beside a network.
 
     Returns:
       the paths of both files.

@@ -1,85 +1,109 @@
-"""Training on real images, as a config asks for it: a missing teacher, and baselines to compare a student with."""
+"""Real and other images that a run compares its student with: what a baseline is given, and baselines within a run."""
 
-from ssdkd_jax.jobs.networks import load_split, make_model, make_predictor_of, metadata
-from ssdkd_jax.jobs.teacher import trained_teacher
-from ssdkd_jax.training import checkpoints, supervised
+from typing import NamedTuple
+
+import numpy as np
+
+from ssdkd_jax import data
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes
+from ssdkd_jax.jobs.networks import make_model, make_predictor_of
+from ssdkd_jax.jobs.teacher import recipe_of
+from ssdkd_jax.methods import find_method
+from ssdkd_jax.training import supervised
 from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.evaluation import accuracy
 
 
-def _recipe(config, epochs):
-    return supervised.Recipe(
-        epochs=epochs,
-        batch_size=config.teacher.batch_size,
-        learning_rate=config.teacher.learning_rate,
-        weight_decay=config.teacher.weight_decay,
-        crop_padding=config.crop_padding,
-        flip=config.flip,
-    )
+class GivenImages(NamedTuple):
+    """What a method is given: whose images, in words; images uint8 (n, h, w, c); labels int32 (n,)."""
+
+    source: str
+    images: np.ndarray
+    labels: np.ndarray
 
 
-def train_teacher(setting, images):
-    """The config's teacher, trained from the real training set where none is kept."""
-    config = setting.config
-    recipe = _recipe(config, config.teacher.epochs)
-    train_images = load_split(config, "train")
+def no_given_images(shape):
+    """GivenImages from which nothing is to be learned."""
+    return GivenImages("noise", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32))
 
-    def train(unfinished):
-        return supervised.train(
-            make_model(setting, config.teacher.name, len(images.class_names), bn_axis_name=AXIS),
-            train_images,
-            recipe,
-            images.mean,
-            images.std,
-            seed=config.teacher.seed,
-            devices=setting.devices,
-            clock=setting.clock,
-            title=f"teacher {config.teacher.name}",
-            checkpoints=unfinished,
-            interruption=setting.interruption,
+
+def check_given_images(config):
+    """Raises UserError where the config's method is to be given images that it cannot have."""
+    given = find_method(config.method).method.given
+    if given and config.evaluate_on == "none":
+        raise UserError(
+            f"{config.method} is measured on real test images, but evaluate_on=none looks for none; "
+            "choose a data-free method with --config.method=NAME"
         )
-
-    made_from = {
-        "dataset": config.dataset,
-        "training_images": len(train_images.images),
-        "training_sha256": checkpoints.sha256({"images": train_images.images, "labels": train_images.labels}),
-        "class_names": list(images.class_names),
-        "image_shape": list(images.shape),
-        "normalization": [list(images.mean), list(images.std)],
-        "architecture": config.teacher.name,
-        "recipe": recipe._asdict(),
-        "seed": config.teacher.seed,
-        "dtype": [config.dtype, config.param_dtype],
-    }
-    return trained_teacher(
-        config.teacher.cache_dir,
-        made_from,
-        train,
-        metadata(config.teacher.name, images),
-        interruption=setting.interruption,
-    )
+    if given == "named":
+        source = config[config.method].images
+        if not source:
+            field = f"{config.method}.images"
+            raise UserError(f"{field} is '', expected another data set, such as --config.{field}=folder:/path")
+        if source == config.dataset:
+            raise UserError(
+                f"{config.method}.images is {source}, the run's own data set; expected another one, such as "
+                f"--config.{config.method}.images=folder:/path, or --config.method=vanilla_kd"
+            )
+        data.dataset_info(source, config.data_dir or None, prepared_here=True)
 
 
-def train_baselines(setting, images, test, baseline_sets, student_steps):
+def given_images(config):
+    """GivenImages of the config's method, or None where it is given none."""
+    given = find_method(config.method).method.given
+    if not given:
+        return None
+    check_given_images(config)
+    shape = shape_and_classes(config)[0]
+    if given == "noise":
+        return no_given_images(shape)
+    if given == "train":
+        train = load_split(config, "train")
+        return GivenImages("the real training set", train.images, train.labels)
+    source = config[config.method].images
+    other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
+    return GivenImages(source, data.with_channels(other.images, shape[-1]), other.labels)
+
+
+def with_given(teacher, given):
+    """What a method is handed as the teacher: its variables, and what it is given next to them."""
+    return teacher if given is None else {**teacher, "given": {"images": given.images, "labels": given.labels}}
+
+
+def real_images(config):
+    """(test set or None, [(share, training set)] of the baselines), read before hours of work depend on them."""
+    if config.evaluate_on == "none":
+        if config.baselines:
+            print("no baselines are trained: evaluate_on=none looks for no real image", flush=True)
+        return None, []
+    test = load_split(config, "test")
+    if not config.baselines:
+        return test, []
+    train = load_split(config, "train")
+    return test, [(share, data.subset(train, share, config.seed)) for share in config.baselines]
+
+
+def train_baselines(context, images, test, baseline_sets, student_steps):
     """The same student trained on a share of the real images, for as many steps: {what: accuracy in percent}."""
-    config, found = setting.config, {}
+    config, found = context.config, {}
     student_steps = max(1, student_steps)
     for share, train_images in baseline_sets:
         on_share = f"on {100 * share:g}% real images"
         steps_per_epoch = max(1, len(train_images.images) // config.teacher.batch_size)
-        with setting.clock.measure("baselines"):
+        with context.clock.measure("baselines"):
             variables = supervised.train(
-                make_model(setting, config.student.name, len(images.class_names), bn_axis_name=AXIS),
+                make_model(context, config.student.name, len(images.class_names), bn_axis_name=AXIS),
                 train_images,
-                _recipe(config, max(1, student_steps // steps_per_epoch)),
+                recipe_of(config, max(1, student_steps // steps_per_epoch)),
                 images.mean,
                 images.std,
                 seed=config.seed,
-                devices=setting.devices,
-                clock=setting.clock,
+                devices=context.devices,
+                clock=context.clock,
                 title=f"student {on_share}",
-                interruption=setting.interruption,
+                interruption=context.interruption,
             )
-            predict, variables = make_predictor_of(setting, config.student.name, images, variables)
+            predict, variables = make_predictor_of(context, config.student.name, images, variables)
             found[f"same student {on_share}"] = accuracy(predict(variables, test.images)[0], test.labels)
     return found

@@ -12,28 +12,32 @@ from typing import NamedTuple
 import jax
 
 from ssdkd_jax.errors import Diverged, UserError
+from ssdkd_jax.files import make_folder, write_at_once
 from ssdkd_jax.jobs import config_checks, run_folder
-from ssdkd_jax.jobs.run import check_job, fitting_warmup, run_job, teacher_architecture
-from ssdkd_jax.methods import METHODS
+from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
+from ssdkd_jax.jobs.run import run_job
+from ssdkd_jax.jobs.schedule import fitting_warmup
+from ssdkd_jax.jobs.summary import Summary
+from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
 from ssdkd_jax.training.clock import training_seconds
 from ssdkd_jax.training.devices import local_devices
 
 # What belongs to every run of a comparison alike.
-_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256")
+_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256", "teacher_recipe")
 
 
 class Run(NamedTuple):
     """A run that came to its end.
 
-    summary: as in its summary.json.
+    summary: Summary.
     curve: [[seconds, percent], ...] at each evaluated epoch.
     """
 
     method: str
     seed: int
-    summary: dict
+    summary: Summary
     curve: list
 
 
@@ -63,7 +67,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
         config_checks.check_batches(one, devices)
     print(f"epochs, for as many student steps: {_epochs_in_words(configs)}", flush=True)
     architecture = teacher_architecture(config)
-    folder = run_folder.make(folder)
+    folder = make_folder(folder)
     run_folder.check_kind(folder, comparison=True)
     for (_, seed), one in configs.items():
         if seed == config.seed:  # as good as another
@@ -75,7 +79,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
 
 def _tell_what_stays_out(configs, folder):
     others = {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_folder.SUMMARY))}
-    others = sorted(others - {method for method, _ in configs})
+    others = sorted(others - {section_of(method) for method, _ in configs})
     if others:
         print(
             f"not in the table, though there are runs of them: {', '.join(others)}; name them in --methods", flush=True
@@ -84,8 +88,10 @@ def _tell_what_stays_out(configs, folder):
 
 def _check(config, methods, seeds):
     for name in methods:
-        if name not in METHODS:
-            raise UserError(f"--methods: {config_checks.unknown_method(name)}")
+        try:
+            find_method(name)
+        except UserError as error:
+            raise UserError(f"--methods: {error}") from error
     repeated = sorted({name for name in methods if methods.count(name) > 1})
     if repeated:
         raise UserError(f"--methods names {', '.join(repeated)} more than once, expected each method once")
@@ -104,19 +110,19 @@ def _configs(config, methods, seeds):
     The config's epochs are those of the methods whose warm-up is its longest, and the others have as many with student
     steps.  Whether those methods are asked for makes no difference, so that they can be added later.
     """
-    warmups = {method: fitting_warmup(config, method) for method in METHODS}
+    warmups = {method: fitting_warmup(config, method) for method in [*METHODS, *methods]}
     configs, longest = {}, max(warmups.values())
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
             one = configs[method, seed] = copy.deepcopy(config)
             epochs = config.epochs - longest + warmups[method]
             one.update(method=method, seed=seed, epochs=epochs, baselines=())
-            one[method].warmup_epochs = warmups[method]
+            one[section_of(method)].warmup_epochs = warmups[method]
     return configs
 
 
 def _epochs_in_words(configs):
-    warmups = {method: (one.epochs, one[method].warmup_epochs) for (method, _), one in configs.items()}
+    warmups = {method: (one.epochs, one[section_of(method)].warmup_epochs) for (method, _), one in configs.items()}
     return ", ".join(
         f"{method} {epochs}" + (f" ({warmup} of them warm-up)" if warmup else "")
         for method, (epochs, warmup) in warmups.items()
@@ -125,7 +131,7 @@ def _epochs_in_words(configs):
 
 def folder_of(folder, method: str, seed: int) -> pathlib.Path:
     """Where a comparison keeps a run."""
-    return pathlib.Path(folder) / method / f"seed{seed}"
+    return pathlib.Path(folder) / section_of(method) / f"seed{seed}"
 
 
 def _run_all(configs, folder, command, interruption):
@@ -148,7 +154,7 @@ def _run_all(configs, folder, command, interruption):
             result = summarize(runs, diverged, configs, command)
             write(folder, result)
     if result is None:
-        raise UserError(f"every run diverged, the first one thus: {next(iter(diverged.values()))}")
+        raise UserError(f"all runs diverged; the first error: {next(iter(diverged.values()))}")
     print(f"{tables.markdown(result)}\nsee {folder}/comparison.html", flush=True)
     return result
 
@@ -162,7 +168,7 @@ def curve(metrics: list[dict]) -> list:
 def training_parts(seconds: dict) -> dict:
     """A summary's seconds as whole, synthesis, student (its steps) and other; see the module's first lines."""
     whole = training_seconds(seconds)
-    parts = {"synthesis": seconds.get("inversion", 0.0), "student": seconds.get("distillation", 0.0)}
+    parts = {part: seconds.get(part, 0.0) for part in ("synthesis", "student")}
     return {"whole": whole, **parts, "other": max(0.0, whole - sum(parts.values()))}
 
 
@@ -180,20 +186,20 @@ def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
     """
     first = runs[0]
     for run in runs:
-        if run.summary["teacher_sha256"] != first.summary["teacher_sha256"]:
+        if run.summary.teacher_sha256 != first.summary.teacher_sha256:
             raise UserError(
                 f"{run.method}, seed {run.seed} had another teacher than {first.method}, seed {first.seed}, so they "
                 "cannot be compared; delete the folder of the older run and run the same command again"
             )
-    versions = [run.summary["versions"] for run in runs]
+    versions = [run.summary.versions for run in runs]
     return {
         "kind": "comparison",
         "command": command,
-        **{field: first.summary[field] for field in _SHARED},
-        "epochs": max(run.summary["epochs"] for run in runs),
+        **{field: getattr(first.summary, field) for field in _SHARED},
+        "epochs": max(run.summary.epochs for run in runs),
         "seeds": sorted({seed for _, seed in planned}),
-        "hardware": _all_of(run.summary["hardware"] for run in runs),
-        "date": _all_of(sorted(run.summary["date"] for run in runs)),
+        "hardware": _all_of(run.summary.hardware for run in runs),
+        "date": _all_of(sorted(run.summary.date for run in runs)),
         "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in versions[0]},
         "methods": {
             method: _row(
@@ -211,34 +217,35 @@ def _all_of(values):
 
 def _row(runs, diverged):
     summaries = [run.summary for run in runs]
-    accuracies = [summary["student_accuracy"] for summary in summaries]
-    times = [training_parts(summary["seconds"]) for summary in summaries]
+    accuracies = [summary.student_accuracy for summary in summaries]
+    times = [training_parts(summary.seconds) for summary in summaries]
     return {
         # Whose images a baseline was given; None for a data-free method.
-        "given_images": next((summary["given_images"] for summary in summaries if summary.get("given_images")), None),
+        "given_images": next((summary.given_images for summary in summaries if summary.given_images), None),
         "accuracies": accuracies,
         "seeds": [run.seed for run in runs],
         "mean": statistics.mean(accuracies) if runs else None,
         "std": (statistics.stdev(accuracies) if len(runs) > 1 else 0.0) if runs else None,
-        "synthesised_images": _largest(summaries, "synthesised_images"),
-        "synthetic_images": _largest(summaries, "synthetic_images"),
+        "images_made": _largest(summaries, "images_made"),
+        "images_kept": _largest(summaries, "images_kept"),
         "seconds": {part: statistics.mean(time[part] for time in times) for part in times[0]} if runs else None,
         "memory_bytes": _largest(summaries, "memory_bytes"),
+        "differs": next((summary.differs for summary in summaries if summary.differs), ""),
         "diverged": diverged,
         "curves": [run.curve for run in runs],
     }
 
 
 def _largest(summaries, field):
-    return max((summary[field] for summary in summaries if summary.get(field) is not None), default=None)
+    return max((getattr(summary, field) for summary in summaries if getattr(summary, field) is not None), default=None)
 
 
 def write(folder, result: dict) -> None:
     """Writes comparison.json, comparison.md and comparison.html, each wholly or not at all."""
     folder = pathlib.Path(folder)
-    run_folder.write_at_once(folder / run_folder.COMPARISON, result)
-    run_folder.write_at_once(folder / "comparison.md", tables.markdown(result) + "\n")
+    write_at_once(folder / run_folder.COMPARISON, result)
+    write_at_once(folder / "comparison.md", tables.markdown(result) + "\n")
     shown = {
         method: folder_of(folder, method, row["seeds"][0]) for method, row in result["methods"].items() if row["seeds"]
     }
-    run_folder.write_at_once(folder / "comparison.html", comparison_page(result, shown))
+    write_at_once(folder / "comparison.html", comparison_page(result, shown))

@@ -1,90 +1,39 @@
 """What can be known to be wrong with a config before any work."""
 
-import difflib
-import math
 import pathlib
 
-from ssdkd_jax import models
+from ssdkd_jax import models, settings
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.methods import METHODS
+from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
+from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.training.devices import check_divisible
 
-_CHOICES = {
-    "loop": ("auto", "scan", "steps"),
-    "evaluate_on": ("test", "none"),
-    "dtype": ("float32", "bfloat16"),
-    "param_dtype": ("float32", "bfloat16"),
-    "matmul_precision": ("default", "high", "highest"),
-    "buffer_dtype": ("uint8", "bfloat16", "float32"),
-    "bank_dtype": ("uint8", "bfloat16", "float32"),
-}
-
-
-def _fields(names, text, holds):
-    return dict.fromkeys(names.split(), (text, holds))
-
-
-# field, a method's without its prefix -> (what is expected, whether a number is that)
-_RANGES = {
-    **_fields(
-        "evaluate_every checkpoint_every evaluation_batch_size held_out_batches generator.latent_size generator.width "
-        "teacher.epochs teacher.batch_size inversion_steps synthesis_batch_size kd_steps kd_batch_size generator_steps "
-        "kd_steps_per_round feature_bank_size negatives head_size generator_life embedding_size latent_size",
-        "at least 1",
-        lambda x: x >= 1,
-    ),
-    **_fields(
-        "reset_after epochs devices image_size crop_padding teacher.weight_decay warmup_epochs bn oh adv gamma alpha "
-        "generator_learning_rate latent_learning_rate student_final_learning_rate student_weight_decay student_bn act "
-        "balance cr tv l2 pixel_learning_rate",
-        "0 or more",
-        lambda x: x >= 0,
-    ),
-    **_fields(
-        "teacher.learning_rate student_learning_rate temperature priority_epsilon contrast_temperature js_temperature "
-        "bank_megabytes",
-        "more than 0",
-        lambda x: x > 0,
-    ),
-    **_fields("beta_start beta_end", "between 0 and 1", lambda x: 0 <= x <= 1),
-    **_fields("bn_momentum student_momentum", "at least 0 and less than 1", lambda x: 0 <= x < 1),
-    **_fields("seed teacher.seed", "at least 0 and less than 2**31", lambda x: 0 <= x < 2**31),
-}
+# Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
+_TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
+_REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
 
 
 def check_values(config):
     """Raises UserError, naming the field, where a value cannot be meant."""
-    if config.method not in METHODS:
-        raise UserError(unknown_method(config.method))
-    for field, value in _flat(config):
-        section, _, rest = field.partition(".")
-        if section in METHODS and section != config.method:
-            continue
-        name = rest if section in METHODS else field
-        if value not in _CHOICES.get(name, (value,)):
-            raise UserError(f"{field} is {value!r}, expected one of: {', '.join(_CHOICES[name])}")
-        expected, holds = _RANGES.get(name, ("a finite number", lambda x: True))
-        if isinstance(value, int | float) and not (math.isfinite(value) and holds(value)):
-            finite = "" if math.isfinite(value) or "finite" in expected else "a finite number, "
-            raise UserError(f"{field} is {value}, expected {finite}{expected}: --config.{field}=...")
+    preset = find_method(config.method)
+    for field, value in config.items():
+        if field in settings.fields(RunSettings):
+            _check(RunSettings, "", field, value)
+    for section, owner in SECTIONS.items():
+        for field, value in config[section].items():
+            _check(owner, f"{section}.", field, value)
+    for field, value in method_settings(config, config.method).items():
+        _check(preset.method, f"{section_of(config.method)}.", field, value)
     _check_images(config)
-    _check_schedule(config)
+    _check_buffer(config)
     _check_networks(config)
 
 
-def unknown_method(name):
-    """What to say of a method that there is not."""
-    closest = difflib.get_close_matches(str(name), METHODS, n=1)
-    suggestion = f"did you mean {closest[0]!r}? " if closest else ""
-    return f"unknown method {name!r}; {suggestion}known are: {', '.join(METHODS)}"
-
-
-def _flat(tree, prefix=""):
-    for name, value in tree.items():
-        if hasattr(value, "items"):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
+def _check(owner, prefix, field, value):
+    problem = settings.problem_with(owner, field, value)
+    if problem:
+        raise UserError(f"{prefix}{field} is {value!r}, {problem}: --config.{prefix}{field}=...")
 
 
 def _check_images(config):
@@ -94,7 +43,7 @@ def _check_images(config):
             raise UserError(f"image_shape is {shape}, expected (height, width, channels) such as (32, 32, 3)")
         if config.evaluate_on != "none":
             raise UserError(
-                "image_shape is for data sets that nobody here knows, which have no test images; "
+                "image_shape is for data sets that are not built in, which have no test images; "
                 "add --config.evaluate_on=none, or use --config.image_size=N to resize"
             )
     for share in config.baselines:
@@ -102,12 +51,12 @@ def _check_images(config):
             raise UserError(f"baselines holds {share!r}, expected shares of the real images such as (0.1, 1.0)")
 
 
-def _check_schedule(config):
-    settings, prefix = config[config.method], f"{config.method}."
-    if "buffer_size" in settings and settings.buffer_size < settings.synthesis_batch_size:
+def _check_buffer(config):
+    values, prefix = method_settings(config, config.method), f"{section_of(config.method)}."
+    if "buffer_size" in values and values["buffer_size"] < values.get("synthesis_batch_size", 1):
         raise UserError(
-            f"{prefix}buffer_size is {settings.buffer_size}, expected at least one batch "
-            f"({prefix}synthesis_batch_size={settings.synthesis_batch_size})"
+            f"{prefix}buffer_size is {values['buffer_size']}, expected at least one batch "
+            f"({prefix}synthesis_batch_size={values['synthesis_batch_size']})"
         )
 
 
@@ -136,9 +85,48 @@ def check_teacher_exists(config):
 
 def check_batches(config, devices):
     """Raises UserError unless every batch can be divided over the devices."""
-    settings = config[config.method]
-    names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in settings]
-    sizes = {f"{config.method}.{name}": settings[name] for name in names}
+    values, section = method_settings(config, config.method), section_of(config.method)
+    names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in values]
+    sizes = {f"{section}.{name}": values[name] for name in names}
     if not config.teacher.path or config.baselines:
         sizes["teacher.batch_size"] = config.teacher.batch_size
     check_divisible(devices, **sizes)
+
+
+def check_overrides(config, overridden, methods=None):
+    """Raises UserError where a field was set on the command line but has no effect.
+
+    Args:
+      config: ConfigDict after the command line.
+      overridden: names of the fields that the command line set, such as "ssdkd.alpha".
+      methods: names of the methods that will run; None is the config's.
+    """
+    chosen = [section_of(name) for name in (methods if methods is not None else [config.method])]
+    for field in overridden:
+        section, _, name = field.partition(".")
+        if section in METHODS and section not in chosen:
+            raise UserError(
+                f"--config.{field} has no effect on {', '.join(chosen)}; {_fix(config, section, name, chosen)}"
+            )
+        reason = _without_effect(config, section, name)
+        if reason:
+            raise UserError(f"--config.{field} has no effect {reason}; leave it out")
+
+
+def _fix(config, section, name, chosen):
+    has_it = [method for method in chosen if method in config and name in config[method]]
+    if has_it:
+        return f"did you mean --config.{has_it[0]}.{name}?"
+    return f"choose that method with --config.method={section}, or leave it out"
+
+
+def _without_effect(config, section, name):
+    """Why a field that is no method's changes nothing, or ""."""
+    if section == "teacher" and config.teacher.path:
+        if name in _TEACHER_TRAINING:
+            return "on a teacher that is given (teacher.path)"
+        if name in _REAL_TRAINING and not config.baselines:
+            return "on a teacher that is given (teacher.path), without baselines"
+    if section == "held_out_batches" and config.evaluate_on != "none":
+        return "where real test images are at hand (evaluate_on=test)"
+    return ""

@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, whether there is room, whether the run is finished, and its summary."""
+"""A run's folder: its owner, whether the run is finished, and its summary."""
 
 import contextlib
 import fcntl
@@ -7,46 +7,14 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import read_object, write_at_once
+from ssdkd_jax.jobs.summary import Summary
+from ssdkd_jax.reports.run_files import with_current_names
 
 EXPERIMENT, SUMMARY, COMPARISON = "experiment.json", "summary.json", "comparison.json"
-# What every summary of a finished run has, and what others count on.
-SUMMARY_FIELDS = {
-    *("dataset", "teacher", "student", "epochs", "seconds", "synthetic_images"),
-    *("teacher_accuracy", "student_accuracy", "teacher_sha256", "hardware", "date", "versions"),
-}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-def make(workdir, flag="--workdir"):
-    """Creates the folder and makes sure that it can be written; `flag` is what chooses it, for the message.
-
-    Raises:
-      UserError: it cannot.
-    """
-    workdir = pathlib.Path(workdir).expanduser()
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / ".writable"
-        probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"the folder {workdir} cannot be written ({error.strerror or error}); choose another: {flag}=DIR"
-        ) from error
-    return workdir
-
-
-def check_room(workdir, room, flag="--workdir"):
-    """Raises UserError unless `room` bytes are free where the folder lies."""
-    free = shutil.disk_usage(workdir).free
-    if free < room:
-        raise UserError(
-            f"the disk of {workdir} has {free / 1e6:.1f} MB free, expected {room / 1e6:.1f} MB for checkpoints; "
-            f"make room, or choose another folder: {flag}=DIR"
-        )
 
 
 def try_lock(path):
@@ -100,52 +68,33 @@ def claim(workdir, identity, *, write=True):
             if there.get(field) != here.get(field):
                 raise UserError(
                     f"the workdir {workdir} belongs to another experiment: {field} is {there.get(field)!r} there and "
-                    f"{here.get(field)!r} here; choose another --workdir=DIR, or delete it to start anew"
+                    f"{here.get(field)!r} here; choose another --workdir=DIR, or delete it to start from scratch"
                 )
     elif write:
         write_at_once(path, identity)
 
 
 def read_summary(workdir):
-    """The summary of a finished run of at least one epoch, or None."""
-    path = pathlib.Path(workdir) / SUMMARY
-    if not path.exists():
-        return None
-    summary = read_object(path)
-    if not summary.get("epochs"):
-        return None
-    missing = SUMMARY_FIELDS - summary.keys()
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run the same command again")
-    return summary
-
-
-def read_object(path):
-    """A JSON file's object.
+    """The Summary of a finished run of at least one epoch, or None.
 
     Raises:
       UserError: the file is damaged.
     """
+    path = pathlib.Path(workdir) / SUMMARY
+    if not path.exists():
+        return None
+    content = with_current_names(read_object(path))
+    if not content.get("epochs"):
+        return None
     try:
-        content = json.loads(path.read_text())
+        return Summary.from_dict(content)
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run the same command again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged (no JSON object); delete it and run the same command again")
-    return content
+        raise UserError(f"{path} is damaged: {error}; delete it and run the same command again") from error
 
 
 def write_summary(workdir, summary):
     """Writes summary.json at once or not at all."""
-    write_at_once(pathlib.Path(workdir) / SUMMARY, summary)
-
-
-def write_at_once(path, content):
-    """Writes a file wholly or not at all: text as it stands, anything else as JSON."""
-    text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text, encoding="utf-8", errors="replace")
-    unfinished.replace(path)
+    write_at_once(pathlib.Path(workdir) / SUMMARY, summary.to_dict())
 
 
 def versions():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 import time
 from typing import NamedTuple
@@ -14,7 +15,11 @@ import numpy as np
 from ssdkd_jax import interop, models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import run_folder
-from ssdkd_jax.training import checkpoints
+from ssdkd_jax.jobs.image_spec import load_split
+from ssdkd_jax.jobs.networks import make_model, network_metadata
+from ssdkd_jax.training import saved_network, supervised
+from ssdkd_jax.training.checkpoints import Checkpoints, sha256
+from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.interruption import Interrupted
 
 
@@ -23,7 +28,7 @@ class Teacher(NamedTuple):
 
     architecture: name for `models.create_model`.
     variables: {"params", "batch_stats"}, NumPy arrays.
-    metadata: as `checkpoints.save_network` wrote it; empty for a PyTorch file.
+    metadata: as `saved_network.save_network` wrote it; empty for a PyTorch file.
     from_torch: whether it came from PyTorch, now or when the folder was made.
     """
 
@@ -54,7 +59,7 @@ def load_teacher(path, architecture="", *, flag="--config.teacher.name"):
             f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
         )
     if path.is_dir():
-        variables, metadata = checkpoints.load_network(path)
+        variables, metadata = saved_network.load_network(path)
         if architecture and architecture != metadata["architecture"]:
             raise UserError(
                 f"{path} holds a {metadata['architecture']}, but the config says {architecture}; "
@@ -85,8 +90,59 @@ def _only_one(candidates, path, flag):
     raise UserError(f"{path} {found}; say which with {flag}=NAME ({', '.join(models.model_names())})")
 
 
-def trained_teacher(folder, made_from, train, metadata, *, interruption=False):
-    """A teacher from the folder of kept teachers, trained first where it is not there yet.
+def recipe_of(config, epochs):
+    """The config's recipe for training on real images, the teacher's and the baselines'."""
+    return supervised.Recipe(
+        epochs=epochs,
+        batch_size=config.teacher.batch_size,
+        learning_rate=config.teacher.learning_rate,
+        schedule=config.teacher.schedule,
+        nesterov=config.teacher.nesterov,
+        weight_decay=config.teacher.weight_decay,
+        crop_padding=config.crop_padding,
+        flip=config.flip,
+    )
+
+
+def train_teacher(context, images):
+    """The config's teacher, trained from the real training set unless one is kept."""
+    config = context.config
+    recipe = recipe_of(config, config.teacher.epochs)
+    train_images = load_split(config, "train")
+
+    def train(unfinished):
+        return supervised.train(
+            make_model(context, config.teacher.name, len(images.class_names), bn_axis_name=AXIS),
+            train_images,
+            recipe,
+            images.mean,
+            images.std,
+            seed=config.teacher.seed,
+            devices=context.devices,
+            clock=context.clock,
+            title=f"teacher {config.teacher.name}",
+            checkpoints=unfinished,
+            interruption=context.interruption,
+        )
+
+    made_from = {
+        "dataset": config.dataset,
+        "training_images": len(train_images.images),
+        "training_sha256": sha256({"images": train_images.images, "labels": train_images.labels}),
+        "class_names": list(images.class_names),
+        "image_shape": list(images.shape),
+        "normalization": [list(images.mean), list(images.std)],
+        "architecture": config.teacher.name,
+        "recipe": recipe._asdict(),
+        "seed": config.teacher.seed,
+        "dtype": [config.dtype, config.param_dtype],
+    }
+    metadata = network_metadata(config.teacher.name, images)
+    return kept_teacher(config.teacher.cache_dir, made_from, train, metadata, interruption=context.interruption)
+
+
+def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
+    """A teacher from the folder of kept teachers, trained first if it is not there yet.
 
     Args:
       folder: of kept teachers.
@@ -96,23 +152,21 @@ def trained_teacher(folder, made_from, train, metadata, *, interruption=False):
       interruption: becomes true when this should stop.
     """
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
-    kept = (
-        pathlib.Path(folder).expanduser()
-        / f"{made_from['dataset'].replace('/', '_')}-{metadata['architecture']}-{digest}"
-    )
+    name = "-".join(re.sub(r"[^\w.:]", "_", part) for part in (made_from["dataset"], metadata["architecture"]))
+    kept = pathlib.Path(folder).expanduser() / f"{name}-{digest}"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with _wait_for_lock(kept.with_name(kept.name + ".lock"), interruption):
-        if (kept / checkpoints.METADATA).is_file():
+        if (kept / saved_network.METADATA).is_file():
             print(f"teacher: {kept}", flush=True)
             return load_teacher(kept)
-        unfinished = checkpoints.Checkpoints(kept.with_name(kept.name + ".training"))
+        unfinished = Checkpoints(kept.with_name(kept.name + ".training"))
         try:
             variables = train(unfinished)
         except Interrupted as stop:
             raise Interrupted(f"{stop}; its checkpoint is kept") from stop
         finally:
             unfinished.close()
-        checkpoints.save_network(kept, variables, {**metadata, "made_from": made_from})
+        saved_network.save_network(kept, variables, {**metadata, "made_from": made_from})
         shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
     return Teacher(metadata["architecture"], variables, metadata)
 

@@ -14,7 +14,7 @@ _BY_CLASSES = {10: "cifar10", 100: "cifar100", IMAGENET_CLASSES: "imagenet"}
 def describe_conversion(
     network, path, *, num_classes=0, dataset="", data_dir="", normalization="", class_names=(), image_size=0
 ):
-    """Metadata for `checkpoints.save_network` of a network that came from a PyTorch file; says what it assumed.
+    """Metadata for `saved_network.save_network` of a network that came from a PyTorch file; says what it assumed.
 
     Args:
       network: Teacher.

@@ -1,14 +1,15 @@
-"""What every method consists of, and how its phases become one epoch."""
+"""The interface of every method, and what all methods do with images."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax.data.augmentation import augment
-from ssdkd_jax.data.normalization import normalize
+from ssdkd_jax import batchnorm, settings
+from ssdkd_jax.data.preprocessing import augment, normalize
 from ssdkd_jax.tasks import Task
 
 
@@ -20,7 +21,7 @@ class Problem(NamedTuple):
     task: pure functions on the networks' outputs.
     image_shape: (h, w, c).
     num_classes: classes of the teacher.
-    mean, std: channel normalization that both networks expect, in the [0, 1] scale.
+    mean, std: channel normalization that both networks expect, on the scale of [0, 1].
     crop_padding, flip: augmentation of the images that the networks see.
     axis_name: the pmapped axis or None.
     """
@@ -38,164 +39,166 @@ class Problem(NamedTuple):
     axis_name: str | None = None
 
 
-def preprocess(problem, key, images, *, augmented=True):
+class Window(NamedTuple):
+    """What makes a state's bank a window on a bank of all images in host memory; see `training.host_bank`.
+
+    capacity: images of the whole run.
+    fill: (bank, numpy.random.Generator) -> the coming epoch's window; both ReplayBuffers of NumPy arrays.
+    """
+
+    capacity: int
+    fill: Callable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method of data-free distillation: its settings as fields, its work as pure functions of arrays.
+
+    An epoch is one call of `synthesize` and one of `train_student`, or `rounds` of such pairs; the training loop
+    compiles each of the two as a program of its own.  A state is a NamedTuple of arrays with a field `student`, a
+    `train_state.TrainState`; the teacher is an argument and never changes.  On several devices each function runs on
+    every device at once, with the same keys; `Problem.axis_name` is their axis.
+
+    Attributes:
+      problem: networks and kind of images.
+      epochs: of the whole run.
+    """
+
+    # Whether the teacher must have BatchNorm layers.
+    needs_batch_norm: ClassVar[bool] = True
+    # Whether there is anything to synthesize.
+    makes_images: ClassVar[bool] = True
+    # Whose images the method is given, which it then finds in `teacher["given"]`, {"images": uint8 (n, h, w, c),
+    # "labels": int32 (n,)}: "" for data-free methods; "train" the real training set's, "named" those of the data set
+    # that its field `images` names, "noise" none but what it draws itself.
+    given: ClassVar[str] = ""
+    # Inherited settings that change nothing; a config does not have them.
+    without_effect: ClassVar[tuple[str, ...]] = ()
+    # What differs from the published method, in a sentence for tables that stand it beside others.
+    differs: ClassVar[str] = ""
+
+    problem: Problem
+    epochs: int = 200
+
+    def __post_init__(self):
+        settings.check(self)
+
+    def init(self, key, teacher) -> Any:
+        """The state before the first epoch, as one device holds it.
+
+        Args:
+          key: PRNG key.
+          teacher: its variables.
+        """
+        raise NotImplementedError
+
+    def synthesize(self, state, teacher, key) -> tuple[Any, dict]:
+        """Makes images: (new state, {name: float32 scalar})."""
+        raise NotImplementedError
+
+    def train_student(self, state, teacher, key) -> tuple[Any, dict]:
+        """Takes a round's student steps: (new state, {name: float32 scalar})."""
+        raise NotImplementedError
+
+    def epoch(self, state, teacher, key) -> tuple[Any, dict]:
+        """One epoch, pure: (new state, metrics averaged over the rounds)."""
+
+        def one_round(state, number):
+            synthesis_key, student_key = self.round_keys(key, number)
+            state, made = self.synthesize(state, teacher, synthesis_key)
+            state, learned = self.train_student(state, teacher, student_key)
+            return state, {**made, **learned}
+
+        if self.rounds == 1:
+            return one_round(state, 0)
+        state, metrics = jax.lax.scan(one_round, state, jnp.arange(self.rounds))
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    @property
+    def rounds(self) -> int:
+        """Of each epoch."""
+        return 1
+
+    def round_keys(self, key, number) -> tuple[jax.Array, jax.Array]:
+        """The keys of `synthesize` and `train_student` in a round, from the epoch's key."""
+        if self.rounds > 1:
+            key = jax.random.fold_in(jax.random.split(key, 3)[1], number)
+        synthesis_key, student_key = jax.random.split(key)
+        return synthesis_key, student_key
+
+    def held_out(self, state, teacher, key) -> jax.Array:
+        """Images (n, h, w, c) in [0, 1], this device's, that never reach the student.
+
+        A method that is given images has a sample of those.
+        """
+        raise NotImplementedError
+
+    def student_steps(self, epoch: int) -> int:
+        """Student steps in an epoch counted from 0; none in a warm-up."""
+        raise NotImplementedError
+
+    def images_made(self, epoch: int) -> int:
+        """Images made for the student in an epoch counted from 0."""
+        raise NotImplementedError
+
+    def images_processed(self, epoch: int) -> int:
+        """Images of all synthesis and student steps of an epoch, for images per second."""
+        raise NotImplementedError
+
+    def buffer(self, state):
+        """The state's ReplayBuffer, of which each device holds a part of the images; None where no image is kept."""
+        del state
+
+    def with_buffer(self, state, buffer):
+        """The state with another pytree in the buffer's place."""
+        raise NotImplementedError
+
+    @property
+    def window(self) -> Window | None:
+        """Window, where the buffer is one on a bank in host memory, filled again before each epoch."""
+        return None
+
+    def sharded(self, state):
+        """Pytree of bools like the state: leaves whose first axis is split over the devices; the rest is on each."""
+        everywhere = jax.tree.map(lambda _: False, state)
+        if self.buffer(state) is None:
+            return everywhere
+        return self.with_buffer(everywhere, self.buffer(everywhere)._replace(images=True))
+
+
+def preprocess(problem: Problem, key, images, *, augmented=True):
     """Images in [0, 1] -> what teacher and student see: cropped, flipped, normalized; this device's part of a batch."""
     if augmented:
         images = augment(key, images, padding=problem.crop_padding, flip=problem.flip, axis_name=problem.axis_name)
     return normalize(images, problem.mean, problem.std)
 
 
-class Phase(NamedTuple):
-    """`begin`, then a number of `step`s, then `end`; each is pure and traceable.
+def generate(generator: nn.Module, variables, latents):
+    """Latents -> (images (n, h, w, c) in [0, 1], the generator's variables with new running averages)."""
+    images, updated = generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+    return images, {**variables, **updated}
 
-    begin: (state, key) -> carry.
-    step: (carry, key) -> (carry, metrics), metrics a dict of float32 scalars.
-    end: (carry, key) -> (state, metrics).
-    steps: how many steps; None where the caller of the epoch says how many.
-    metrics: names of what `step` reports.
+
+class Seen(NamedTuple):
+    """What both networks, in evaluation mode, make of images in the making; this device's part of the batch.
+
+    teacher_output, student_output: of the networks.
+    statistics: of the inputs of the teacher's BatchNorm layers, of the whole batch (`batchnorm`).
+    features: (n, f) what the teacher's last layer is given, where asked for; else None.
     """
 
-    begin: Callable
-    step: Callable
-    end: Callable
-    steps: int | None = None
-    metrics: tuple = ()
+    teacher_output: Any
+    student_output: Any
+    statistics: dict
+    features: jax.Array | None = None
 
 
-class Window(NamedTuple):
-    """What makes a state's buffer a window on a bank of all images in host memory; see `runtime.host_bank`.
-
-    capacity: images of the whole run.
-    fill: (bank, numpy.random.Generator) -> the coming epoch's window; both ReplayBuffers of NumPy arrays.
-    replace: (state, buffer) -> the state with this buffer, which may be any pytree.
-    """
-
-    capacity: int
-    fill: Callable
-    replace: Callable
-
-
-def unchanged(state, key):
-    """A `begin` that does nothing."""
-    del key
-    return state
-
-
-def no_metrics(state, key):
-    """An `end` that does nothing."""
-    del key
-    return state, {}
-
-
-class Method(NamedTuple):
-    """A published method, composed of the rooms; an epoch is `rounds` times a synthesis, then a distillation.
-
-    init: (key, teacher) -> state, as a single device holds it; `teacher` are its variables, or what the method's
-      class asks for beside them (see `given_images`), kept as the state's field `teacher` and never changed.
-    synthesis: Phase that makes images.
-    distillation: Phase that trains the student.
-    distillation_steps: (epoch) -> how many student steps each round of that epoch has; 0 in a warm-up.
-    end: (state) -> (state, metrics) after the last round, where the epoch is counted.
-    new_images: (epoch) -> images that are made for the student in that epoch.
-    batch_sizes: (images of a synthesis, images of a student step).
-    held_out: (state, key) -> images (n, h, w, c) in [0, 1], this device's, which never reach the student; where a
-      method is given images, a sample of those.
-    sharded: (state) -> pytree of bools: leaves whose first axis is split over the devices; the rest is on each.
-    buffer: (state) -> ReplayBuffer; None where no image is kept.
-    student: (state) -> TrainState.
-    rounds: of one epoch.
-    window: Window, where `buffer` is one on a bank in host memory, filled anew before each epoch; else None.
-    """
-
-    init: Callable
-    synthesis: Phase
-    distillation: Phase
-    distillation_steps: Callable
-    end: Callable
-    new_images: Callable
-    batch_sizes: tuple
-    held_out: Callable
-    sharded: Callable
-    buffer: Callable | None
-    student: Callable
-    rounds: int = 1
-    window: Window | None = None
-
-
-def scanned_epoch(method):
-    """One epoch as one program: `epoch(state, key, distillation_steps) -> (state, metrics)`, pure.
-
-    `distillation_steps`, of each round, may be traced, so that a warm-up without student steps is the same compiled
-    program.  Metrics of steps are averaged over them, and those of rounds over the rounds.
-    """
-
-    return _epoch(method, method.synthesis, method.distillation, method.end, _looped)
-
-
-def stepwise_epoch(method, transform: Callable):
-    """The same epoch as single calls from Python, each of them wrapped once by `transform` (jit, pmap).
-
-    Numbers equal those of `scanned_epoch`, up to how the compiler fuses.
-    """
-
-    def transformed(phase):
-        return phase._replace(begin=transform(phase.begin), step=transform(phase.step), end=transform(phase.end))
-
-    transformed_end, no_key = transform(lambda state, key: method.end(state)), jax.random.key(0)
-    fold_in = jax.jit(jax.random.fold_in)
-
-    def run(phase, state, key, steps):
-        begin_key, step_key, end_key = jax.random.split(key, 3)
-        carry, sums = phase.begin(state, begin_key), None
-        for i in range(steps):
-            carry, metrics = phase.step(carry, fold_in(step_key, i))
-            sums = metrics if sums is None else jax.tree.map(jnp.add, sums, metrics)
-        state, metrics = phase.end(carry, end_key)
-        return state, metrics | ({} if sums is None else _averaged(sums, steps))
-
-    def end(state):
-        return transformed_end(state, no_key)
-
-    epoch = _epoch(method, transformed(method.synthesis), transformed(method.distillation), end, run)
-    return lambda state, key, distillation_steps: epoch(state, key, int(distillation_steps))
-
-
-def _epoch(method, synthesis, distillation, end, run):
-    """An epoch of these phases; `run`: (Phase, state, key, steps) -> (state, metrics averaged over the steps)."""
-
-    def one_round(state, key, distillation_steps):
-        synthesis_key, distillation_key = jax.random.split(key)
-        state, synthesis_metrics = run(synthesis, state, synthesis_key, synthesis.steps)
-        state, metrics = run(distillation, state, distillation_key, distillation_steps)
-        return state, {**synthesis_metrics, **metrics}
-
-    def epoch(state, key, distillation_steps):
-        if method.rounds == 1:
-            state, metrics = one_round(state, key, distillation_steps)
-        else:
-            rounds = Phase(unchanged, lambda state, key: one_round(state, key, distillation_steps), no_metrics)
-            state, metrics = run(rounds, state, key, method.rounds)
-        state, last_metrics = end(state)
-        return state, {**metrics, **last_metrics}
-
-    return epoch
-
-
-def _looped(phase, state, key, steps):
-    begin_key, step_key, end_key = jax.random.split(key, 3)
-    carry = phase.begin(state, begin_key)
-    _, shapes = jax.eval_shape(phase.step, carry, step_key)
-    sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-    def body(i, carry_and_sums):
-        carry, sums = carry_and_sums
-        carry, metrics = phase.step(carry, jax.random.fold_in(step_key, i))
-        return carry, jax.tree.map(jnp.add, sums, metrics)
-
-    carry, sums = jax.lax.fori_loop(0, steps, body, (carry, sums))
-    state, metrics = phase.end(carry, end_key)
-    return state, metrics | _averaged(sums, steps)
-
-
-def _averaged(sums, steps) -> Any:
-    return jax.tree.map(lambda x: x / jnp.maximum(steps, 1), sums)
+def see(problem: Problem, teacher, student, images, key, *, augmented=True, features=False) -> Seen:
+    """Seen of images (n, h, w, c) in [0, 1]; `teacher` and `student` are variables, `key` is the augmentation's."""
+    images = preprocess(problem, key, images, augmented=augmented)
+    kwargs = {"return_features": True} if features else {}
+    output, statistics = batchnorm.apply_with_batch_statistics(
+        problem.teacher, teacher, images, axis_name=problem.axis_name, **kwargs
+    )
+    teacher_output, last_features = output if features else (output, None)
+    return Seen(teacher_output, problem.student.apply(student, images), statistics, last_features)

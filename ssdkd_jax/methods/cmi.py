@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import batchnorm, collectives, losses
-from ssdkd_jax.data.augmentation import random_flip, random_resized_crop
-from ssdkd_jax.data.normalization import normalize
-from ssdkd_jax.methods.base import preprocess
-from ssdkd_jax.methods.image_bank import GrowingBank
+from ssdkd_jax import batchnorm, collectives, inversion, losses
+from ssdkd_jax.data.preprocessing import normalize, random_flip, random_resized_crop
+from ssdkd_jax.loops import repeat
+from ssdkd_jax.methods.base import generate, preprocess
+from ssdkd_jax.methods.image_bank import ImageBank
+from ssdkd_jax.settings import setting
 
 # The local view is a window of at least this share of the image.
 LEAST_AREA = 0.25
@@ -28,7 +29,7 @@ RESET_DEVIATION = 0.02
 class Memory(NamedTuple):
     """What one synthesis leaves to the next.
 
-    generator: variables; all but its running averages start anew in every synthesis.
+    generator: variables; all but its running averages start from scratch in every synthesis.
     head: parameters of the MLP that projects features: two linear layers.
     head_optimizer_state: of its optimizer.
     local_features, global_features: (bank, f) float32, the two feature banks: rings of the images made before.
@@ -43,64 +44,47 @@ class Memory(NamedTuple):
     count: jax.Array
 
 
-class Batch(NamedTuple):
-    """A batch in the making.
+class Draws(NamedTuple):
+    """What a synthesis begins with.
 
-    generator: variables.
-    latents, targets: (n, latent_size) float32 and (n,) int32, this device's part, like the best images.
-    optimizer_states: of generator and latents.
-    head, head_optimizer_state: as in Memory.
-    best_images: (n, h, w, c) in [0, 1], of the step with the lowest loss so far.
-    best_features: (local, global), (batch, f) each, theirs, of the whole batch.
-    best_loss: float32 scalar.
+    generator: variables of a fresh generator.
+    latents, targets: (n, latent_size) float32 and classes (n,) int32, this device's part.
     """
 
     generator: dict
     latents: jax.Array
     targets: jax.Array
-    optimizer_states: tuple
-    head: dict
-    head_optimizer_state: optax.OptState
-    best_images: jax.Array
-    best_features: tuple
-    best_loss: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CMI(GrowingBank):
+class CMI(ImageBank):
     """CMI, with its adversarial term.
 
-    Attributes (and those of GrowingBank and StudentTraining):
-      generator_learning_rate: of Adam with betas (0.5, 0.999), for generator and latents; and of the head's Adam.
-      bn, oh, adv, cr: weights of the BatchNorm-statistics loss, of the task loss on drawn classes, of the adversarial
-        loss where both networks agree, and of the contrastive loss.
-      contrast_temperature: of the contrastive loss.
-      feature_bank_size: samples whose features are kept on device.
-      negatives: of them that each step draws.
-      feature_layers: modules of the teacher whose inputs are the features, such as the first blocks of a ResNet's
-        stages, ("layer1.0", ..., "layer4.0"), for a resnet34 in the public code; () is all BatchNorm layers, which are
-        8,512 features and banks of 2.8 GB there.
-      head_size: length of a projected feature.
-      reinitialize: whether each synthesis starts with a fresh generator.
-
     Raises:
-      ValueError: more images in a synthesis than the feature bank has places.
+      ValueError: a setting outside its range; more images in a synthesis than the feature bank has places.
     """
 
-    inversion_steps: int = 200
-    generator_learning_rate: float = 1e-3
-    bn: float = 1.0
-    oh: float = 1.0
-    adv: float = 0.5
-    cr: float = 0.8
-    contrast_temperature: float = 0.2
-    feature_bank_size: int = 40_960
-    negatives: int = 4096
-    feature_layers: tuple = ()
-    head_size: int = 256
-    reinitialize: bool = True
+    inversion_steps: int = setting(200, "g_steps, optimization steps per synthesis", at_least=1)
+    generator_learning_rate: float = setting(
+        1e-3, "of Adam with betas (0.5, 0.999) for generator and latents, and of the head's Adam", at_least=0
+    )
+    bn: float = setting(1.0, "weight of the BatchNorm-statistics loss", at_least=0)
+    oh: float = setting(1.0, "weight of the task loss on drawn classes", at_least=0)
+    adv: float = setting(0.5, "weight of the adversarial loss, where both networks agree", at_least=0)
+    cr: float = setting(0.8, "weight of the contrastive loss", at_least=0)
+    contrast_temperature: float = setting(0.2, "temperature of the contrastive loss", more_than=0)
+    feature_bank_size: int = setting(40_960, "images whose features are kept on the device", at_least=1)
+    negatives: int = setting(4096, "of them that each step draws", at_least=1)
+    feature_layers: tuple = setting(
+        (),
+        "modules of the teacher whose inputs are the features, such as (layer1.0, ..., layer4.0) for a resnet34 in the "
+        "public code; () is all BatchNorm layers, which are 8,512 features and banks of 2.8 GB there",
+    )
+    head_size: int = setting(256, "length of a projected feature", at_least=1)
+    reinitialize: bool = setting(True, "each synthesis starts with a fresh generator")
 
     def __post_init__(self):
+        super().__post_init__()
         if self.feature_bank_size < self.synthesis_batch_size:
             raise ValueError(
                 f"feature_bank_size is {self.feature_bank_size}, expected at least one batch "
@@ -108,12 +92,9 @@ class CMI(GrowingBank):
             )
 
     @functools.cached_property
-    def _optimizer_of_generator(self):
-        return optax.adam(self.generator_learning_rate, b1=0.5, b2=0.999)
-
-    @functools.cached_property
-    def _optimizer_of_head(self):
-        return optax.adam(self.generator_learning_rate)
+    def _optimizers(self):
+        adam = optax.adam(self.generator_learning_rate, b1=0.5, b2=0.999)
+        return {"generator": adam, "latents": adam, "head": optax.adam(self.generator_learning_rate)}
 
     def init_synthesis(self, key, teacher):
         """Memory with empty banks."""
@@ -125,14 +106,14 @@ class CMI(GrowingBank):
         return Memory(
             generator=generator.init(generator_key, jnp.zeros((1, generator.latent_size))),
             head=head,
-            head_optimizer_state=self._optimizer_of_head.init(head),
+            head_optimizer_state=self._optimizers["head"].init(head),
             local_features=jnp.zeros((self.feature_bank_size, size)),
             global_features=jnp.zeros((self.feature_bank_size, size)),
             count=jnp.int32(0),
         )
 
-    def begin(self, state, key):
-        """A fresh generator, fresh latents, and classes drawn for them."""
+    def draw(self, state, key):
+        """A fresh generator, fresh latents, and classes for them."""
         problem = self.problem
         generator_key, latent_key, target_key = jax.random.split(key, 3)
         latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
@@ -140,94 +121,83 @@ class CMI(GrowingBank):
         generator = state.synthesis.generator
         if self.reinitialize:
             generator = {**generator, "params": reinitialized(generator["params"], generator_key)}
-        latents, targets = collectives.local_part((latents, targets), problem.axis_name)
-        return state, self.batch(state.synthesis, generator, latents, targets)
+        return Draws(generator, *collectives.local_part((latents, targets), problem.axis_name))
 
-    def batch(self, memory, generator, latents, targets):
-        """Batch before the first step."""
-        size = memory.local_features.shape[1]
-        adam = self._optimizer_of_generator
-        return Batch(
-            generator=generator,
-            latents=latents,
-            targets=targets,
-            optimizer_states=(adam.init(generator["params"]), adam.init(latents)),
-            head=memory.head,
-            head_optimizer_state=memory.head_optimizer_state,
-            best_images=jnp.zeros((latents.shape[0], *self.problem.image_shape)),
-            best_features=(jnp.zeros((self.synthesis_batch_size, size)),) * 2,
-            best_loss=jnp.float32(jnp.inf),
+    def make_images(self, state, teacher, drawn, key):
+        """The images of the lowest loss; their features enter the banks, in place of the oldest."""
+        memory, problem = state.synthesis, self.problem
+
+        def step(inverted, key):
+            inverted, _, found = inversion.inversion_step(
+                inverted,
+                lambda optimized, batch_stats: self.evaluate(
+                    state, teacher, drawn.targets, optimized, batch_stats, key
+                ),
+                self._optimizers,
+                per_device=("latents",),
+                axis_name=problem.axis_name,
+            )
+            return inverted, found.metrics
+
+        optimized = {"generator": drawn.generator["params"], "latents": drawn.latents, "head": memory.head}
+        images = jnp.zeros((len(drawn.latents), *problem.image_shape))
+        features = jnp.zeros((self.synthesis_batch_size, memory.local_features.shape[1]))
+        inverted = inversion.init(
+            optimized, self._optimizers, (images, features, features), drawn.generator["batch_stats"]
         )
+        states = {**inverted.optimizer_states, "head": memory.head_optimizer_state}
+        inverted, metrics = repeat(step, inverted._replace(optimizer_states=states), key, self.inversion_steps)
 
-    def step(self, state, carry, key):
-        """One optimization step of generator, latents and head."""
-        axis_name = self.problem.axis_name
-
-        def loss_of(params, latents, head):
-            generator = {**carry.generator, "params": params}
-            images, updated = self.problem.generator.apply(generator, latents, train=True, mutable=["batch_stats"])
-            loss, metrics, features = self.loss(state, images, carry.targets, head, key)
-            return loss, (images, {**generator, **updated}, features, metrics)
-
-        differentiate = jax.value_and_grad(loss_of, argnums=(0, 1, 2), has_aux=True)
-        (loss, (images, generator, features, metrics)), (gradient, latent_gradient, head_gradient) = differentiate(
-            carry.generator["params"], carry.latents, carry.head
+        images, local_features, global_features = inverted.best
+        places = (memory.count + jnp.arange(self.synthesis_batch_size)) % self.feature_bank_size
+        memory = Memory(
+            generator={"params": inverted.optimized["generator"], "batch_stats": inverted.batch_stats},
+            head=inverted.optimized["head"],
+            head_optimizer_state=inverted.optimizer_states["head"],
+            local_features=memory.local_features.at[places].set(local_features),
+            global_features=memory.global_features.at[places].set(global_features),
+            count=memory.count + self.synthesis_batch_size,
         )
-        loss, gradient, head_gradient, metrics = collectives.pmean((loss, gradient, head_gradient, metrics), axis_name)
-        # Latents belong to one device: the gradient of the batch's mean is 1/devices of the local mean's.
-        latent_gradient = latent_gradient / collectives.axis_size(axis_name)
+        return inversion.Synthesis(memory, images, metrics, inverted.optimized["latents"])
 
-        adam, (generator_state, latent_state) = self._optimizer_of_generator, carry.optimizer_states
-        update, generator_state = adam.update(gradient, generator_state)
-        latent_update, latent_state = adam.update(latent_gradient, latent_state)
-        head_update, head_state = self._optimizer_of_head.update(head_gradient, carry.head_optimizer_state)
-        better = loss < carry.best_loss
-        best = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old),
-            (images, features, loss),
-            (carry.best_images, carry.best_features, carry.best_loss),
-        )
-        made = Batch(
-            {**generator, "params": optax.apply_updates(carry.generator["params"], update)},
-            optax.apply_updates(carry.latents, latent_update),
-            carry.targets,
-            (generator_state, latent_state),
-            optax.apply_updates(carry.head, head_update),
-            head_state,
-            *best,
-        )
-        return made, metrics
-
-    def loss(self, state, images, targets, head, key):
-        """What a batch is optimized for.
+    def evaluate(self, state, teacher, targets, optimized, batch_stats, key):
+        """Loss and inversion.Evaluation: `bn * L_BN + oh * L_task + adv * L_adv + cr * L_contrast`.
 
         Args:
           state: State.
-          images: (n, h, w, c) in [0, 1], this device's part of the batch.
-          targets: (n,) int32.
-          head: parameters.
+          teacher: variables.
+          targets: (n,) int32, this device's part of the batch.
+          optimized: {"generator": parameters, "latents": (n, latent_size), "head": parameters}.
+          batch_stats: the generator's.
           key: of the views and of the negatives.
 
         Returns:
-          (this device's loss, metrics, (local, global) features of the whole batch, (batch, f) each).
+          (this device's loss, Evaluation that keeps (images, local features (batch, f), global features (batch, f))).
         """
         problem, task = self.problem, self.problem.task
+        variables = {"params": optimized["generator"], "batch_stats": batch_stats}
+        images, variables = generate(problem.generator, variables, optimized["latents"])
         view_key, negative_key = jax.random.split(key)
         global_view, local_view = self.views(view_key, images)
-        output, statistics, global_features = self._features_of(state.teacher, global_view, problem.axis_name)
-        _, _, local_features = self._features_of(state.teacher, local_view)
+        output, statistics, global_features = self._features_of(teacher, global_view, problem.axis_name)
+        _, _, local_features = self._features_of(teacher, local_view)
         student_output = problem.student.apply(state.student.variables, global_view)
         features = collectives.all_gather((local_features, global_features), problem.axis_name)
+
+        bn_loss = batchnorm.statistics_loss(statistics, teacher["batch_stats"])
+        task_loss = jnp.mean(task.task_loss(output, targets))
+        adversarial_loss = jnp.mean(task.adversarial(output, student_output, True))
+        contrastive_loss = self.contrast(state.synthesis, optimized["head"], *features, negative_key)
+        loss = self.bn * bn_loss + self.oh * task_loss + self.adv * adversarial_loss + self.cr * contrastive_loss
         metrics = {
-            "bn_loss": batchnorm.statistics_loss(statistics, state.teacher["batch_stats"]),
-            "task_loss": jnp.mean(task.task_loss(output, targets)),
-            "adversarial_loss": jnp.mean(task.adversarial(output, student_output, True)),
-            "contrastive_loss": self.contrast(state.synthesis, head, *features, negative_key),
+            "inversion_loss": loss,
+            "bn_loss": bn_loss,
+            "task_loss": task_loss,
+            "adversarial_loss": adversarial_loss,
+            "contrastive_loss": contrastive_loss,
+            "teacher_confidence": jnp.mean(task.confidence(output)),
         }
-        weights = (self.bn, self.oh, self.adv, self.cr)
-        loss = sum(weight * term for weight, term in zip(weights, metrics.values(), strict=True))
-        confidence = jnp.mean(task.confidence(output))
-        return loss, {"inversion_loss": loss, **metrics, "teacher_confidence": confidence}, features
+        return loss, inversion.Evaluation((images, *features), variables["batch_stats"], metrics)
 
     def _features_of(self, teacher, images, axis_name=None):
         return batchnorm.apply_with_features(
@@ -260,23 +230,6 @@ class CMI(GrowingBank):
         _, chosen = jax.lax.top_k(lots, min(self.negatives, size))
         return chosen, filled[chosen]
 
-    def finish(self, state, carry):
-        """The images of the lowest loss; their features enter the banks, in place of the oldest."""
-        problem, memory = self.problem, state.synthesis
-        images = carry.best_images
-        places = (memory.count + jnp.arange(self.synthesis_batch_size)) % self.feature_bank_size
-        local, global_ = carry.best_features
-        memory = Memory(
-            generator=carry.generator,
-            head=carry.head,
-            head_optimizer_state=carry.head_optimizer_state,
-            local_features=memory.local_features.at[places].set(local),
-            global_features=memory.global_features.at[places].set(global_),
-            count=memory.count + self.synthesis_batch_size,
-        )
-        output = problem.teacher.apply(state.teacher, normalize(images, problem.mean, problem.std))
-        return memory, images, output
-
 
 def init_head(key, inputs, outputs):
     """Two linear layers, inputs -> inputs -> outputs, uniform within 1/sqrt(inputs) as in PyTorch."""
@@ -302,7 +255,7 @@ def project(head, features):
 
 
 def reinitialized(params, key):
-    """A generator's parameters anew: kernels N(0, 0.02), BatchNorm scales N(1, 0.02), biases 0."""
+    """A generator's parameters from scratch: kernels N(0, 0.02), BatchNorm scales N(1, 0.02), biases 0."""
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     means = {"kernel": 0.0, "scale": 1.0}
 

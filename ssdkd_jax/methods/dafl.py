@@ -11,30 +11,26 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ssdkd_jax.methods.trained_generator import TrainedGenerator
+from ssdkd_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DAFL(TrainedGenerator):
-    """DAFL.
-
-    Attributes (and those of TrainedGenerator and StudentTraining):
-      oh, act, balance: weights of the task loss, of the activation loss `-mean |features|` and of the class balance
-        `sum p log p`, p being the batch's mean prediction.
-      latent_size: length of a latent, in place of the other methods' `generator.latent_size`.
-    """
+    """DAFL."""
 
     needs_batch_norm: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = True
 
-    oh: float = 1.0
-    act: float = 1e-3
-    balance: float = 20.0
-    latent_size: int = 512
+    oh: float = setting(1.0, "weight of the task loss on the teacher's own argmax", at_least=0)
+    act: float = setting(1e-3, "weight of the activation loss -mean |features|", at_least=0)
+    balance: float = setting(20.0, "weight of the class balance sum p log p, p the mean prediction", at_least=0)
+    latent_size: int = setting(512, "length of a latent, in place of generator.latent_size", at_least=1)
 
     @functools.cached_property
     def _generator(self):
         return self.problem.generator.clone(latent_size=self.latent_size)
 
-    def generator_loss(self, seen):
+    def generator_loss(self, seen, running):
         """`oh * L_task + act * L_activation + balance * L_balance`, all of the teacher."""
         task = self.problem.task
         task_loss = jnp.mean(task.task_loss(seen.teacher_output, task.predicted_class(seen.teacher_output)))

@@ -12,85 +12,75 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import batchnorm, collectives, losses
-from ssdkd_jax.methods.image_bank import GrowingBank
+from ssdkd_jax import batchnorm, collectives, inversion, losses
+from ssdkd_jax.loops import repeat
+from ssdkd_jax.methods.image_bank import ImageBank
+from ssdkd_jax.settings import setting
 
 # Images are rolled by up to this share of their height and width.
 JITTER = 1 / 8
 
 
-class Pixels(NamedTuple):
-    """A batch in the making, this device's part of it.
+class Draws(NamedTuple):
+    """What a synthesis begins with, this device's part.
 
-    values: (n, h, w, c) float32, normalized as the networks see them.
-    optimizer_state: of their optimizer.
+    pixels: (n, h, w, c) float32 noise, normalized as the networks see images.
     targets: (n,) int32, the classes they are to have.
     """
 
-    values: jax.Array
-    optimizer_state: optax.OptState
+    pixels: jax.Array
     targets: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepInversion(GrowingBank):
-    """DeepInversion.
+class DeepInversion(ImageBank):
+    """DeepInversion."""
 
-    Attributes (and those of GrowingBank and StudentTraining):
-      pixel_learning_rate: of Adam with betas (0.5, 0.99).
-      bn: weight of the BatchNorm-statistics loss.
-      student_bn: share of the student's own BatchNorm-statistics loss that is taken off it.
-      oh, adv: weights of the task loss, and of minus the Jensen-Shannon divergence of both networks' outputs.
-      js_temperature: T of the latter.
-      tv, l2: weights of the total variation and of the norm of the batch.
-    """
-
-    inversion_steps: int = 1000
-    pixel_learning_rate: float = 0.1
-    bn: float = 10.0
-    student_bn: float = 0.001
-    oh: float = 1.0
-    adv: float = 1.0
-    js_temperature: float = 3.0
-    tv: float = 0.0
-    l2: float = 0.0
+    inversion_steps: int = setting(1000, "g_steps, optimization steps per synthesis", at_least=1)
+    pixel_learning_rate: float = setting(0.1, "of Adam with betas (0.5, 0.99)", at_least=0)
+    bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
+    student_bn: float = setting(
+        0.001, "share of the student's own BatchNorm-statistics loss that is taken off it", at_least=0
+    )
+    oh: float = setting(1.0, "weight of the task loss on drawn classes", at_least=0)
+    adv: float = setting(1.0, "weight of minus the Jensen-Shannon divergence of both networks' outputs", at_least=0)
+    js_temperature: float = setting(3.0, "T of the Jensen-Shannon divergence", more_than=0)
+    tv: float = setting(0.0, "weight of the total variation", at_least=0)
+    l2: float = setting(0.0, "weight of the norm of the batch", at_least=0)
 
     @functools.cached_property
-    def _pixel_optimizer(self):
-        return optax.adam(self.pixel_learning_rate, b1=0.5, b2=0.99)
+    def _optimizers(self):
+        return {"pixels": optax.adam(self.pixel_learning_rate, b1=0.5, b2=0.99)}
 
-    def init_synthesis(self, key, teacher):
-        """Nothing: no synthesis leaves anything to the next."""
-        del key, teacher
-        return ()
-
-    def begin(self, state, key):
-        """Noise, and classes drawn for it."""
+    def draw(self, state, key):
+        """Noise, and classes for it."""
+        del state
         problem = self.problem
         noise_key, target_key = jax.random.split(key)
-        values = jax.random.normal(noise_key, (self.synthesis_batch_size, *problem.image_shape))
+        pixels = jax.random.normal(noise_key, (self.synthesis_batch_size, *problem.image_shape))
         targets = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
-        return state, self.pixels(*collectives.local_part((values, targets), problem.axis_name))
+        return Draws(*collectives.local_part((pixels, targets), problem.axis_name))
 
-    def pixels(self, values, targets):
-        """Pixels before the first step."""
-        return Pixels(values, self._pixel_optimizer.init(values), targets)
-
-    def step(self, state, carry, key):
-        """One optimization step of the pixels, which stay within the range of images."""
+    def make_images(self, state, teacher, drawn, key):
+        """The images of the last step, as in the public code, whose "best" shares their storage."""
         problem = self.problem
-        axis_name = problem.axis_name
-
-        def loss_of(values):
-            return self.loss(state, values, self.jitter(key, values), carry.targets)
-
-        gradient, metrics = jax.grad(loss_of, has_aux=True)(carry.values)
-        # Pixels belong to one device: the gradient of the batch's mean is 1/devices of the local mean's.
-        gradient = gradient / collectives.axis_size(axis_name)
-        update, optimizer_state = self._pixel_optimizer.update(gradient, carry.optimizer_state)
         mean, std = jnp.array(problem.mean), jnp.array(problem.std)
-        values = jnp.clip(carry.values + update, (0 - mean) / std, (1 - mean) / std)
-        return Pixels(values, optimizer_state, carry.targets), collectives.pmean(metrics, axis_name)
+
+        def step(inverted, key):
+            inverted, _, found = inversion.inversion_step(
+                inverted,
+                lambda optimized, _: self.evaluate(state, teacher, drawn.targets, optimized["pixels"], key),
+                self._optimizers,
+                per_device=("pixels",),
+                axis_name=problem.axis_name,
+            )
+            clipped = jnp.clip(inverted.optimized["pixels"], (0 - mean) / std, (1 - mean) / std)
+            return inverted._replace(optimized={"pixels": clipped}), found.metrics
+
+        inverted = inversion.init({"pixels": drawn.pixels}, self._optimizers, kept=())
+        inverted, metrics = repeat(step, inverted, key, self.inversion_steps)
+        images = jnp.clip(inverted.optimized["pixels"] * std + mean, 0.0, 1.0)
+        return inversion.Synthesis((), images, metrics)
 
     def jitter(self, key, values):
         """The whole batch rolled by one random offset, and mirrored or not, where images may be."""
@@ -101,33 +91,43 @@ class DeepInversion(GrowingBank):
         mirrored = jax.random.bernoulli(flip_key) & self.problem.flip
         return jnp.where(mirrored, values[:, :, ::-1], values)
 
-    def loss(self, state, values, seen, targets):
-        """What the pixels are optimized for: (this device's loss, metrics).
+    def evaluate(self, state, teacher, targets, pixels, key):
+        """Loss and inversion.Evaluation of pixels (n, h, w, c), jittered by a key."""
+        return self.inversion_loss(state, teacher, pixels, self.jitter(key, pixels), targets)
+
+    def inversion_loss(self, state, teacher, pixels, jittered, targets):
+        """What the pixels are optimized for.
+
+        `bn * (L_BN - student_bn * L_BN of the student) + oh * L_task - adv * JS + tv * L_TV + l2 * L_2`
 
         Args:
           state: State.
-          values: (n, h, w, c) pixels.
-          seen: the same, jittered.
+          teacher: variables.
+          pixels: (n, h, w, c), this device's part of the batch.
+          jittered: the same, as the networks see them.
           targets: (n,) int32.
+
+        Returns:
+          (this device's loss, Evaluation that keeps nothing).
         """
         problem, student = self.problem, state.student.variables
         task, axis_name = problem.task, problem.axis_name
         teacher_output, statistics = batchnorm.apply_with_batch_statistics(
-            problem.teacher, state.teacher, seen, axis_name=axis_name
+            problem.teacher, teacher, jittered, axis_name=axis_name
         )
         student_output, student_statistics = batchnorm.apply_with_batch_statistics(
-            problem.student, student, seen, axis_name=axis_name
+            problem.student, student, jittered, axis_name=axis_name
         )
-        bn_loss = batchnorm.statistics_loss(statistics, state.teacher["batch_stats"])
+        bn_loss = batchnorm.statistics_loss(statistics, teacher["batch_stats"])
         student_bn_loss = batchnorm.statistics_loss(student_statistics, student["batch_stats"])
         task_loss = jnp.mean(task.task_loss(teacher_output, targets))
         adversarial_loss = -jnp.mean(task.jensen_shannon(teacher_output, student_output, self.js_temperature))
-        squares = collectives.pmean(jnp.sum(jnp.square(values)), axis_name) * collectives.axis_size(axis_name)
+        squares = collectives.pmean(jnp.sum(jnp.square(pixels)), axis_name) * collectives.axis_size(axis_name)
         loss = (
             self.bn * (bn_loss - self.student_bn * student_bn_loss)
             + self.oh * task_loss
             + self.adv * adversarial_loss
-            + self.tv * losses.total_variation(values)
+            + self.tv * losses.total_variation(pixels)
             + self.l2 * jnp.sqrt(squares + losses.NORM_EPSILON)
         )
         metrics = {
@@ -137,10 +137,4 @@ class DeepInversion(GrowingBank):
             "adversarial_loss": adversarial_loss,
             "teacher_confidence": jnp.mean(task.confidence(teacher_output)),
         }
-        return loss, metrics
-
-    def finish(self, state, carry):
-        """The images of the last step, as in the public code, whose "best" shares their storage."""
-        problem = self.problem
-        images = jnp.clip(carry.values * jnp.array(problem.std) + jnp.array(problem.mean), 0.0, 1.0)
-        return (), images, problem.teacher.apply(state.teacher, carry.values)
+        return loss, inversion.Evaluation((), {}, metrics)

@@ -10,22 +10,19 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ssdkd_jax.methods.trained_generator import TrainedGenerator
+from ssdkd_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DFAD(TrainedGenerator):
-    """DFAD.
-
-    Attributes (and those of TrainedGenerator and StudentTraining; `temperature` has no meaning here):
-      adv: weight of the adversarial loss, minus the L1 distance of the logits.
-    """
+    """DFAD."""
 
     needs_batch_norm: ClassVar[bool] = False
+    without_effect: ClassVar[tuple[str, ...]] = ("temperature",)
 
-    temperature: float = 1.0
-    adv: float = 1.0
+    adv: float = setting(1.0, "weight of the adversarial loss, minus the L1 distance of the logits", at_least=0)
 
-    def generator_loss(self, seen):
+    def generator_loss(self, seen, running):
         """`adv * -L1`."""
         adversarial_loss = -jnp.mean(self.problem.task.l1(seen.teacher_output, seen.student_output))
         return self.adv * adversarial_loss, {"adversarial_loss": adversarial_loss}

@@ -10,31 +10,31 @@ import jax.numpy as jnp
 
 from ssdkd_jax import batchnorm
 from ssdkd_jax.methods.trained_generator import TrainedGenerator
+from ssdkd_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DFQ(TrainedGenerator):
-    """DFQ.
+    """DFQ."""
 
-    Attributes (and those of TrainedGenerator and StudentTraining):
-      adv, bn, oh, balance: weights of the adversarial loss `-KL(teacher || student)` of all samples, of the
-        BatchNorm-statistics loss, of the task loss on the teacher's own argmax, and of the class balance.
-    """
+    adv: float = setting(1.0, "weight of the adversarial loss -KL(teacher || student) of all images", at_least=0)
+    bn: float = setting(1.0, "weight of the BatchNorm-statistics loss", at_least=0)
+    oh: float = setting(1.0, "weight of the task loss on the teacher's own argmax", at_least=0)
+    balance: float = setting(20.0, "weight of the class balance", at_least=0)
+    kd_steps_per_round: int = setting(10, "student steps per round", at_least=1)
 
-    adv: float = 1.0
-    bn: float = 1.0
-    oh: float = 1.0
-    balance: float = 20.0
-    kd_steps_per_round: int = 10
-
-    def generator_loss(self, seen):
+    def generator_loss(self, seen, running):
         """`adv * L_adv + bn * L_BN + oh * L_task + balance * L_balance`."""
         task = self.problem.task
+        adversarial_loss = jnp.mean(task.adversarial(seen.teacher_output, seen.student_output, False))
+        bn_loss = batchnorm.statistics_loss(seen.statistics, running)
+        task_loss = jnp.mean(task.task_loss(seen.teacher_output, task.predicted_class(seen.teacher_output)))
+        balance_loss = task.class_balance(seen.teacher_output, self.problem.axis_name)
+        loss = self.adv * adversarial_loss + self.bn * bn_loss + self.oh * task_loss + self.balance * balance_loss
         metrics = {
-            "adversarial_loss": jnp.mean(task.adversarial(seen.teacher_output, seen.student_output, False)),
-            "bn_loss": batchnorm.statistics_loss(seen.statistics, seen.running),
-            "task_loss": jnp.mean(task.task_loss(seen.teacher_output, task.predicted_class(seen.teacher_output))),
-            "balance_loss": task.class_balance(seen.teacher_output, self.problem.axis_name),
+            "adversarial_loss": adversarial_loss,
+            "bn_loss": bn_loss,
+            "task_loss": task_loss,
+            "balance_loss": balance_loss,
         }
-        weights = (self.adv, self.bn, self.oh, self.balance)
-        return sum(weight * term for weight, term in zip(weights, metrics.values(), strict=True)), metrics
+        return loss, metrics

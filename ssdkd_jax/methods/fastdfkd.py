@@ -7,105 +7,142 @@ Details follow zju-vipa/Fast-Datafree.
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import inversion
-from ssdkd_jax.methods.image_bank import GrowingBank
-from ssdkd_jax.methods.meta_generator import MetaSynthesis, situation_of
+from ssdkd_jax import batchnorm, collectives, inversion
+from ssdkd_jax.methods.base import generate, see
+from ssdkd_jax.methods.image_bank import ImageBank
+from ssdkd_jax.settings import setting
 
 # The generator's first linear layer and the BatchNorm behind it, and what the public code re-initializes them with.
 FIRST_LAYERS = ("l1.0", "conv_blocks.0")
 RESET_DEVIATION = 0.02
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FastDFKD(GrowingBank):
-    """FastDFKD with ten inversion steps; its methods are pure functions of arrays.
+class Draws(NamedTuple):
+    """What a synthesis begins with.
 
-    Attributes (and those of GrowingBank and StudentTraining):
-      generator_learning_rate, latent_learning_rate: lr_g and lr_z of Adam.
-      meta_update: how the meta generator follows: fomaml, reptile or none ("fast" without the meta step).
-      bn, oh, adv: weights of the inversion loss' three terms; adv counts after the warm-up only.
-      bn_momentum: bn_mmt, share of earlier batches in the BatchNorm statistics; 0 switches the average off.
-      reset_after: epochs after the warm-up at which the generator's first layers start anew; 0 is never.
-
-    Raises:
-      ValueError: an unknown `meta_update`.
+    generator: variables of the meta generator, whose first layers are fresh once in a run.
+    latents, targets: (n, latent_size) float32 and classes (n,) int32, this device's part.
     """
 
+    generator: dict
+    latents: jax.Array
+    targets: jax.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FastDFKD(ImageBank):
+    """FastDFKD with ten inversion steps."""
+
     epochs: int = 220
-    warmup_epochs: int = 20
-    generator_learning_rate: float = 2e-3
-    latent_learning_rate: float = 0.01
-    meta_update: str = "fomaml"
-    bn: float = 10.0
-    oh: float = 0.5
-    adv: float = 1.33
-    bn_momentum: float = 0.9
-    reset_after: int = 120
-    student_learning_rate: float = 0.2
-
-    def __post_init__(self):
-        if self.meta_update not in inversion.META_UPDATES:
-            known = ", ".join(inversion.META_UPDATES)
-            raise ValueError(f"meta_update is {self.meta_update!r}, expected one of {known}")
-
-    @functools.cached_property
-    def _synthesis(self):
-        return MetaSynthesis.of(self)
+    warmup_epochs: int = setting(
+        20, "first epochs, which only synthesize; all but the last of them without the adversarial loss", at_least=0
+    )
+    generator_learning_rate: float = setting(2e-3, "lr_g of Adam", at_least=0)
+    latent_learning_rate: float = setting(0.01, "lr_z of Adam", at_least=0)
+    meta_update: str = setting(
+        "fomaml", "how the meta generator follows; none: the fast copy becomes it", choices=inversion.META_UPDATES
+    )
+    bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
+    oh: float = setting(0.5, "weight of the task loss on drawn classes", at_least=0)
+    adv: float = setting(1.33, "weight of the adversarial loss", at_least=0)
+    bn_momentum: float = setting(
+        0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
+    )
+    reset_after: int = setting(
+        120, "epochs after the warm-up at which the generator's first layers start from scratch; 0 is never", at_least=0
+    )
+    student_learning_rate: float = setting(0.2, "of SGD, at the start of a cosine over all student steps", more_than=0)
 
     def init_synthesis(self, key, teacher):
-        """meta_synthesis.SynthesisState before the first synthesis."""
-        return self._synthesis.init(key, teacher)
+        """inversion.MetaState before the first synthesis."""
+        generator = self.problem.generator
+        variables = generator.init(key, jnp.zeros((1, generator.latent_size)))
+        return inversion.init_meta(variables, self._optimizers.meta, teacher)
 
-    def begin(self, state, key):
-        """Latents and classes of a new batch, from a generator whose first layers start anew once."""
+    def draw(self, state, key):
+        """Draws for a whole batch, of which each device takes its part."""
+        problem = self.problem
         reset_key, key = jax.random.split(key)
+        latent_key, target_key = jax.random.split(key)
+        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
+        targets = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
+        latents, targets = collectives.local_part((latents, targets), problem.axis_name)
+        generator = state.synthesis.generator
         if self.reset_after:
-            due = state.epoch == self.warmup_epochs + self.reset_after
-            generator = state.synthesis.generator
-            anew = {**generator, "params": reset_first_layers(generator["params"], reset_key)}
-            generator = jax.tree.map(lambda new, old: jnp.where(due, new, old), anew, generator)
-            state = state._replace(synthesis=state.synthesis._replace(generator=generator))
-        return state, self._synthesis.begin(state.synthesis, key)
+            # The public code raises its counter of epochs before it looks at it, here and in `inversion_loss`.
+            due = state.epoch + 1 == self.warmup_epochs + self.reset_after
+            fresh = {**generator, "params": reset_first_layers(generator["params"], reset_key)}
+            generator = jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, generator)
+        return Draws(generator, latents, targets)
 
-    def step(self, state, carry, key):
-        """One optimization step of latents and generator."""
-        return self._synthesis.step(carry, key, state.synthesis, situation_of(state, self.problem.num_classes))
+    def make_images(self, state, teacher, drawn, key):
+        """The meta-synthesis: inversion.Synthesis; the state stays as it is."""
+        return inversion.meta_synthesis(
+            state.synthesis._replace(generator=drawn.generator),
+            drawn.latents,
+            key,
+            loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
+            generate=functools.partial(generate, self.problem.generator),
+            optimizers=self._optimizers,
+            steps=self.inversion_steps,
+            meta_update=self.meta_update,
+            bn_momentum=self.bn_momentum,
+            first=state.epoch == 0,
+            axis_name=self.problem.axis_name,
+        )
 
-    def finish(self, state, carry):
-        """The meta generator follows; the best images are what was made."""
-        return self._synthesis.end(carry, state.synthesis, situation_of(state, self.problem.num_classes))
+    def inversion_loss(self, state, teacher, images, targets, key):
+        """`bn * L_BN + oh * L_task + adv * L_adv`: see `three_term_loss`."""
+        adv = jnp.where(state.epoch + 1 < self.warmup_epochs, 0.0, self.adv)
+        weights = (self.bn, self.oh, adv)
+        return three_term_loss(self.problem, state, teacher, images, targets, key, weights, self.bn_momentum)
+
+    @functools.cached_property
+    def _optimizers(self):
+        return inversion.meta_optimizers(self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fast5(FastDFKD):
-    """FastDFKD with five inversion steps, as published."""
+def three_term_loss(problem, state, teacher, images, targets, key, weights, bn_momentum):
+    """What images are optimized for: `bn * L_BN + oh * L_task + adv * L_adv` (FastDFKD; NAYER has the same).
 
-    inversion_steps: int = 5
-    generator_learning_rate: float = 3e-3
+    Args:
+      problem: Problem.
+      state: image_bank.State whose `synthesis` is an inversion.MetaState.
+      teacher: variables.
+      images: (n, h, w, c) in [0, 1], this device's part of the batch.
+      targets: (n,) int32 drawn classes.
+      key: of the augmentation.
+      weights: (bn, oh, adv); scalars, may be traced.
+      bn_momentum: bn_mmt, share of earlier batches in L_BN's statistics.
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fast2(FastDFKD):
-    """FastDFKD with two inversion steps, as published."""
-
-    inversion_steps: int = 2
-    generator_learning_rate: float = 5e-3
-    latent_learning_rate: float = 0.015
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fast(FastDFKD):
-    """FastDFKD without the meta step: the fast copy becomes the generator."""
-
-    meta_update: str = "none"
+    Returns:
+      (loss, the batch's statistics in the teacher, metrics): this device's.
+    """
+    task, (bn, oh, adv) = problem.task, weights
+    seen = see(problem, teacher, state.student.variables, images, key)
+    bn_momentum = jnp.where(state.epoch == 0, 0.0, bn_momentum)
+    blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
+    bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
+    task_loss = jnp.mean(task.task_loss(seen.teacher_output, targets))
+    adversarial_loss = jnp.mean(task.adversarial(seen.teacher_output, seen.student_output, True))
+    loss = bn * bn_loss + oh * task_loss + adv * adversarial_loss
+    metrics = {
+        "inversion_loss": loss,
+        "bn_loss": bn_loss,
+        "task_loss": task_loss,
+        "adversarial_loss": adversarial_loss,
+        "teacher_confidence": jnp.mean(task.confidence(seen.teacher_output)),
+    }
+    return loss, seen.statistics, metrics
 
 
 def reset_first_layers(params, key):
-    """The generator's parameters with FIRST_LAYERS anew: weights normal with deviation 0.02, biases 0.
+    """The generator's parameters with fresh FIRST_LAYERS: weights normal with deviation 0.02, biases 0.
 
     That the BatchNorm's scale becomes small too is as in the public code.
     """

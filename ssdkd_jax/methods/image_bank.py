@@ -9,93 +9,154 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssdkd_jax import replay_buffer, train_state
-from ssdkd_jax.methods.base import Method, Phase, Window, no_metrics, preprocess, unchanged
-from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
+from ssdkd_jax import replay_buffer
+from ssdkd_jax.data.preprocessing import normalize
+from ssdkd_jax.inversion import Synthesis
+from ssdkd_jax.methods.base import Window, preprocess
+from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.settings import setting
+from ssdkd_jax.train_state import TrainState
 
 
 class State(NamedTuple):
-    """Everything that an epoch changes, and the teacher; one pytree.
+    """Everything that an epoch changes; one pytree.
 
-    teacher: its variables, never changed.
-    student: train_state.TrainState.
+    student: TrainState.
     synthesis: whatever one synthesis leaves to the next.
     bank: replay_buffer.ReplayBuffer with room for every image of the run, or a window on such a one.
     epoch: int32 scalar, epochs done.
     """
 
-    teacher: dict
-    student: train_state.TrainState
+    student: TrainState
     synthesis: Any
     bank: replay_buffer.ReplayBuffer
     epoch: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GrowingBank(StudentTraining):
+class ImageBank(StudentTraining):
     """One epoch: a synthesis, whose images enter the bank; then the student learns from uniform batches of the bank.
 
-    A method adds its synthesis: `init_synthesis`, `begin`, `step`, `finish`, as below.
+    A method adds `make_images`, and where it needs them `draw` and `init_synthesis`.
 
-    A bank that the devices have no room for lives in host memory, and the state's is a window on it, which the runtime
-    fills anew before every epoch with what `window_on` draws.  Every draw still takes each image made so far with the
-    same probability, but within one epoch the student sees at most as many different images as the window holds.
-    [ours, not the papers']  Who calls `epoch` without the runtime has the newest images in the window.
-
-    Attributes (and those of StudentTraining):
-      synthesis_batch_size: images made per epoch.
-      inversion_steps: g_steps, optimization steps per synthesis.
-      bank_dtype: of the stored images: "uint8" or a float dtype.
-      bank_megabytes: device memory for the bank's images, in 10^6 bytes over all devices; a bank that needs more lives
-        in host memory.
+    A bank that the devices have no room for lives in host memory, and the state's is a window on it, which the training
+    loop fills again before every epoch with what `window_on` draws.  Every draw still takes each image made so far with
+    the same probability, but within one epoch the student sees at most as many different images as the window holds.
+    [ours, not the papers']  Without the training loop, `epoch` has the newest images in the window.
 
     Raises:
-      ValueError: `bank_megabytes` is too little for all images and for two batches.
+      ValueError: a setting outside its range; `bank_megabytes` is too little for all images and for two batches.
     """
 
-    synthesis_batch_size: int = 256
-    inversion_steps: int = 10
-    bank_dtype: str = "uint8"
-    bank_megabytes: float = 4096.0
+    synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
+    inversion_steps: int = setting(10, "g_steps, optimization steps per synthesis", at_least=1)
+    bank_dtype: str = setting("uint8", "of the stored images", choices=("uint8", "bfloat16", "float32"))
+    bank_megabytes: float = setting(
+        4096.0,
+        "device memory for the bank's images, in 10^6 bytes over all devices; a larger bank lives in host memory",
+        more_than=0,
+    )
 
-    def init_synthesis(self, key, teacher):
+    def __post_init__(self):
+        super().__post_init__()
+        _ = self._window_size  # which may be too small
+
+    def init_synthesis(self, key, teacher) -> Any:
         """What the first synthesis finds: any pytree."""
+        del key, teacher
+        return ()
+
+    def draw(self, state, key) -> Any:
+        """Everything random that a synthesis begins with, this device's part of it."""
+        del state
+        return key
+
+    def make_images(self, state, teacher, drawn, key) -> Synthesis:
+        """A synthesis from what was drawn; the state stays as it is.
+
+        Args:
+          state: State.
+          teacher: variables.
+          drawn: as from `draw`.
+          key: of the optimization steps.
+        """
         raise NotImplementedError
 
-    def begin(self, state, key):
-        """State -> (State, carry): before the first step."""
-        raise NotImplementedError
-
-    def step(self, state, carry, key):
-        """One optimization step: (carry, metrics); the state stays as it is."""
-        raise NotImplementedError
-
-    def finish(self, state, carry):
-        """After the last step: (what the next synthesis finds, images (n, h, w, c) in [0, 1], teacher's output)."""
-        raise NotImplementedError
-
-    def method(self):
-        """The Method."""
-
-        def step(carry, key):
-            state, made = carry
-            made, metrics = self.step(state, made, key)
-            return (state, made), metrics
-
-        return Method(
-            init=self.init,
-            synthesis=Phase(self.begin, step, self._keep, self.inversion_steps),
-            distillation=Phase(unchanged, self.distill_step, no_metrics, metrics=("student_loss",)),
-            distillation_steps=self.steps_of,
-            end=self.end,
-            new_images=lambda epoch: self.synthesis_batch_size,
-            batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
-            held_out=self.held_out,
-            sharded=lambda state: only_images_sharded(state, "bank"),
-            buffer=lambda state: state.bank,
-            student=lambda state: state.student,
-            window=self._window,
+    def synthesize(self, state, teacher, key):
+        """A batch of images enters the bank."""
+        draw_key, step_key, _ = jax.random.split(key, 3)
+        made = self.make_images(state, teacher, self.draw(state, draw_key), step_key)
+        problem, task = self.problem, self.problem.task
+        output = problem.teacher.apply(teacher, normalize(made.images, problem.mean, problem.std))
+        bank = replay_buffer.insert(
+            state.bank,
+            made.images,
+            task.predicted_class(output),
+            task.confidence(output),
+            state.bank.priority,
+            axis_name=problem.axis_name,
         )
+        size = replay_buffer.size(bank)
+        if self._window_size:
+            # They got the largest priority, which is that of an image drawn for many.
+            new = bank.valid & (bank.age == 0)
+            bank = bank._replace(priority=jnp.where(new, replay_buffer.FIRST_PRIORITY, bank.priority))
+            size = (state.epoch + 1) * self.synthesis_batch_size
+        state = state._replace(synthesis=made.state, bank=bank)
+        return state, {**made.metrics, "buffer_size": size.astype(jnp.float32)}
+
+    def distill_step(self, state, teacher, key):
+        """One student step on a batch drawn uniformly from the bank."""
+        problem = self.problem
+        sample_key, augment_key = jax.random.split(key)
+        indices, weights = self.sample(state.bank, sample_key)
+        images = replay_buffer.read(state.bank, indices, axis_name=problem.axis_name)
+        images = preprocess(problem, augment_key, images)
+        student, loss, _ = self.student_step(state.student, teacher, images, weights)
+        return state._replace(student=student), {"student_loss": loss}
+
+    def sample(self, bank, key):
+        """A student's batch, every image of the whole bank equally likely: indices and weights 1, (kd_batch_size,)."""
+        if self._window_size:
+            return replay_buffer.sample(bank, key, self.kd_batch_size, alpha=1.0, beta=0.0, epsilon=0.0)
+        return replay_buffer.sample(bank, key, self.kd_batch_size, alpha=0.0, beta=0.0)
+
+    def held_out(self, state, teacher, key):
+        """A synthesis whose images enter no bank and leave the state as it is."""
+        draw_key, step_key = jax.random.split(key)
+        return self.make_images(state, teacher, self.draw(state, draw_key), step_key).images
+
+    def init(self, key, teacher):
+        """State before the first epoch."""
+        student_key, synthesis_key = jax.random.split(key)
+        return State(
+            student=self.init_student(student_key),
+            synthesis=self.init_synthesis(synthesis_key, teacher),
+            bank=replay_buffer.init(
+                self._window_size or self._images_of_the_run,
+                self.problem.image_shape,
+                dtype=jnp.dtype(self.bank_dtype),
+                batch_size=self.synthesis_batch_size,
+            ),
+            epoch=jnp.int32(0),
+        )
+
+    def buffer(self, state):
+        """The bank."""
+        return state.bank
+
+    def with_buffer(self, state, buffer):
+        """The state with another bank."""
+        return state._replace(bank=buffer)
+
+    def images_made(self, epoch):
+        """One synthesis' images."""
+        del epoch
+        return self.synthesis_batch_size
+
+    def images_processed(self, epoch):
+        """Those of the synthesis and of the student steps."""
+        return self.synthesis_batch_size + self.student_steps(epoch) * self.kd_batch_size
 
     @property
     def _images_of_the_run(self):
@@ -117,75 +178,14 @@ class GrowingBank(StudentTraining):
         return size
 
     @property
-    def _window(self):
+    def window(self):
+        """Where the device has no room for every image."""
         if self._window_size is None:
             return None
         return Window(
             capacity=self._images_of_the_run,
             fill=lambda bank, rng: window_on(bank, self._window_size, self.synthesis_batch_size, rng),
-            replace=lambda state, bank: state._replace(bank=bank),
         )
-
-    def init(self, key, teacher):
-        """State before the first epoch, from a key and the teacher's variables."""
-        student_key, synthesis_key = jax.random.split(key)
-        return State(
-            teacher=teacher,
-            student=self.init_student(student_key),
-            synthesis=self.init_synthesis(synthesis_key, teacher),
-            bank=replay_buffer.init(
-                self._window_size or self._images_of_the_run,
-                self.problem.image_shape,
-                dtype=jnp.dtype(self.bank_dtype),
-                batch_size=self.synthesis_batch_size,
-            ),
-            epoch=jnp.int32(0),
-        )
-
-    def _keep(self, carry, key):
-        del key
-        state, made = carry
-        task = self.problem.task
-        synthesis, images, output = self.finish(state, made)
-        bank = replay_buffer.insert(
-            state.bank,
-            images,
-            task.predicted_class(output),
-            task.confidence(output),
-            state.bank.priority,
-            axis_name=self.problem.axis_name,
-        )
-        size = replay_buffer.size(bank)
-        if self._window_size:
-            # They got the largest priority, which is that of an image drawn for many.
-            new = bank.valid & (bank.age == 0)
-            bank = bank._replace(priority=jnp.where(new, replay_buffer.FIRST_PRIORITY, bank.priority))
-            size = (state.epoch + 1) * self.synthesis_batch_size
-        return state._replace(synthesis=synthesis, bank=bank), {"buffer_size": size.astype(jnp.float32)}
-
-    def distill_step(self, state, key):
-        """One student step on a batch drawn uniformly from the bank."""
-        problem = self.problem
-        sample_key, augment_key = jax.random.split(key)
-        indices, weights = self.draw(state.bank, sample_key)
-        images = replay_buffer.read(state.bank, indices, axis_name=problem.axis_name)
-        images = preprocess(problem, augment_key, images)
-        student, loss, _ = self.student_step(state.student, state.teacher, images, weights)
-        return state._replace(student=student), {"student_loss": loss}
-
-    def draw(self, bank, key):
-        """A student's batch, every image of the whole bank equally likely: indices and weights 1, (kd_batch_size,)."""
-        if self._window_size:
-            return replay_buffer.sample(bank, key, self.kd_batch_size, alpha=1.0, beta=0.0, epsilon=0.0)
-        return replay_buffer.sample(bank, key, self.kd_batch_size, alpha=0.0, beta=0.0)
-
-    def held_out(self, state, key):
-        """A synthesis whose images enter no bank and leave the state as it is."""
-        begin_key, step_key = jax.random.split(key)
-        state, made = self.begin(state, begin_key)
-        keys = jax.random.split(step_key, self.inversion_steps)
-        made, _ = jax.lax.scan(lambda made, key: self.step(state, made, key), made, keys)
-        return self.finish(state, made)[1]
 
 
 def window_on(bank, size, batch_size, rng):

@@ -2,8 +2,8 @@
 
 One epoch: a batch of images is synthesized under the modulating loss and enters a small replay buffer, where it
 replaces the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the
-buffer, and what it learns sets the priorities anew.  The synthesis and the student's optimizer are FastDFKD's, without
-its one reset of the generator's first layer, which is our reading.
+buffer, and what it learns sets their priorities.  The synthesis and the student's optimizer are FastDFKD's, without its
+one reset of the generator's first layer, which is our reading.
 """
 
 import dataclasses
@@ -13,140 +13,98 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import collectives, inversion, modulation, replay_buffer, train_state
-from ssdkd_jax.methods.base import Method, Phase, no_metrics, preprocess, unchanged
-from ssdkd_jax.methods.meta_generator import MetaSynthesis, Situation, SynthesisState
-from ssdkd_jax.methods.student_training import StudentTraining, only_images_sharded
-
-# Fields that take one of a few names.
-SWITCHES = {
-    "meta_update": inversion.META_UPDATES,
-    "targets": ("own", "drawn"),
-    "modulated_term": modulation.MODULATED_TERMS,
-    "replacement": ("lowest_priority", "oldest", "lowest_phi", "random"),
-    "priority": ("weighted_kl", "kl"),
-    "weight_normalization": replay_buffer.NORMALIZATIONS,
-}
+from ssdkd_jax import batchnorm, collectives, inversion, modulation, replay_buffer
+from ssdkd_jax.data.preprocessing import normalize
+from ssdkd_jax.methods.base import generate, preprocess, see
+from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.settings import setting
+from ssdkd_jax.train_state import TrainState
 
 
 class State(NamedTuple):
-    """Everything that an epoch changes, and the teacher; one pytree.
+    """Everything that an epoch changes; one pytree.
 
-    teacher: its variables, never changed.
-    student: train_state.TrainState.
-    synthesis: meta_synthesis.SynthesisState.
+    student: TrainState.
+    synthesis: inversion.MetaState.
     buffer: replay_buffer.ReplayBuffer.
     epoch: int32 scalar, epochs done.
     """
 
-    teacher: dict
-    student: train_state.TrainState
-    synthesis: SynthesisState
+    student: TrainState
+    synthesis: inversion.MetaState
     buffer: replay_buffer.ReplayBuffer
     epoch: jax.Array
 
 
+class Draws(NamedTuple):
+    """What a synthesis begins with, this device's part: latents (n, latent_size) float32 and classes (n,) int32."""
+
+    latents: jax.Array
+    targets: jax.Array
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SSDKD(StudentTraining):
-    """SSD-KD; its methods are pure functions of arrays, `method` puts them together.
-
-    Attributes (and those of StudentTraining):
-      synthesis_batch_size: images made per epoch.
-      inversion_steps: g_steps, optimization steps per synthesis.
-      generator_learning_rate, latent_learning_rate: lr_g and lr_z of Adam.
-      meta_update: how the meta generator follows: fomaml, reptile or none.
-      bn, oh, adv: weights of the inversion loss' three terms; adv counts after the warm-up only.
-      adv_masked: whether the adversarial term counts only samples on which teacher and student agree.
-      bn_momentum: bn_mmt, share of earlier batches in the BatchNorm statistics; 0 switches the average off.
-      augment_inversion: whether images are cropped and flipped before the networks see them in a synthesis.
-      targets: classes of the task loss: "own", the teacher's own argmax, or "drawn".  [our reading: own]
-      gamma: exponent of phi's difficulty part.  [our reading: 1]
-      use_diversity, use_difficulty: the two parts of phi.
-      modulated_term: what phi weighs: task, adversarial, both or none.  [our reading: task]
-      gradient_through_phi: whether images are also optimized for a small or large phi.  [our reading: no]
-      buffer_size: images that the replay buffer holds; the paper's "small" is 10 % of the real training set.
-      buffer_dtype: "uint8" or a float dtype.
-      replacement: whom a new image replaces: lowest_priority, oldest, lowest_phi or random.  [our reading: priority]
-      alpha: exponent of the priorities; 0 samples uniformly.
-      beta_start, beta_end: exponent of the importance weights, annealed linearly over the epochs after the warm-up.
-      priority: "weighted_kl", the importance weight times KL(teacher || student) at T = 1, or "kl" alone.
-      priority_epsilon: added to every priority.
-      weight_normalization: of the importance weights, see `replay_buffer.sample`.  [our reading: mean]
+    """SSD-KD.  Where the paper leaves something open, the setting's meaning says "our reading".
 
     Raises:
-      ValueError: an unknown name of a switch.
+      ValueError: a setting outside its range.
     """
 
     epochs: int = 220
-    warmup_epochs: int = 20
-    synthesis_batch_size: int = 256
-    inversion_steps: int = 5
-    generator_learning_rate: float = 3e-3
-    latent_learning_rate: float = 0.01
-    meta_update: str = "fomaml"
-    bn: float = 10.0
-    oh: float = 0.5
-    adv: float = 1.33
-    adv_masked: bool = True
-    bn_momentum: float = 0.9
-    augment_inversion: bool = True
-    targets: str = "own"
-    gamma: float = 1.0
-    use_diversity: bool = True
-    use_difficulty: bool = True
-    modulated_term: str = "task"
-    gradient_through_phi: bool = False
-    buffer_size: int = 5000
-    buffer_dtype: str = "uint8"
-    replacement: str = "lowest_priority"
-    alpha: float = 0.6
-    beta_start: float = 0.4
-    beta_end: float = 1.0
-    priority: str = "weighted_kl"
-    priority_epsilon: float = 1e-6
-    weight_normalization: str = "mean"
-    student_learning_rate: float = 0.2
-
-    def __post_init__(self):
-        for field, known in SWITCHES.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} is {getattr(self, field)!r}, expected one of {', '.join(known)}")
-
-    def method(self):
-        """The Method."""
-        return Method(
-            init=self.init,
-            synthesis=Phase(self.begin_synthesis, self.inversion_step, self.end_synthesis, self.inversion_steps),
-            distillation=Phase(
-                unchanged,
-                self.distill_step,
-                no_metrics,
-                metrics=("student_loss", "divergence", "importance_ratio"),
-            ),
-            distillation_steps=self.steps_of,
-            end=self.end,
-            new_images=lambda epoch: self.synthesis_batch_size,
-            batch_sizes=(self.synthesis_batch_size, self.kd_batch_size),
-            held_out=self.held_out,
-            sharded=lambda state: only_images_sharded(state, "buffer"),
-            buffer=lambda state: state.buffer,
-            student=lambda state: state.student,
-        )
-
-    @functools.cached_property
-    def _synthesis(self):
-        phi = inversion.Modulation(
-            self.gamma, self.use_diversity, self.use_difficulty, self.modulated_term, self.gradient_through_phi
-        )
-        return MetaSynthesis.of(self, modulate=phi)
+    warmup_epochs: int = setting(20, "first epochs, which only synthesize, without the adversarial loss", at_least=0)
+    synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
+    inversion_steps: int = setting(5, "g_steps, optimization steps per synthesis", at_least=1)
+    generator_learning_rate: float = setting(3e-3, "lr_g of Adam", at_least=0)
+    latent_learning_rate: float = setting(0.01, "lr_z of Adam", at_least=0)
+    meta_update: str = setting("fomaml", "how the meta generator follows", choices=inversion.META_UPDATES)
+    bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
+    oh: float = setting(0.5, "weight of the task loss", at_least=0)
+    adv: float = setting(1.33, "weight of the adversarial loss after the warm-up", at_least=0)
+    adv_masked: bool = setting(True, "the adversarial loss counts only images on which both networks agree")
+    bn_momentum: float = setting(
+        0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
+    )
+    augment_inversion: bool = setting(True, "crop and flip images before the networks see them in a synthesis")
+    targets: str = setting(
+        "own", "classes of the task loss: the teacher's own argmax, or drawn ones [our reading: own]",
+        choices=("own", "drawn"),
+    )  # fmt: skip
+    gamma: float = setting(1.0, "exponent of phi's difficulty part [our reading: 1]", at_least=0)
+    use_diversity: bool = setting(True, "phi has its diversity part")
+    use_difficulty: bool = setting(True, "phi has its difficulty part")
+    modulated_term: str = setting(
+        "task", "the losses that phi weighs [our reading: task]", choices=modulation.MODULATED_TERMS
+    )
+    gradient_through_phi: bool = setting(False, "images are also optimized for their phi [our reading: no]")
+    buffer_size: int = setting(5000, "images in the replay buffer; the paper's is 10 % of the training set", at_least=1)
+    buffer_dtype: str = setting("uint8", "of the stored images", choices=("uint8", "bfloat16", "float32"))
+    replacement: str = setting(
+        "lowest_priority", "which entries new images replace [our reading: lowest priority]",
+        choices=("lowest_priority", "oldest", "lowest_phi", "random"),
+    )  # fmt: skip
+    alpha: float = setting(0.6, "exponent of the priorities; 0 draws uniformly", at_least=0)
+    beta_start: float = setting(0.4, "exponent of the importance weights after the warm-up", at_least=0, at_most=1)
+    beta_end: float = setting(1.0, "exponent of the importance weights at the end", at_least=0, at_most=1)
+    priority: str = setting(
+        "weighted_kl", "importance weight times KL(teacher || student) at T = 1, or the KL alone",
+        choices=("weighted_kl", "kl"),
+    )  # fmt: skip
+    priority_epsilon: float = setting(1e-6, "added to every priority", more_than=0)
+    weight_normalization: str = setting(
+        "mean", "which importance weight becomes 1, see replay_buffer.sample [our reading: mean]",
+        choices=replay_buffer.NORMALIZATIONS,
+    )  # fmt: skip
+    student_learning_rate: float = setting(0.2, "of SGD, at the start of a cosine over all student steps", more_than=0)
 
     def init(self, key, teacher):
-        """State before the first epoch, from a key and the teacher's variables."""
+        """State before the first epoch: a fresh student and generator, and an empty buffer."""
         student_key, generator_key = jax.random.split(key)
+        generator = self.problem.generator
+        variables = generator.init(generator_key, jnp.zeros((1, generator.latent_size)))
         return State(
-            teacher=teacher,
             student=self.init_student(student_key),
-            synthesis=self._synthesis.init(generator_key, teacher),
+            synthesis=inversion.init_meta(variables, self._optimizers.meta, teacher),
             buffer=replay_buffer.init(
                 self.buffer_size,
                 self.problem.image_shape,
@@ -156,53 +114,113 @@ class SSDKD(StudentTraining):
             epoch=jnp.int32(0),
         )
 
-    def begin_synthesis(self, state, key):
-        """Latents and classes of a new batch."""
-        return state, self._synthesis.begin(state.synthesis, key)
+    # ---- synthesis
 
-    def inversion_step(self, carry, key):
-        """One optimization step of latents and generator under the modulating loss."""
-        state, made = carry
-        made, metrics = self._synthesis.step(made, key, state.synthesis, self._situation(state))
-        return (state, made), metrics
-
-    def _situation(self, state):
-        class_counts = replay_buffer.class_counts(state.buffer, self.problem.num_classes)
-        return Situation(state.teacher, state.student.variables, state.epoch, class_counts)
-
-    def end_synthesis(self, carry, key):
-        """The meta generator follows, and the best images enter the buffer."""
-        state, made = carry
-        problem = self.problem
-        synthesis, images, output = self._synthesis.end(made, state.synthesis, self._situation(state))
+    def synthesize(self, state, teacher, key):
+        """A batch of images enters the buffer, in place of the entries of lowest reward."""
+        draw_key, step_key, replacement_key = jax.random.split(key, 3)
+        made = self.make_images(state, teacher, self.draw(draw_key), step_key)
+        problem, task = self.problem, self.problem.task
+        output = problem.teacher.apply(teacher, normalize(made.images, problem.mean, problem.std))
         buffer = replay_buffer.insert(
             state.buffer,
-            images,
-            problem.task.predicted_class(output),
-            problem.task.confidence(output),
-            self._replacement_reward(state.buffer, key),
+            made.images,
+            task.predicted_class(output),
+            task.confidence(output),
+            self.reward(state.buffer, replacement_key),
             axis_name=problem.axis_name,
         )
-        return state._replace(synthesis=synthesis, buffer=buffer), _buffer_metrics(buffer, problem.num_classes)
+        state = state._replace(synthesis=made.state, buffer=buffer)
+        return state, {**made.metrics, **_buffer_metrics(buffer, problem.num_classes)}
 
-    def _replacement_reward(self, buffer, key):
-        if self.replacement == "lowest_priority":
-            return buffer.priority
-        if self.replacement == "oldest":
-            return -buffer.age.astype(jnp.float32)
-        if self.replacement == "random":
-            return jax.random.uniform(key, buffer.priority.shape)
+    def draw(self, key):
+        """Draws for a whole batch, of which each device takes its part."""
+        problem = self.problem
+        latent_key, target_key = jax.random.split(key)
+        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
+        targets = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
+        return Draws(*collectives.local_part((latents, targets), problem.axis_name))
+
+    def make_images(self, state, teacher, drawn, key):
+        """FastDFKD's meta-synthesis under the modulating loss: inversion.Synthesis; the state stays as it is."""
+        return inversion.meta_synthesis(
+            state.synthesis,
+            drawn.latents,
+            key,
+            loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
+            generate=functools.partial(generate, self.problem.generator),
+            optimizers=self._optimizers,
+            steps=self.inversion_steps,
+            meta_update=self.meta_update,
+            bn_momentum=self.bn_momentum,
+            first=state.epoch == 0,
+            axis_name=self.problem.axis_name,
+        )
+
+    def inversion_loss(self, state, teacher, images, drawn_targets, key):
+        """What images are optimized for: `bn * L_BN + oh * mean(phi * L_task) + adv * L_adv`.
+
+        Args:
+          state: State.
+          teacher: variables.
+          images: (n, h, w, c) in [0, 1], this device's part of the batch.
+          drawn_targets: (n,) int32, used with `targets="drawn"`.
+          key: of the augmentation.
+
+        Returns:
+          (loss, the batch's statistics in the teacher, metrics): this device's.
+        """
+        problem, task = self.problem, self.problem.task
+        seen = see(problem, teacher, state.student.variables, images, key, augmented=self.augment_inversion)
+        predicted, confidence = task.predicted_class(seen.teacher_output), task.confidence(seen.teacher_output)
+        phi = self.phi(state.buffer, predicted, confidence)
+        task_loss, adversarial_loss = modulation.modulating_loss(
+            phi,
+            task.task_loss(seen.teacher_output, predicted if self.targets == "own" else drawn_targets),
+            task.adversarial(seen.teacher_output, seen.student_output, self.adv_masked),
+            term=self.modulated_term,
+            through_phi=self.gradient_through_phi,
+        )
+        bn_momentum = jnp.where(state.epoch == 0, 0.0, self.bn_momentum)
+        blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
+        bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
+        adv = jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)
+        loss = self.bn * bn_loss + self.oh * task_loss + adv * adversarial_loss
+        metrics = {
+            "inversion_loss": loss,
+            "bn_loss": bn_loss,
+            "task_loss": task_loss,
+            "adversarial_loss": adversarial_loss,
+            "phi": jnp.mean(phi),
+            "teacher_confidence": jnp.mean(confidence),
+        }
+        return loss, seen.statistics, metrics
+
+    def phi(self, buffer, predicted_class, confidence):
+        """The modulating function phi(x), (n,), of images with these classes and confidences, given the buffer."""
         return modulation.phi(
             replay_buffer.class_counts(buffer, self.problem.num_classes),
-            buffer.predicted_class,
-            buffer.confidence,
+            predicted_class,
+            confidence,
             gamma=self.gamma,
             use_diversity=self.use_diversity,
             use_difficulty=self.use_difficulty,
         )
 
-    def distill_step(self, state, key):
-        """One student step on a batch that priority sampling draws; its divergences are the new priorities."""
+    def reward(self, buffer, key):
+        """(B,) what each entry is worth; new images replace the lowest."""
+        if self.replacement == "oldest":
+            return -buffer.age.astype(jnp.float32)
+        if self.replacement == "random":
+            return jax.random.uniform(key, buffer.priority.shape)
+        if self.replacement == "lowest_phi":
+            return self.phi(buffer, buffer.predicted_class, buffer.confidence)
+        return buffer.priority
+
+    # ---- student
+
+    def distill_step(self, state, teacher, key):
+        """One student step on a batch that priority sampling draws; its divergences are the entries' new priorities."""
         problem = self.problem
         sample_key, augment_key = jax.random.split(key)
         indices, weights = replay_buffer.sample(
@@ -210,13 +228,13 @@ class SSDKD(StudentTraining):
             sample_key,
             self.kd_batch_size,
             alpha=self.alpha,
-            beta=self._beta(state.epoch),
+            beta=self.beta(state.epoch),
             epsilon=self.priority_epsilon,
             normalize_by=self.weight_normalization,
         )
         images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
         images = preprocess(problem, augment_key, images)
-        student, loss, divergence = self.student_step(state.student, state.teacher, images, weights)
+        student, loss, divergence = self.student_step(state.student, teacher, images, weights)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
@@ -227,13 +245,38 @@ class SSDKD(StudentTraining):
         }
         return state._replace(student=student, buffer=buffer), metrics
 
-    def _beta(self, epoch):
+    def beta(self, epoch):
+        """Exponent of the importance weights: linear over the epochs after the warm-up."""
         progress = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
         return self.beta_start + (self.beta_end - self.beta_start) * jnp.clip(progress, 0.0, 1.0)
 
-    def held_out(self, state, key):
+    # ---- for the training loop
+
+    def held_out(self, state, teacher, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
-        return self._synthesis.make_images(state.synthesis, self._situation(state), key)
+        draw_key, step_key = jax.random.split(key)
+        return self.make_images(state, teacher, self.draw(draw_key), step_key).images
+
+    def buffer(self, state):
+        """The replay buffer."""
+        return state.buffer
+
+    def with_buffer(self, state, buffer):
+        """The state with another buffer."""
+        return state._replace(buffer=buffer)
+
+    def images_made(self, epoch):
+        """One synthesis' images."""
+        del epoch
+        return self.synthesis_batch_size
+
+    def images_processed(self, epoch):
+        """Those of the synthesis and of the student steps."""
+        return self.synthesis_batch_size + self.student_steps(epoch) * self.kd_batch_size
+
+    @functools.cached_property
+    def _optimizers(self):
+        return inversion.meta_optimizers(self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps)
 
 
 def _buffer_metrics(buffer, num_classes):

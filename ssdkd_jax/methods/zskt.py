@@ -10,21 +10,18 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ssdkd_jax.methods.trained_generator import TrainedGenerator
+from ssdkd_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ZSKT(TrainedGenerator):
-    """ZSKT.
-
-    Attributes (and those of TrainedGenerator and StudentTraining):
-      adv: weight of the adversarial loss `-KL(teacher || student)` of all samples.
-    """
+    """ZSKT."""
 
     needs_batch_norm: ClassVar[bool] = False
 
-    adv: float = 1.0
+    adv: float = setting(1.0, "weight of the adversarial loss -KL(teacher || student) of all images", at_least=0)
 
-    def generator_loss(self, seen):
+    def generator_loss(self, seen, running):
         """`adv * L_adv`."""
         adversarial_loss = jnp.mean(self.problem.task.adversarial(seen.teacher_output, seen.student_output, False))
         return self.adv * adversarial_loss, {"adversarial_loss": adversarial_loss}

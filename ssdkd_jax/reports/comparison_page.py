@@ -124,7 +124,7 @@ def _images_section(result: dict, shown: dict) -> str:
 
 
 def _image_row(name: str, row: dict, picked: tuple | None, classes: int) -> str:
-    kept, made = row["synthetic_images"], row["synthesised_images"]
+    kept, made = row["images_kept"], row["images_made"]
     whence = f"of {kept:,} images" if kept else "a sample" if made else "given images"
     cells = picked[1] if picked else [""] * classes
     head = f'<th scope="row">{page.escape(name)}<small>{whence if picked else "no buffer.npz"}</small></th>'

@@ -32,7 +32,7 @@ def read_summary(workdir: pathlib.Path) -> dict:
         raise UserError(f"{path} is not JSON ({error}): expected a run's summary; {_mend(workdir)}") from error
     if not isinstance(summary, dict):
         raise UserError(f"{path} holds a {type(summary).__name__}: expected a JSON object; {_mend(workdir)}")
-    return summary
+    return with_current_names(summary)
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict]:
@@ -129,3 +129,14 @@ def curve(metrics: list[dict], x_key: str, y_key: str) -> tuple[list[float], lis
     points = ((number(record.get(x_key)), number(record.get(y_key))) for record in metrics)
     points = [(x, y) for x, y in points if x is not None and y is not None]
     return [x for x, _ in points], [y for _, y in points]
+
+
+def with_current_names(content):
+    """A summary, or a file of results, with the names of today."""
+    names = {
+        "synthetic_images": "images_kept", "synthesised_images": "images_made", "references": "baselines",
+        "inversion": "synthesis", "distillation": "student",
+    }  # fmt: skip
+    if isinstance(content, dict):
+        return {names.get(name, name): with_current_names(value) for name, value in content.items()}
+    return content

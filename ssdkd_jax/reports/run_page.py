@@ -93,7 +93,7 @@ def _numbers_section(summary: dict) -> str:
 
 
 def _images_tile(summary: dict) -> list[str]:
-    kept, made = (number(summary.get(field)) for field in ("synthetic_images", "synthesised_images"))
+    kept, made = (number(summary.get(field)) for field in ("images_kept", "images_made"))
     if kept or made is None:
         return [] if kept is None else [page.tile("Synthetic images", f"{kept:,.0f}", "in the final buffer")]
     return [page.tile("Synthetic images", f"{made:,.0f}", "made, none of them kept")] if made else []
@@ -101,7 +101,7 @@ def _images_tile(summary: dict) -> list[str]:
 
 def _source(summary: dict) -> str:
     """What the images of the page are of."""
-    kept, made = (number(summary.get(field)) for field in ("synthetic_images", "synthesised_images"))
+    kept, made = (number(summary.get(field)) for field in ("images_kept", "images_made"))
     if kept or made is None:
         return "buffer"
     return "sample of generated images" if made else "sample of the given images"

@@ -38,7 +38,7 @@ def _costs(row):
     seconds = row["seconds"] or {}
     memory = None if row["memory_bytes"] is None else row["memory_bytes"] / 1e6
     given = bool(row["given_images"])  # what a baseline keeps in memory is not synthetic
-    numbers = [(None if given else row[field], ",.0f") for field in ("synthesised_images", "synthetic_images")]
+    numbers = [(None if given else row[field], ",.0f") for field in ("images_made", "images_kept")]
     numbers += [(seconds.get(part), _digits(seconds.get(part))) for part in ("whole", "synthesis", "student")]
     numbers += [(memory, _digits(memory))]
     return [_NOTHING if number is None else format(number, digits) for number, digits in numbers]

@@ -4,7 +4,7 @@ import contextlib
 import time
 
 # Purposes that are no part of a student's training: an interrupted run pays for some of them twice.
-AROUND_TRAINING = ("teacher", "setup", "compile", "probe", "evaluation", "report", "baselines")
+AROUND_TRAINING = ("teacher", "setup", "compile", "evaluation", "report", "baselines")
 
 
 def training_seconds(seconds):
@@ -49,30 +49,3 @@ class Clock:
         """Seconds by purpose; `host` is what no purpose accounts for."""
         total = self.total()
         return {**self.seconds, "host": max(0.0, total - sum(self.seconds.values())), "total": total}
-
-
-class CompileOnce:
-    """A jitted or pmapped function that is compiled at its first call, on the clock, and never again.
-
-    A later call with other shapes, dtypes or placement is an error instead of a silent second compilation.
-    """
-
-    def __init__(self, function, clock):
-        self._function, self._clock, self._compiled = function, clock, None
-
-    def __call__(self, *args):
-        if self._compiled is None:
-            with self._clock.measure("compile"):
-                self._compiled = self._function.lower(*args).compile()
-        return self._compiled(*args)
-
-    def memory_bytes(self):
-        """Memory of one device that the compiler plans for a call: arguments, results and what lies between; or None.
-
-        Donated arguments, in whose place results are written, count once.
-        """
-        analysis = self._compiled and self._compiled.memory_analysis()
-        if analysis is None:
-            return None
-        kept = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-        return int(kept + analysis.temp_size_in_bytes)

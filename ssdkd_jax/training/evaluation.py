@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ssdkd_jax.data.normalization import normalize, to_unit
-from ssdkd_jax.training.clock import CompileOnce
+from ssdkd_jax.data.preprocessing import normalize, to_unit
+from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap
 
 

@@ -6,14 +6,14 @@ import jax
 import numpy as np
 
 from ssdkd_jax import data, replay_buffer
-from ssdkd_jax.training.clock import CompileOnce
+from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import AXIS, gather, pmap, spread
 
 
 class HostBank:
     """Every image that a run has made, in that order; before each epoch `fill` the window, after it `collect`.
 
-    The copying goes on the clock under "bank".
+    The copying is on the clock under "bank".
 
     bank: ReplayBuffer of NumPy arrays with room for the whole run; equals what a device with enough memory would hold.
     """
@@ -39,11 +39,11 @@ class HostBank:
 
     def attach(self, state):
         """The state with the whole bank in the window's place."""
-        return self._method.window.replace(state, self.bank)
+        return self._method.with_buffer(state, self.bank)
 
     def detach(self, state):
         """The state with nothing in the window's place."""
-        return self._method.window.replace(state, ())
+        return self._method.with_buffer(state, ())
 
     def fill(self, state, rng):
         """Before an epoch: the pmapped state with a new window; the arrays of the old one are deleted.
@@ -59,7 +59,7 @@ class HostBank:
                 array.delete()
             self._filled = window.valid
             window = spread(window, self._devices, self._sharded)
-            return self._method.window.replace(state, jax.block_until_ready(window))
+            return self._method.with_buffer(state, jax.block_until_ready(window))
 
     def collect(self, state):
         """After an epoch: the images that entered the window since `fill` become the bank's newest."""

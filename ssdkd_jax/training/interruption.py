@@ -30,4 +30,4 @@ class Interruption:
 
 
 class Interrupted(Exception):
-    """The work was saved and stopped on request; the message says how to go on."""
+    """The work was saved and stopped on request; the message says how to resume."""

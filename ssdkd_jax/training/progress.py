@@ -1,14 +1,10 @@
-"""What a run tells while it goes: a progress bar, `metrics.jsonl` and TensorBoard event files."""
+"""A progress bar on a terminal, plain lines elsewhere."""
 
-import json
-import math
-import pathlib
 import shutil
 import sys
 import time
 
 import tqdm
-from tensorboardX import SummaryWriter
 
 # Plain lines, when the output is no terminal, come at most this often.
 SECONDS_BETWEEN_LINES = 10.0
@@ -56,44 +52,3 @@ class Progress:
 
     def __exit__(self, *_):
         self.close()
-
-
-class MetricsLog:
-    """`metrics.jsonl`, one object an epoch, and the same numbers as TensorBoard scalars under `tensorboard/`."""
-
-    def __init__(self, workdir, done=0):
-        """`done`: epochs of the checkpoint that a run goes on from; later lines of an interrupted run are dropped."""
-        path = pathlib.Path(workdir) / "metrics.jsonl"
-        kept = [line for line in _lines(path) if _epoch(line) <= done]
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text("".join(line + "\n" for line in kept))
-        unfinished.replace(path)
-        self._file = path.open("a")
-        # The suffix keeps a run that goes on within the same second from overwriting the file of the run before.
-        self._writer = SummaryWriter(
-            str(pathlib.Path(workdir) / "tensorboard"), purge_step=done + 1, filename_suffix=f".after_epoch_{done}"
-        )
-
-    def write(self, epoch, metrics):
-        """`metrics`: names to floats."""
-        self._file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
-        self._file.flush()
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, epoch)
-
-    def close(self):
-        """Writes what is left."""
-        self._file.close()
-        self._writer.close()
-
-
-def _lines(path):
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
-
-
-def _epoch(line):
-    """A line's epoch; infinity for what a killed run wrote half."""
-    try:
-        return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

@@ -7,17 +7,21 @@ import jax.numpy as jnp
 import optax
 
 from ssdkd_jax import collectives, losses, train_state
-from ssdkd_jax.data.augmentation import augment
-from ssdkd_jax.data.normalization import normalize, to_unit
+from ssdkd_jax.data.preprocessing import augment, normalize, to_unit
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training.clock import CompileOnce
+from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, spread
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.progress import Progress
 
 
 class Recipe(NamedTuple):
-    """SGD with Nesterov momentum and a cosine from `learning_rate` to 0; crop and flip."""
+    """SGD, crop and flip.
+
+    schedule: of the learning rate: "cosine" to 0, or "steps": times 0.2 at 60, 75 and 90 % of the epochs, which is
+      FastDFKD's for its teachers.
+    nesterov: Nesterov's momentum in place of the plain one.
+    """
 
     epochs: int
     batch_size: int
@@ -26,6 +30,18 @@ class Recipe(NamedTuple):
     weight_decay: float = 5e-4
     crop_padding: int = 4
     flip: bool = True
+    schedule: str = "cosine"
+    nesterov: bool = True
+
+    def optimizer(self, steps_per_epoch):
+        """The optax optimizer."""
+        steps = self.epochs * steps_per_epoch
+        if self.schedule == "steps":
+            drops = {round(share * self.epochs) * steps_per_epoch: 0.2 for share in (0.6, 0.75, 0.9)}
+            schedule = optax.piecewise_constant_schedule(self.learning_rate, drops)
+        else:
+            schedule = optax.cosine_decay_schedule(self.learning_rate, steps)
+        return train_state.sgd(schedule, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov)
 
 
 def supervised_epoch(model, optimizer, recipe, mean, std, steps, axis_name):
@@ -75,7 +91,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
       seed: of initial weights, order and augmentation.
       devices, clock: where, and who takes the compilation's time.
       title: for the progress lines.
-      checkpoints: Checkpoints, to go on from and to save to about every tenth of the epochs.
+      checkpoints: Checkpoints, to resume from and to save to about every tenth of the epochs.
       interruption: becomes true when the work should be saved and stopped.
 
     Returns:
@@ -89,12 +105,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
     recipe = recipe._replace(batch_size=size)
     check_divisible(devices, batch_size=size)
     steps = len(dataset.images) // size
-    optimizer = train_state.sgd(
-        optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps),
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
+    optimizer = recipe.optimizer(steps)
     key = jax.random.key(seed)
     state, done = _first_state(model, dataset, optimizer, jax.random.fold_in(key, recipe.epochs), checkpoints)
     if interruption and done < recipe.epochs:

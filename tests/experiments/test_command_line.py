@@ -42,20 +42,20 @@ def test_users_mistake_is_one_line(end):
     assert end(UserError("wrong;\nmend it")) == (2, "", "error: wrong; mend it\n")
 
 
-def test_interruption_says_how_to_go_on(end):
-    expected = "stopped after epoch 3; to go on: python -m experiments.main '--workdir=a b'\n"
+def test_interruption_says_how_to_resume(end):
+    expected = "stopped after epoch 3; to resume: python -m experiments.main '--workdir=a b'\n"
     assert end(Interrupted("stopped after epoch 3")) == (0, expected, "")
 
 
 def test_flags_of_xla_belong_to_the_command(end, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--a=1 --b=2")
-    assert "to go on: XLA_FLAGS='--a=1 --b=2' python -m experiments.main" in end(Interrupted("stopped"))[1]
+    assert "to resume: XLA_FLAGS='--a=1 --b=2' python -m experiments.main" in end(Interrupted("stopped"))[1]
 
 
 def test_second_interrupt(end):
     status, _, err = end(KeyboardInterrupt())
     assert status == 130
-    assert "to go on from the last checkpoint: python -m experiments.main" in err
+    assert "to resume from the last checkpoint: python -m experiments.main" in err
 
 
 def wrapped(error):

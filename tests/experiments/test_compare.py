@@ -13,10 +13,11 @@ import pytest
 from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
-from ssdkd_jax.jobs.run import fitting_warmup, run_job
+from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import read_summary
+from ssdkd_jax.jobs.schedule import fitting_warmup
 from ssdkd_jax.reports import run_files
-from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
 from tests import tiny_job
 from tests.tiny_job import SIGNALS, finish, stop_when
@@ -37,6 +38,8 @@ def start(workdir, cache_dir, methods=METHODS, seeds=2, **fields):
     for method in METHODS:
         shared |= {f"{method}.{name}": tiny_job.FIELDS[f"ssdkd.{name}"] for name in STUDENT} | {f"{method}.kd_steps": 4}
     fields = {**shared, "scratch.student_learning_rate": 1e30, **fields}
+    # Settings of other methods would have no effect, which is a mistake.
+    fields = {name: value for name, value in fields.items() if name.partition(".")[0] not in {*METHODS} - {*methods}}
     command = [sys.executable, "-m", "experiments.compare", f"--config=configs/digits.py:{tiny_job.PAIR}"]
     command += [f"--workdir={workdir}", f"--methods={','.join(methods)}", f"--seeds={seeds}"]
     return subprocess.Popen(
@@ -68,9 +71,9 @@ def result_of(workdir):
     return json.loads((workdir / "comparison.json").read_text())
 
 
-def test_an_interrupted_comparison_says_how_to_go_on_and_does(compared):
+def test_an_interrupted_comparison_says_how_to_resume_and_does(compared):
     _, _, stopped, out = compared
-    assert "to go on: XLA_FLAGS=" in stopped and "python -m experiments.compare" in stopped
+    assert "to resume: XLA_FLAGS=" in stopped and "python -m experiments.compare" in stopped
     assert "== noise_kd, seed 1" not in stopped
     assert "is finished" in out
 
@@ -90,7 +93,7 @@ def test_the_runs_become_a_comparison(compared):
         summaries = [tiny_job.summary(workdir / method / f"seed{seed}") for seed in (0, 1)]
         assert row["accuracies"] == [summary["student_accuracy"] for summary in summaries]
         assert row["mean"] == pytest.approx(sum(row["accuracies"]) / 2)
-        assert row["synthesised_images"] == row["synthetic_images"] == made
+        assert row["images_made"] == row["images_kept"] == made
         assert row["memory_bytes"] == max(summary["memory_bytes"] for summary in summaries)
         assert [len(curve) for curve in row["curves"]] == [2, 2]
         assert [curve[-1][1] for curve in row["curves"]] == row["accuracies"]
@@ -171,7 +174,7 @@ def test_a_teachers_file_is_asked_for_its_architecture_before_the_first_run(tmp_
     monkeypatch.setattr(comparison, "run_job", None)
     teacher = tmp_path / "lenet5"
     variables = models.create_model("lenet5").init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
-    checkpoints.save_network(
+    saved_network.save_network(
         teacher,
         variables,
         {
@@ -203,7 +206,7 @@ def test_finished_runs_that_stay_out_of_the_table_are_named(compared, capsys):
     assert "runs of them: ssdkd; name them in --methods" in capsys.readouterr().out
 
 
-def test_a_damaged_run_is_to_be_made_anew(compared, tmp_path):
+def test_a_damaged_run_is_to_be_made_again(compared, tmp_path):
     workdir, *_ = compared
     run = shutil.copytree(workdir / "ssdkd" / "seed0", tmp_path / "run")
     (run / "metrics.jsonl").unlink()
@@ -212,7 +215,7 @@ def test_a_damaged_run_is_to_be_made_anew(compared, tmp_path):
     summary = tiny_job.summary(run)
     del summary["teacher_sha256"]
     (run / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=r"summary\.json lacks teacher_sha256; delete it"):
+    with pytest.raises(UserError, match=r"summary\.json is damaged: teacher_sha256 is missing; delete it"):
         read_summary(run)
 
 
@@ -235,7 +238,7 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
     def run(config, folder, *, command, interruption):
         if not (folder / "summary.json").exists():
             raise Interrupted("stopped")
-        return tiny_job.summary(folder)
+        return read_summary(folder)
 
     monkeypatch.setattr(comparison, "run_job", run)
     with pytest.raises(Interrupted):

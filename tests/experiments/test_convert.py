@@ -13,7 +13,7 @@ import pytest
 from ssdkd_jax.interop import load_torch_file
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.jobs.torch_import import describe_conversion
-from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training import saved_network
 
 torch = pytest.importorskip("torch")
 
@@ -58,7 +58,7 @@ def test_there_and_back(resnet8, tmp_path):
 def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
     pytest.importorskip("jax2onnx")
     network = load_teacher(resnet8)
-    checkpoints.save_network(tmp_path / "n", network.variables, describe_conversion(network, resnet8))
+    saved_network.save_network(tmp_path / "n", network.variables, describe_conversion(network, resnet8))
     for action in ("stablehlo", "onnx"):
         status, out, err = convert(f"to-{action}", tmp_path / "n", f"--out={tmp_path / action}")
         assert (status, err) == (0, ""), err

@@ -1,4 +1,4 @@
-"""Mistakes: each ends at once with one line that names what is wrong and what mends it, and nothing is lost."""
+"""Mistakes: each ends at once with one line that names what is wrong and what fixes it, and nothing is lost."""
 
 import os
 import pathlib
@@ -12,12 +12,13 @@ from PIL import Image
 
 from ssdkd_jax import interop
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import make_folder
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.models import registry
-from ssdkd_jax.training import checkpoints, supervised
+from ssdkd_jax.training import saved_network, supervised
 from tests.tiny_job import arguments, command_line, job
 
-# As many epochs would take hours: whoever gets past the checks is noticed.
+# As many epochs would take hours: anything that gets past the checks is noticed.
 LONG = {"epochs": 10**6, "teacher__epochs": 10**6}
 
 
@@ -109,8 +110,10 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"student__name": "resnet19"}, "unknown model 'resnet19'; did you mean 'resnet18'?"),
         ({"dataset": "digit"}, "Unknown data set 'digit', and nothing of that name in"),
         ({"method": "sskd"}, "unknown method 'sskd'; did you mean 'ssdkd'? known are: ssdkd"),
-        ({"loop": "while"}, "loop is 'while', expected one of: auto, scan, steps"),
-        ({"ssdkd__priority": "loss"}, "ssdkd.priority is 'loss', expected one of weighted_kl, kl"),
+        ({"evaluate_on": "train"}, "evaluate_on is 'train', expected one of: test, none"),
+        ({"param_dtype": "bfloat16"}, "param_dtype is 'bfloat16', expected one of: float32"),
+        ({"teacher__schedule": "linear"}, "teacher.schedule is 'linear', expected one of: cosine, steps"),
+        ({"ssdkd__priority": "loss"}, "ssdkd.priority is 'loss', expected one of: weighted_kl, kl"),
         ({"ssdkd__buffer_dtype": "int3"}, "ssdkd.buffer_dtype is 'int3', expected one of: uint8"),
         ({"devices": 64}, "devices=64, but this machine has 8"),
         ({"devices": -1}, "devices is -1, expected 0 or more"),
@@ -130,7 +133,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"ssdkd__bn_momentum": 1.0}, "ssdkd.bn_momentum is 1.0, expected at least 0 and less than 1"),
         ({"ssdkd__beta_end": 1.5}, "ssdkd.beta_end is 1.5, expected between 0 and 1"),
         ({"baselines": (10.0,)}, "baselines holds 10.0, expected shares"),
-        ({"image_shape": (8, 8, 1)}, "image_shape is for data sets that nobody here knows"),
+        ({"image_shape": (8, 8, 1)}, "image_shape is for data sets that are not built in"),
         ({"normalization": "cifar10"}, "normalization 'cifar10' has 3 means and 3 standard deviations, but the images"),
         ({"normalization": "imagnet"}, "unknown normalization 'imagnet'; known are: cifar10, "),
         ({"teacher__name": "vgg11", "image_size": 4}, "vgg takes images from 8x8 pixels on, these are 4x4"),
@@ -160,7 +163,7 @@ def test_teacher_that_is_not_there(refusal, tmp_path):
 
 
 def test_truncated_file(refusal, tmp_path, teacher):
-    variables, _ = checkpoints.load_network(teacher)
+    variables, _ = saved_network.load_network(teacher)
     path = tmp_path / "t.pth"
     torch.save(as_torch("convnet_8", variables), path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -173,7 +176,7 @@ def as_torch(name, variables):
 
 def test_file_of_another_architecture(refusal, tmp_path, teacher):
     """The first tensor that differs is named, with both shapes."""
-    variables, _ = checkpoints.load_network(teacher)
+    variables, _ = saved_network.load_network(teacher)
     torch.save(as_torch("convnet_8", variables), tmp_path / "t.pth")
     message = refusal(teacher__path=str(tmp_path / "t.pth"), teacher__name="convnet_16")
     assert f"{tmp_path}/t.pth is no convnet_16" in message
@@ -289,5 +292,5 @@ def test_mistake_does_not_claim_the_folder(refusal, tmp_path):
 
 
 def test_second_run_in_the_same_folder(refusal, tmp_path):
-    with run_folder.alone(run_folder.make(tmp_path / "job")):
+    with run_folder.alone(make_folder(tmp_path / "job")):
         assert "another run is using the workdir" in refusal()

@@ -1,4 +1,4 @@
-"""The job in this process: devices, loops, compilations, and runs without any real data."""
+"""The job in this process: devices, compilations, and runs without any real data."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from PIL import Image
 
 from ssdkd_jax import data, interop
 from ssdkd_jax.jobs.run import run_job
-from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
 from tests.tiny_job import SHORT, config, epochs_done, job, summary
 
@@ -32,7 +32,7 @@ def one_device(finished, cache_dir, tmp_path_factory):
 
 def assert_same_student(workdir, other, rtol):
     """Every tensor of the saved students agrees, in relation to the tensor's norm."""
-    (one, _), (two, _) = (checkpoints.load_network(folder / "student") for folder in (workdir, other))
+    (one, _), (two, _) = (saved_network.load_network(folder / "student") for folder in (workdir, other))
     distances = jax.tree.map(lambda a, b: float(np.linalg.norm(a - b) / np.linalg.norm(a)), one, two)
     assert max(jax.tree.leaves(distances)) < rtol, distances
 
@@ -41,11 +41,6 @@ def test_nothing_is_compiled_after_the_first_evaluated_epoch(one_device):
     _, compilations = one_device
     assert compilations, "the listener heard nothing"
     assert set(compilations) == {0}, "the first epoch is evaluated before its line is written"
-
-
-def test_single_steps_give_the_student_of_the_scanned_epoch(one_device, cache_dir, tmp_path):
-    job(tmp_path, cache_dir, loop="steps", **SHORT)
-    assert_same_student(one_device[0], tmp_path, 1e-3)
 
 
 def test_a_short_run_shortens_its_warmup(one_device, cache_dir, tmp_path, capsys):
@@ -60,10 +55,10 @@ def test_eight_devices_give_the_student_of_one(one_device, cache_dir, tmp_path):
     found = job(tmp_path, cache_dir, devices=8, **SHORT)
     assert found["devices"] == 8
     assert_same_student(one_device[0], tmp_path, 1e-3)
-    assert found["synthetic_images"] == summary(one_device[0])["synthetic_images"] == 44
+    assert found["images_kept"] == summary(one_device[0])["images_kept"] == 44
 
 
-def test_going_on_with_other_devices(one_device, cache_dir, tmp_path):
+def test_resuming_with_other_devices(one_device, cache_dir, tmp_path):
     """Epochs 1 and 2 on one device, the third on eight."""
 
     class AfterTwoEpochs:
@@ -78,7 +73,7 @@ def test_going_on_with_other_devices(one_device, cache_dir, tmp_path):
 
 
 def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):
-    """A data set that nobody knows, an empty data_dir: the teacher's folder and the shape of the images are enough."""
+    """A data set that is not built in, an empty data_dir: the teacher and the shape of the images are enough."""
 
     def forbidden(*args, **kwargs):
         raise AssertionError("real data was asked for")
@@ -125,11 +120,11 @@ def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, cache_d
 
 def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):
     torch = pytest.importorskip("torch")
-    variables, metadata = checkpoints.load_network(teacher)
+    variables, metadata = saved_network.load_network(teacher)
     state_dict = interop.to_torch_state_dict(metadata["architecture"], variables)
     torch.save({name: torch.from_numpy(value) for name, value in state_dict.items()}, tmp_path / "teacher.pth")
     job(tmp_path / "job", tmp_path / "none", teacher__path=str(tmp_path / "teacher.pth"), teacher__name="", **SHORT)
-    student, metadata = checkpoints.load_network(tmp_path / "job/student")
+    student, metadata = saved_network.load_network(tmp_path / "job/student")
     exported = interop.load_torch_file(tmp_path / "job/student.pth")
     jax.tree.map(
         np.testing.assert_array_equal, interop.from_torch_state_dict(metadata["architecture"], exported), student

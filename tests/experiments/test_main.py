@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ssdkd_jax import data, models
-from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training import checkpoints, saved_network
 from tests import tiny_job
 from tests.tiny_job import SIGNALS, arguments, command_line, epochs_done, start, stop_when, summary
 
@@ -19,7 +19,7 @@ COMMAND = "XLA_FLAGS=--xla_force_host_platform_device_count=1 python -m experime
 
 def accuracy_of(folder):
     """Percent of the real test digits that a saved network gets right, computed apart from the job."""
-    variables, metadata = checkpoints.load_network(folder)
+    variables, metadata = saved_network.load_network(folder)
     model = models.create_model(metadata["architecture"], metadata["num_classes"])
     test = data.load_split("digits", "test")
     images = (test.images / 255.0 - np.array(metadata["mean"])) / np.array(metadata["std"])
@@ -33,10 +33,10 @@ def test_summary(finished):
     assert found["dataset"] == "digits"
     assert (found["teacher"], found["student"]) == ("convnet_8", "convnet_8")
     assert 0 < found["student_accuracy"] <= found["best_student_accuracy"] <= 100
-    assert found["synthetic_images"] == 44  # which is the buffer's size
+    assert found["images_kept"] == 44  # which is the buffer's size
     assert (found["epochs"], found["seed"], found["devices"]) == (EPOCHS, 0, 1)
     assert {"jax", "flax", "optax", "orbax-checkpoint", "python"} <= found["versions"].keys()
-    parts = ("teacher", "compile", "inversion", "distillation", "evaluation")
+    parts = ("teacher", "compile", "synthesis", "student", "evaluation")
     assert all(found["seconds"][part] > 0 for part in parts)
     assert sum(found["seconds"][part] for part in parts) <= found["seconds"]["total"]
 
@@ -116,13 +116,13 @@ def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, cache_
             assert status == -9
         else:
             assert status == 0, name
-            assert f"stopped after epoch {done} of {EPOCHS}, everything is saved; to go on: {COMMAND}" in out
+            assert f"stopped after epoch {done} of {EPOCHS}, everything is saved; to resume: {COMMAND}" in out
             assert "--workdir=" in out.splitlines()[-1]
         assert not (workdir / "summary.json").exists()
 
     status, out, err = command_line(command)
     assert (status, err) == (0, "")
-    assert "going on after epoch" in out
+    assert "resuming after epoch" in out
     assert epochs_done(workdir) == list(range(1, EPOCHS + 1))
     assert summary(workdir)["student_sha256"] == summary(finished)["student_sha256"]
     assert summary(workdir)["best_student_accuracy"] == summary(finished)["best_student_accuracy"]
@@ -156,7 +156,7 @@ def test_interrupted_teacher_training_goes_on_and_ends_with_the_same_teacher(fin
     first = max(saved_epochs())
     status, out, err = stop_when(start(command), SIGNALS["SIGTERM"], lambda: max(saved_epochs(), default=0) > first)
     assert (status, err) == (0, "")
-    assert f"its checkpoint is kept; to go on: {COMMAND}" in out
+    assert f"its checkpoint is kept; to resume: {COMMAND}" in out
     assert max(saved_epochs()) < 30
     assert sha256(folder) == sha256(tmp_path / "uninterrupted")
 
@@ -167,5 +167,5 @@ def test_signal_before_the_first_epoch(cache_dir, finished, tmp_path):
     process.stdout.readline()  # the teacher is found; compiling comes next
     status, out, err = stop_when(process, SIGNALS["SIGTERM"], lambda: True)
     assert (status, err) == (0, "")
-    assert f"to go on: {COMMAND}" in out
+    assert f"to resume: {COMMAND}" in out
     assert len(epochs_done(tmp_path / "job")) <= 1

@@ -4,9 +4,9 @@ import pathlib
 
 import pytest
 
-from experiments.ablate import summarize, variants
 from experiments.results import fill, load, time_table
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.ablation import summarize, variants
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULT = {

@@ -9,14 +9,15 @@ from experiments.results import fill, record
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
 from ssdkd_jax.jobs.comparison import Run, folder_of, summarize, training_parts
+from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports import charts, tables
 from tests.reports.test_run_page import HOSTILE, _buffer, _Page
 
 SECONDS = {
     "teacher": 5.0,
     "compile": 10.0,
-    "inversion": 20.0,
-    "distillation": 60.0,
+    "synthesis": 20.0,
+    "student": 60.0,
     "evaluation": 3.0,
     "checkpoint": 4.0,
     "host": 6.0,
@@ -26,6 +27,10 @@ SECONDS = {
 
 def _run(method="ssdkd", seed=0, accuracy=90.0, curve=((2.0, 50.0), (90.0, 90.0)), **changes):
     summary = {
+        "method": method,
+        "seed": seed,
+        "devices": 1,
+        "command": "python -m experiments.compare",
         "dataset": "digits",
         "teacher": "convnet_32",
         "student": "convnet_8",
@@ -33,8 +38,8 @@ def _run(method="ssdkd", seed=0, accuracy=90.0, curve=((2.0, 50.0), (90.0, 90.0)
         "teacher_sha256": "3a7bd3e2" * 8,
         "student_accuracy": accuracy,
         "epochs": 4,
-        "synthesised_images": 6400,
-        "synthetic_images": 144,
+        "images_made": 6400,
+        "images_kept": 144,
         "memory_bytes": 2_500_000,
         "seconds": SECONDS,
         "hardware": "2 cores",
@@ -42,7 +47,7 @@ def _run(method="ssdkd", seed=0, accuracy=90.0, curve=((2.0, 50.0), (90.0, 90.0)
         "versions": {"python": "3.11.7", "jax": "0.10.2"},
         **changes,
     }
-    return Run(method, seed, summary, [list(point) for point in curve])
+    return Run(method, seed, Summary(**summary), [list(point) for point in curve])
 
 
 def _result(runs=None, diverged=None, methods=("ssdkd", "cmi"), seeds=2, command="python -m experiments.compare"):
@@ -64,7 +69,7 @@ def _keep_images(folder, method, **changes):
 
 def test_time_is_the_whole_training_without_teacher_compilation_and_evaluation():
     assert training_parts(SECONDS) == {"whole": 90.0, "synthesis": 20.0, "student": 60.0, "other": 10.0}
-    without_evaluation = {"inversion": 1.0, "distillation": 2.0, "baselines": 50.0, "total": 54.0}
+    without_evaluation = {"synthesis": 1.0, "student": 2.0, "baselines": 50.0, "total": 54.0}
     assert training_parts(without_evaluation) == {"whole": 4.0, "synthesis": 1.0, "student": 2.0, "other": 1.0}
 
 
@@ -78,7 +83,7 @@ def test_curves_are_over_the_seconds_of_training():
 
 
 def test_numbers_of_a_method():
-    slower = SECONDS | {"total": 118.0, "distillation": 70.0}
+    slower = SECONDS | {"total": 118.0, "student": 70.0}
     runs = [
         _run("ssdkd", 1, 92.0, memory_bytes=3_000_000, seconds=slower, hardware="1 x GPU", date="2026-03-04"),
         _run("ssdkd", 0, 90.0),
@@ -160,7 +165,7 @@ def test_the_page_escapes_what_others_wrote(tmp_path):
 def test_the_same_classes_in_the_same_columns_with_and_without_images(tmp_path):
     _keep_images(tmp_path, "ssdkd")
     _keep_images(tmp_path, "cmi", predicted_class=np.full(30, 2))
-    runs = [_run("ssdkd"), _run("cmi", synthetic_images=0), _run("dafl")]
+    runs = [_run("ssdkd"), _run("cmi", images_kept=0), _run("dafl")]
     text, page = _page(tmp_path, _result(runs, methods=("ssdkd", "cmi", "dafl"), seeds=1))
     rows = text[text.index('class="samples"') :].split("<tr>")[2:5]
     cells = [[cell.count("<img") for cell in row.split("<td>")[1:]] for row in rows]

@@ -1,11 +1,13 @@
 """Whose folder it is."""
 
 import json
+import re
 
 import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.jobs.summary import Summary
 
 IDENTITY = {"method": "ssdkd", "seed": 0, "ssdkd": {"alpha": 0.6, "targets": "own"}, "baselines": (0.1,)}
 
@@ -39,18 +41,41 @@ def test_claim_without_writing(tmp_path):
 
 def test_summary_counts_only_after_an_epoch(tmp_path):
     assert run_folder.read_summary(tmp_path) is None
-    run_folder.write_summary(tmp_path, {"epochs": 0})
+    run_folder.write_summary(tmp_path, a_summary(epochs=0))
     assert run_folder.read_summary(tmp_path) is None
-    summary = dict.fromkeys(run_folder.SUMMARY_FIELDS) | {"epochs": 3}
-    run_folder.write_summary(tmp_path, summary)
-    assert run_folder.read_summary(tmp_path) == summary
+    run_folder.write_summary(tmp_path, a_summary(epochs=3, student_accuracy=90.5))
+    assert run_folder.read_summary(tmp_path) == a_summary(epochs=3, student_accuracy=90.5)
 
 
 @pytest.mark.parametrize("content", ['{"epochs": 3, "tea', "[1]", "", '{"epochs": 3}'])
 def test_damaged_summary_is_named(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(UserError, match=r"summary.json (is damaged|lacks dataset, date, ).*delete it"):
+    with pytest.raises(UserError, match=r"summary.json is damaged.*delete it"):
         run_folder.read_summary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("epochs", "three", "epochs is 'three', expected int"),
+        ("student_accuracy", "90", "student_accuracy is '90', expected float or None"),
+        ("seconds", [1.0], "seconds is [1.0], expected dict"),
+        ("seconds", {"total": "1"}, "seconds is {'total': '1'}, expected numbers by name"),
+        ("dataset", None, "dataset is None, expected str"),
+        ("seed", True, "seed is True, expected int"),
+    ],
+)
+def test_a_summary_with_a_field_of_another_type_is_damaged(tmp_path, field, value, expected):
+    content = {**a_summary(epochs=3).to_dict(), field: value}
+    (tmp_path / "summary.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; delete it")):
+        run_folder.read_summary(tmp_path)
+
+
+def a_summary(**changes):
+    names = dict.fromkeys(("method", "dataset", "teacher", "student", "hardware", "command", "date"), "x")
+    numbers = {"epochs": 3, "seed": 0, "devices": 1, "teacher_sha256": "0" * 64, "versions": {}}
+    return Summary(**{**names, **numbers, **changes})
 
 
 @pytest.mark.parametrize("content", ["", "null", '{"seed": '])

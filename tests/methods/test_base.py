@@ -1,111 +1,110 @@
-"""How phases become epochs, with a method that only writes down what was called with which key."""
+"""How synthesis and student training become epochs, with a method that only notes which call got which key."""
+
+import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import pytest
 from numpy.testing import assert_array_equal
 
-from ssdkd_jax.methods.base import Method, Phase, scanned_epoch, stepwise_epoch
-
-LENGTH = 12
-
-
-def note(log, value):
-    """A log is (values, how many there are); the value is some number that belongs to a key."""
-    values, count = log
-    return values.at[count].set(value), count + 1
+from ssdkd_jax.methods.base import Method
+from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.settings import setting
 
 
-def number(key):
-    return jax.random.uniform(key)
+class Log(NamedTuple):
+    """values (n,): what was noted; count: how much of it; epoch: epochs done."""
+
+    values: jax.Array
+    count: jax.Array
+    epoch: jax.Array
 
 
-def phase(offset, steps):
-    def step(log, key):
-        return note(log, offset + number(key)), {f"index{offset}": log[1].astype(jnp.float32)}
-
-    def end(log, key):
-        return note(log, offset + 2 + number(key)), {f"end{offset}": number(key)}
-
-    return Phase(lambda log, key: note(log, offset - 2 + number(key)), step, end, steps, metrics=(f"index{offset}",))
+def note(log, offset, key):
+    """The value is an offset, by which a call is known, plus a fraction that belongs to its key."""
+    return log._replace(values=log.values.at[log.count].set(offset + jax.random.uniform(key)), count=log.count + 1)
 
 
-METHOD = Method(
-    init=lambda key, teacher: (jnp.zeros(LENGTH), jnp.int32(0)),
-    synthesis=phase(10, 3),
-    distillation=phase(100, None),
-    distillation_steps=lambda epoch: 2 * epoch,
-    end=lambda log: (log, {"length": log[1].astype(jnp.float32)}),
-    new_images=None,
-    batch_sizes=(1, 1),
-    held_out=None,
-    sharded=None,
-    buffer=None,
-    student=None,
-)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Noting(StudentTraining):
+    """Notes 10 for a synthesis and 100 for a student step."""
+
+    rounds_per_epoch: int = setting(1, "rounds", at_least=1)
+
+    def init(self, key, teacher):
+        return Log(jnp.zeros(20), jnp.int32(0), jnp.int32(0))
+
+    def synthesize(self, state, teacher, key):
+        return note(state, 10, key), {"synthesis_at": state.count.astype(jnp.float32), "teacher": teacher}
+
+    def distill_step(self, state, teacher, key):
+        return note(state, 100, key), {"step_at": state.count.astype(jnp.float32)}
+
+    @property
+    def rounds(self):
+        return self.rounds_per_epoch
+
+    def count_round(self, state):
+        return state
 
 
-@pytest.fixture(scope="module")
-def epochs():
-    return {"scanned": jax.jit(scanned_epoch(METHOD)), "stepwise": stepwise_epoch(METHOD, jax.jit)}
+def run(method, epoch=0, seed=0):
+    start = method.init(None, None)._replace(epoch=jnp.int32(epoch))
+    log, metrics = jax.jit(method.epoch)(start, jnp.float32(7), jax.random.key(seed))
+    return log.values[: log.count], metrics
 
 
-def run(epoch, steps, seed=0):
-    return epoch(METHOD.init(None, None), jax.random.key(seed), jnp.int32(steps))
+def noting(**changes):
+    return Noting(problem=None, **{"kd_steps": 4, "epochs": 3, **changes})
 
 
-@pytest.mark.parametrize("kind", ["scanned", "stepwise"])
-def test_an_epoch_is_begin_steps_end_of_both_phases(epochs, kind):
-    (values, count), metrics = run(epochs[kind], 4)
-    assert count == 3 + 2 + 4 + 2
-    # begin 8, steps 10, end 12, of the second phase 98, 100, 102; the fraction is the key's number.
-    assert_array_equal(jnp.floor(values[:count]), [8, 10, 10, 10, 12, 98, 100, 100, 100, 100, 102])
-    # Steps are numbered by the log's length before them: 1, 2, 3 and 6 to 9; metrics are their averages.
-    assert metrics["index10"] == 2
-    assert metrics["index100"] == 7.5
-    assert metrics.keys() == {"index10", "index100", "end10", "end100", "length"}
-    assert metrics["length"] == count
-    # No two calls share a key.
-    fractions = values[:count] % 1
-    assert len(set(fractions.round(3).tolist())) == count
+def test_an_epoch_is_a_synthesis_and_the_student_steps():
+    values, metrics = run(noting())
+    assert_array_equal(jnp.floor(values), [10, 100, 100, 100, 100])
+    assert len(set((values % 1).round(4).tolist())) == 5, "two calls share a key"
+    assert (metrics["synthesis_at"], metrics["step_at"], metrics["teacher"]) == (0, 2.5, 7)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 4])
-def test_scanned_and_stepwise_epochs_are_the_same(epochs, steps):
-    (values, count), metrics = run(epochs["scanned"], steps)
-    (stepwise_values, stepwise_count), stepwise_metrics = run(epochs["stepwise"], steps)
-    assert_array_equal(values, stepwise_values)
-    assert count == stepwise_count == 3 + 2 + steps + 2
-    for name in stepwise_metrics:
-        assert metrics[name] == pytest.approx(stepwise_metrics[name]), name
-    # Without steps there is nothing to average: absent in one, a placeholder in the other.
-    assert metrics.keys() - stepwise_metrics.keys() == ({"index100"} if steps == 0 else set())
+def test_a_warmup_only_synthesizes():
+    values, _ = run(noting(warmup_epochs=1))
+    assert_array_equal(jnp.floor(values), [10])
+    assert len(run(noting(warmup_epochs=1), epoch=1)[0]) == 5
 
 
-@pytest.mark.parametrize("make_epoch", [lambda m: jax.jit(scanned_epoch(m)), lambda m: stepwise_epoch(m, jax.jit)])
-def test_rounds_are_repeated_within_an_epoch(make_epoch):
-    method = METHOD._replace(rounds=2, synthesis=phase(10, 1), init=lambda *_: (jnp.zeros(20), jnp.int32(0)))
-    (values, count), metrics = make_epoch(method)(method.init(), jax.random.key(0), jnp.int32(2))
-    one_round = [8, 10, 12, 98, 100, 100, 102]
-    assert_array_equal(jnp.floor(values[:count]), 2 * one_round)
-    assert len(set((values[:count] % 1).round(4).tolist())) == count
-    # Positions 1 and 8; 4, 5, 11 and 12.
-    assert metrics["index10"] == 4.5 and metrics["index100"] == 8
-    assert metrics["length"] == 14
+def test_rounds_are_repeated_within_an_epoch():
+    values, metrics = run(noting(rounds_per_epoch=2))
+    assert_array_equal(jnp.floor(values), 2 * [10, 100, 100])
+    assert len(set((values % 1).round(4).tolist())) == 6, "two calls share a key"
+    assert (metrics["synthesis_at"], metrics["step_at"]) == (1.5, (1 + 2 + 4 + 5) / 4)
 
 
-def test_every_number_of_steps_is_the_same_compiled_program():
-    compilations = []
-
-    def traced(state, key, steps):
-        compilations.append(steps)
-        return scanned_epoch(METHOD)(state, key, steps)
-
-    epoch = jax.jit(traced)
-    for steps in (0, 1, 4):
-        run(epoch, steps)
-    assert len(compilations) == 1
+def test_another_key_gives_other_numbers():
+    assert (run(noting())[0] != run(noting(), seed=1)[0]).all()
 
 
-def test_another_key_gives_other_numbers(epochs):
-    assert (run(epochs["scanned"], 4)[0][0] != run(epochs["scanned"], 4, seed=1)[0][0])[:11].all()
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_the_two_programs_of_the_loop_are_the_epoch(rounds):
+    method, key = noting(rounds_per_epoch=rounds), jax.random.key(0)
+    state = method.init(None, None)
+    for number in range(rounds):
+        synthesis_key, student_key = method.round_keys(key, number)
+        state, _ = method.synthesize(state, jnp.float32(7), synthesis_key)
+        state, _ = method.train_student(state, jnp.float32(7), student_key)
+    assert_array_equal(state.values[: state.count], run(method)[0])
+
+
+def test_the_learning_rate_is_that_after_the_epoch():
+    method = noting(epochs=2, student_learning_rate=0.2, student_final_learning_rate=0.1)
+    rates = [run(method, epoch)[1]["learning_rate"] for epoch in (0, 1)]
+    assert rates == [pytest.approx(0.15), pytest.approx(0.1)]
+
+
+def test_settings_are_checked_when_a_method_is_made():
+    with pytest.raises(ValueError, match="kd_steps is 0, expected at least 1"):
+        noting(kd_steps=0)
+
+
+def test_a_state_without_a_buffer_is_the_same_on_every_device():
+    state = Log(jnp.zeros(2), jnp.int32(0), jnp.int32(0))
+    assert Method(problem=None).sharded(state) == Log(False, False, False)

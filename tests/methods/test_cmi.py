@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax.data import normalize
 from ssdkd_jax.interop import naming
-from ssdkd_jax.methods.cmi import CMI, reinitialized
+from ssdkd_jax.methods.cmi import CMI, Draws, reinitialized
 from tests import tiny_problem
 
 # ---- against PyTorch
@@ -51,16 +51,14 @@ def test_two_rounds_of_three_steps_equal_pytorch():
     memory = state.synthesis._replace(
         generator=golden_networks.generator_variables(),
         head=head,
-        head_optimizer_state=method._optimizer_of_head.init(head),
+        head_optimizer_state=method._optimizers["head"].init(head),
     )
     state = state._replace(synthesis=memory)
-    step, finish = jax.jit(method.step), jax.jit(method.finish)
+    make_images, teacher = jax.jit(method.make_images), golden_networks.problem()[1]
     for number in range(2):
         latents, targets = golden[f"round{number}/z"], golden[f"round{number}/targets"]
-        made = method.batch(memory, memory.generator, jnp.asarray(latents), jnp.asarray(targets, jnp.int32))
-        for i in range(3):
-            made, _ = step(state, made, jax.random.key(i))
-        memory, images, _ = finish(state, made)
+        drawn = Draws(memory.generator, jnp.asarray(latents), jnp.asarray(targets, jnp.int32))
+        memory, images, *_ = make_images(state, teacher, drawn, jax.random.key(0))
         state = state._replace(synthesis=memory)
         expected = golden[f"round{number}/best_images_first_2_nchw"]
         assert_allclose(images[:2].transpose(0, 3, 1, 2), expected, atol=2e-3 if number else 1e-3)
@@ -101,11 +99,7 @@ TINY = {
 @functools.cache
 def run():
     """States of four epochs, the last two of which write over the first entries of the feature banks."""
-    method = CMI(problem=tiny_problem.problem(), **TINY)
-    epoch, states = jax.jit(method.epoch), [method.init(jax.random.key(0), tiny_problem.teacher())]
-    for i in range(4):
-        states.append(epoch(states[-1], jax.random.key(i + 1))[0])
-    return states
+    return tiny_problem.run(CMI(problem=tiny_problem.problem(), **TINY), 4)[0]
 
 
 def test_both_feature_banks_are_rings_on_the_device():
@@ -116,7 +110,7 @@ def test_both_feature_banks_are_rings_on_the_device():
         assert all(isinstance(one, jax.Array) and one.shape[0] == 20 for one in banks)
         assert np.any(banks[1][:8], axis=1).all() and not np.any(banks[1][8:])
         assert_array_equal(banks[2][:8], banks[1][:8])
-        assert_array_equal(banks[3][4:16], banks[2][4:16])  # entries 16 to 19, then 0 to 3 anew
+        assert_array_equal(banks[3][4:16], banks[2][4:16])  # entries 16 to 19, then 0 to 3 again
         assert (banks[3][:4] != banks[2][:4]).any(axis=1).all()
 
 
@@ -134,7 +128,7 @@ def test_negatives_are_drawn_without_replacement_from_what_is_there():
 
 def test_every_synthesis_has_a_fresh_generator():
     method = CMI(problem=tiny_problem.problem(), **TINY)
-    first, second = (method.begin(run()[i], jax.random.key(i))[1].generator["params"] for i in (1, 2))
+    first, second = (method.draw(run()[i], jax.random.key(i)).generator["params"] for i in (1, 2))
     assert 0.005 < float(np.std(first["l1.0"]["kernel"])) < 0.04
     assert not np.allclose(first["l1.0"]["kernel"], second["l1.0"]["kernel"])
     params = reinitialized(run()[1].synthesis.generator["params"], jax.random.key(0))
@@ -144,18 +138,20 @@ def test_every_synthesis_has_a_fresh_generator():
 
 def test_the_adversarial_loss_sees_the_student():
     """A student that is the teacher differs in nothing; one that is half as sure does."""
-    method = CMI(problem=tiny_problem.problem(), **TINY)
+    method = CMI(problem=tiny_problem.problem(), **TINY | {"inversion_steps": 1})
     state = method.init(jax.random.key(0), tiny_problem.teacher())
     found = []
     for sure in (0.5, 1.0):
-        one, made = method.begin(tiny_problem.with_student_like_the_teacher(state, sure), jax.random.key(1))
-        found.append(float(method.step(one, made, jax.random.key(2))[1]["adversarial_loss"]))
+        one = tiny_problem.with_student_like_the_teacher(state, sure)
+        drawn = method.draw(one, jax.random.key(1))
+        made = method.make_images(one, tiny_problem.teacher(), drawn, jax.random.key(2))
+        found.append(float(made.metrics["adversarial_loss"]))
     assert found[0] < -1e-5 and found[1] == pytest.approx(0, abs=1e-7)
 
 
 def test_eight_devices_are_one():
-    method = CMI(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY).method()
-    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, 1) for count in (1, 8))
+    method = CMI(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY)
+    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count) for count in (1, 8))
     assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
     assert_allclose(one.synthesis.local_features, eight.synthesis.local_features, atol=2e-2)
     assert_allclose(one.synthesis.head["output"]["kernel"], eight.synthesis.head["output"]["kernel"], atol=2e-3)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax.methods.deepinversion import DeepInversion
+from ssdkd_jax.methods.deepinversion import DeepInversion, Draws
 from tests import tiny_problem
 
 
@@ -29,11 +29,9 @@ def test_four_steps_equal_pytorch():
     )
     state = golden_networks.method_state(method, jax.random.key(0))
     values = jnp.asarray(golden["deepinversion/x0_normalised_nchw"]).transpose(0, 2, 3, 1)
-    made = method.pixels(values, jnp.asarray(golden["deepinversion/targets"], jnp.int32))
-    step = jax.jit(method.step)
-    for i in range(4):
-        made, metrics = step(state, made, jax.random.key(i))
-    _, images, _ = method.finish(state, made)
+    drawn = Draws(values, jnp.asarray(golden["deepinversion/targets"], jnp.int32))
+    teacher = golden_networks.problem()[1]
+    _, images, metrics, _ = jax.jit(method.make_images)(state, teacher, drawn, jax.random.key(0))
     expected = golden["deepinversion/best_images_first_2_nchw"]
     error = np.abs(images[:2].transpose(0, 3, 1, 2) - expected)
     # Rounding decides the sign of Adam's first step where a gradient is all but zero.
@@ -56,14 +54,11 @@ def test_jitter_rolls_the_whole_batch_and_mirrors_it_where_images_may_be():
 
 
 def test_images_are_within_their_range():
-    method = golden_method(pixel_learning_rate=10.0)
-    state = golden_networks.method_state(method, jax.random.key(0))
-    state, made = method.begin(state, jax.random.key(1))
-    made, _ = jax.jit(method.step)(state, made, jax.random.key(2))
-    _, images, _ = method.finish(state, made)
+    method = golden_method(pixel_learning_rate=10.0, inversion_steps=1)
+    state, teacher = golden_networks.method_state(method, jax.random.key(0)), golden_networks.problem()[1]
+    drawn = method.draw(state, jax.random.key(1))
+    images = jax.jit(method.make_images)(state, teacher, drawn, jax.random.key(2)).images
     assert float(images.min()) == 0 and float(images.max()) == 1
-    mean, std = np.array(method.problem.mean), np.array(method.problem.std)
-    assert_allclose(made.values, (np.asarray(images) - mean) / std, atol=1e-5)
 
 
 def test_the_adversarial_loss_sees_the_student():
@@ -73,9 +68,12 @@ def test_the_adversarial_loss_sees_the_student():
     state = golden_networks.method_state(method, jax.random.key(0))
     values = jax.random.normal(jax.random.key(1), (8, 32, 32, 3))
     targets = jnp.zeros(8, jnp.int32)
-    _, metrics = method.loss(state, values, values, targets)
+    _, found = method.inversion_loss(state, teacher, values, values, targets)
+    metrics = found.metrics
     twin = DeepInversion(problem=problem._replace(student=problem.teacher))
-    _, of_twin = twin.loss(state._replace(student=state.student._replace(**teacher)), values, values, targets)
+    of_twin = twin.inversion_loss(
+        state._replace(student=state.student._replace(**teacher)), teacher, values, values, targets
+    )[1].metrics
     divergence = golden_js(
         *(net.apply(v, values) for net, v in ((problem.teacher, teacher), (problem.student, student)))
     )
@@ -88,8 +86,8 @@ def test_eight_devices_are_one():
     problem = tiny_problem.problem(**tiny_problem.ON_DEVICES)._replace(flip=True)
     method = DeepInversion(
         problem=problem, epochs=2, synthesis_batch_size=8, inversion_steps=2, kd_steps=2, kd_batch_size=8, l2=1e-3
-    ).method()
-    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, 1) for count in (1, 8))
+    )
+    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count) for count in (1, 8))
     # Bytes, of which rounding moves a few by one.
     assert_allclose(np.int32(one.bank.images), np.int32(eight.bank.images), atol=2)
     jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)

@@ -13,9 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import models, replay_buffer
 from ssdkd_jax.interop import naming
-from ssdkd_jax.methods.base import scanned_epoch, stepwise_epoch
-from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
-from ssdkd_jax.training import devices
+from ssdkd_jax.methods import METHODS
+from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, Draws, FastDFKD, reset_first_layers
 from tests import tiny_problem
 
 # ---- against PyTorch
@@ -50,16 +49,14 @@ def test_two_rounds_of_fomaml_equal_pytorch():
     template, generator = golden_networks.generator_template(), golden_networks.generator_variables()
     state = golden_networks.method_state(method, jax.random.key(0))
     state = state._replace(synthesis=state.synthesis._replace(generator=generator))
-    step, finish = jax.jit(method.step), jax.jit(method.finish)
+    make_images, teacher = jax.jit(method.make_images), golden_networks.problem()[1]
     for number in range(2):
         expected = golden_round(golden, number)
         targets = jnp.asarray(expected["targets"], jnp.int32)
-        made = method._synthesis.batch(state.synthesis, jnp.asarray(expected["z_in"]), targets)
-        for i in range(3):
-            made, _ = step(state, made, jax.random.key(i))
-        synthesis, images, _ = finish(state, made)
+        drawn = Draws(state.synthesis.generator, jnp.asarray(expected["z_in"]), targets)
+        synthesis, images, _, latents = make_images(state, teacher, drawn, jax.random.key(0))
 
-        assert_allclose(made[0].latents, expected["z_out"], atol=1e-3 * np.abs(expected["z_out"]).max())
+        assert_allclose(latents, expected["z_out"], atol=1e-3 * np.abs(expected["z_out"]).max())
         assert_allclose(images.transpose(0, 3, 1, 2), expected["best_images_nchw"], atol=1e-3)
         ours = naming.to_torch(synthesis.generator, template)
         parameters = {name.removeprefix("generator/"): v for name, v in expected.items() if name.startswith("gen")}
@@ -89,7 +86,7 @@ TINY = {
     "warmup_epochs": 1,
     "synthesis_batch_size": 8,
     "inversion_steps": 2,
-    "reset_after": 1,  # so in the third epoch
+    "reset_after": 2,  # so in the third epoch
     "bank_dtype": "float32",
     "kd_steps": 2,
     "kd_batch_size": 8,
@@ -97,16 +94,9 @@ TINY = {
 
 
 @functools.cache
-def run(loop="scan", **changes):
+def run(**changes):
     """(states, metrics) of all epochs of the tiny run."""
-    method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, **changes}).method()
-    epoch = jax.jit(scanned_epoch(method)) if loop == "scan" else stepwise_epoch(method, jax.jit)
-    states, metrics = [method.init(jax.random.key(0), tiny_problem.teacher())], []
-    for i in range(TINY["epochs"]):
-        state, found = epoch(states[-1], jax.random.key(i + 1), jnp.int32(method.distillation_steps(i)))
-        states.append(state)
-        metrics.append(found)
-    return states, metrics
+    return tiny_problem.run(FastDFKD(problem=tiny_problem.problem(), **{**TINY, **changes}), TINY["epochs"])
 
 
 def test_the_bank_keeps_every_image():
@@ -133,34 +123,35 @@ def test_the_student_rests_in_the_warmup_and_learns_after():
     assert rates[0] == pytest.approx(0.2) and rates[-1] == pytest.approx(2e-4)
 
 
-def latents_after_two_steps(adv, epoch):
-    method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, "adv": adv})
-    state = tiny_problem.with_student_like_the_teacher(method.init(jax.random.key(0), tiny_problem.teacher()), 0.5)
-    state, carry = method.begin(state._replace(epoch=jnp.int32(epoch)), jax.random.key(1))
-    for i in range(2):
-        carry, _ = method.step(state, carry, jax.random.key(i))
-    return carry[0].latents
+@functools.cache
+def adversarial_method(adv, **changes):
+    method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, "warmup_epochs": 3, "adv": adv, **changes})
+    return method, jax.jit(method.make_images)
 
 
-def test_the_adversarial_loss_counts_after_the_warmup_only():
-    assert_array_equal(latents_after_two_steps(1.0, epoch=0), latents_after_two_steps(1e4, epoch=0))
-    assert not np.allclose(latents_after_two_steps(1.0, epoch=1), latents_after_two_steps(1e4, epoch=1), atol=1e-4)
+def made_images(adv, epoch, sure=0.5, **changes):
+    """inversion.Synthesis of a student that agrees with the teacher and is less sure, in this epoch."""
+    method, make_images = adversarial_method(adv, **changes)
+    state = tiny_problem.with_student_like_the_teacher(method.init(jax.random.key(0), tiny_problem.teacher()), sure)
+    state = state._replace(epoch=jnp.int32(epoch))
+    return make_images(state, tiny_problem.teacher(), method.draw(state, jax.random.key(1)), jax.random.key(2))
+
+
+def test_the_adversarial_loss_counts_from_the_last_epoch_of_the_warmup():
+    """The public code raises its counter of epochs before it looks at it: index 19 of a warm-up of 20."""
+    assert_array_equal(made_images(1.0, epoch=1).latents, made_images(1e4, epoch=1).latents)
+    assert not np.allclose(made_images(1.0, epoch=2).latents, made_images(1e4, epoch=2).latents, atol=1e-4)
 
 
 def test_the_adversarial_loss_sees_the_student():
     """A student that is the teacher differs in nothing; one that is half as sure does."""
-    method = FastDFKD(problem=tiny_problem.problem(), **TINY)
-    state = method.init(jax.random.key(0), tiny_problem.teacher())
-    losses = []
-    for sure in (0.5, 1.0):
-        one = tiny_problem.with_student_like_the_teacher(state, sure)
-        _, metrics = method.step(*method.begin(one, jax.random.key(1)), jax.random.key(2))
-        losses.append(float(metrics["adversarial_loss"]))
+    of_first_steps = {"inversion_steps": 1}
+    losses = [float(made_images(1.0, 2, sure, **of_first_steps).metrics["adversarial_loss"]) for sure in (0.5, 1.0)]
     assert losses[0] < -1e-5 and losses[1] == pytest.approx(0, abs=1e-7)
 
 
-def test_the_generators_first_layers_start_anew_once():
-    """In the third epoch, one after the warm-up of one; not before it, and not without the switch."""
+def test_the_generators_first_layers_are_reset_once():
+    """In the third epoch, the second after the warm-up of one; not before it, and not without the switch."""
     with_reset, without = run()[0], run(reset_after=0)[0]
 
     def kernels(states):
@@ -182,38 +173,19 @@ def test_reset_layers():
         jax.tree.map(assert_array_equal, params[name], generator["params"][name])
 
 
-def test_scanned_and_stepwise_epochs_give_the_same_numbers():
-    one, other = run()[0][-1], run("steps")[0][-1]
-    jax.tree.map(functools.partial(assert_allclose, rtol=2e-2, atol=2e-3), one.student, other.student)
-
-
-def test_epoch_is_the_scanned_epoch():
-    method = FastDFKD(problem=tiny_problem.problem(), **TINY)
-    states, _ = run()
-    state, metrics = jax.jit(method.epoch)(states[1], jax.random.key(2))
-    jax.tree.map(functools.partial(assert_allclose, rtol=1e-4, atol=1e-5), state, states[2])
-    assert float(metrics["student_loss"]) > 0
+@pytest.mark.parametrize("name", ["fast", "fastdfkd"])
+def test_only_fastdfkd_itself_resets_its_generator(name):
+    """The public code stores the switch for `fast`, and never looks at it."""
+    assert METHODS[name].settings["reset_after"] == {"fast": 0, "fastdfkd": 120}[name]
 
 
 def test_eight_devices_are_one():
-    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
-    method = FastDFKD(problem=tiny_problem.problem(**kwargs), **TINY).method()
-    start = jax.jit(method.init)(jax.random.key(0), tiny_problem.teacher())
-    sharded = method.sharded(start)
-
-    def after_two_epochs(count):
-        chosen = devices.local_devices(count)
-        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
-        state = devices.spread(start, chosen, sharded)
-        for i in range(2):
-            state, _ = epoch(state, jax.random.key(i), np.int32(method.distillation_steps(i)))
-        return devices.gather(state, start, sharded)
-
-    one, eight = after_two_epochs(1), after_two_epochs(8)
+    method = FastDFKD(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY)
+    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, first_epoch=1) for count in (1, 8))
     assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
     jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)
 
 
 def test_unknown_meta_update():
-    with pytest.raises(ValueError, match="meta_update is 'maml', expected one of fomaml, reptile, none"):
-        FastDFKD(problem=tiny_problem.problem(), meta_update="maml").method()
+    with pytest.raises(ValueError, match="meta_update is 'maml', expected one of: fomaml, reptile, none"):
+        FastDFKD(problem=tiny_problem.problem(), meta_update="maml")

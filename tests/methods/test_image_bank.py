@@ -1,4 +1,4 @@
-"""The growing bank that outgrows the device: what a window holds, and that each image is drawn equally often."""
+"""The bank that outgrows the device: what a window holds, and that each image is drawn equally often."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import replay_buffer
-from ssdkd_jax.methods.base import scanned_epoch
 from ssdkd_jax.methods.image_bank import window_on
 from tests.numbered_images import SHAPE, NumberedImages, a_problem, megabytes, numbers
 
@@ -52,12 +51,11 @@ def draws(count, windows):
     method = NumberedImages(problem=a_problem(), bank_megabytes=megabytes(WINDOW))
     start = method.init(jax.random.key(0), {})._replace(synthesis=jnp.int32(count), epoch=jnp.int32(count // BATCH))
     bank = a_bank(count, 64)
-    filled = [method.method().window.fill(bank, np.random.default_rng(seed)) for seed in range(windows)]
+    filled = [method.window.fill(bank, np.random.default_rng(seed)) for seed in range(windows)]
 
     def batch(window, key):
-        state, carry = method.begin(start._replace(bank=window), key)
-        state, metrics = method.method().synthesis.end((state, carry), key)
-        indices, weights = method.draw(state.bank, key)
+        state, metrics = method.synthesize(start._replace(bank=window), {}, key)
+        indices, weights = method.sample(state.bank, key)
         return numbers(replay_buffer.read(state.bank, indices)), weights, state.bank.priority, metrics["buffer_size"]
 
     keys = jax.random.split(jax.random.key(1), windows)
@@ -85,17 +83,17 @@ def test_each_image_of_the_whole_bank_is_drawn_equally_often(count):
 
 def test_a_bank_that_fits_is_none_of_this():
     fitting = NumberedImages(problem=a_problem(), bank_megabytes=megabytes(64))
-    assert fitting.method().window is None
-    assert NumberedImages(problem=a_problem(), bank_megabytes=megabytes(63)).method().window is not None
+    assert fitting.window is None
+    assert NumberedImages(problem=a_problem(), bank_megabytes=megabytes(63)).window is not None
 
     def program(method):
         state = jax.eval_shape(method.init, jax.random.key(0), {})
-        return str(jax.make_jaxpr(scanned_epoch(method.method()))(state, jax.random.key(0), 5))
+        return str(jax.make_jaxpr(method.epoch)(state, {}, jax.random.key(0)))
 
     assert program(fitting) == program(NumberedImages(problem=a_problem()))
     bank = replay_buffer.init(64, SHAPE)._replace(valid=np.arange(64) < 24, priority=np.arange(64.0))
     uniform = replay_buffer.sample(bank, jax.random.key(3), 16, alpha=0.0, beta=0.0)
-    jax.tree.map(assert_array_equal, fitting.draw(bank, jax.random.key(3)), uniform)
+    jax.tree.map(assert_array_equal, fitting.sample(bank, jax.random.key(3)), uniform)
 
 
 @pytest.mark.parametrize("dtype, itemsize", [("uint8", 1), ("bfloat16", 2), ("float32", 4)])
@@ -104,12 +102,12 @@ def test_the_window_is_what_fits_into_the_budget(dtype, itemsize):
     budget = megabytes(21, itemsize) - one_byte
     method = NumberedImages(problem=a_problem(), bank_megabytes=budget, bank_dtype=dtype)
     assert len(method.init(jax.random.key(0), {}).bank.valid) == 20
-    assert method.method().window.capacity == 64
+    assert method.window.capacity == 64
 
 
 def test_too_small_a_budget():
     with pytest.raises(
         ValueError, match=r"^bank_megabytes is 3e-05, expected at least 3.2e-05, room for two batches of 8 images$"
     ):
-        NumberedImages(problem=a_problem(), bank_megabytes=3e-5).method()
-    assert NumberedImages(problem=a_problem(), bank_megabytes=3.2e-5).method().window
+        NumberedImages(problem=a_problem(), bank_megabytes=3e-5)
+    assert NumberedImages(problem=a_problem(), bank_megabytes=3.2e-5).window

@@ -31,26 +31,20 @@ def tiny(**changes):
 
 @functools.cache
 def run():
-    """States before and after each of five epochs."""
-    method = tiny()
-    epoch, states = jax.jit(method.epoch), [method.init(jax.random.key(0), tiny_problem.teacher())]
-    for i in range(5):
-        states.append(epoch(states[-1], jax.random.key(i + 1))[0])
-    return states
+    """States before and after each of two epochs."""
+    return tiny_problem.run(tiny(), 2)[0]
 
 
 def test_each_noisy_layer_is_to_make_every_class_once_and_the_last_what_is_left():
-    _, (inverted, wanted) = tiny().begin(run()[0], jax.random.key(0))
-    assert_array_equal(wanted.layers, [0, 0, 0, 1, 1, 1, 2, 2])
-    assert_array_equal(wanted.targets[:6], [0, 1, 2, 0, 1, 2])
-    assert_array_equal(inverted.latents, jax.nn.one_hot(wanted.targets, 3))
+    drawn = tiny().draw(run()[0], jax.random.key(0))
+    assert_array_equal(drawn.layers, [0, 0, 0, 1, 1, 1, 2, 2])
+    assert_array_equal(drawn.targets[:6], [0, 1, 2, 0, 1, 2])
 
 
-def test_noisy_layers_are_drawn_anew_for_every_synthesis():
+def test_noisy_layers_are_drawn_for_every_synthesis():
     kernels = []
     for i in range(2):
-        _, (inverted, _) = tiny().begin(run()[2], jax.random.key(i))
-        noisy = inverted.generator["params"]["noisy"]
+        noisy = tiny().draw(run()[2], jax.random.key(i)).generator["params"]["noisy"]
         assert noisy["kernel"].shape == (3, 5, 6) and not np.any(noisy["bias"])
         kernels.append(noisy["kernel"])
     assert 0.7 < np.std(kernels) < 1.3 and not np.allclose(*kernels)
@@ -61,16 +55,16 @@ def test_generator_and_embedding_live_for_their_epochs():
     params = run()[2].synthesis.generator["params"]
     for life, epoch, born in ((2, 1, True), (2, 2, True), (3, 2, False), (3, 3, True), (3, 4, True), (5, 4, False)):
         state = run()[2]._replace(epoch=jnp.int32(epoch))
-        _, (inverted, _) = tiny(generator_life=life).begin(state, jax.random.key(7))
+        drawn = tiny(generator_life=life).draw(state, jax.random.key(7)).generator["params"]
         for part in ("embedding", "generator"):
-            same = all(map(np.array_equal, *map(jax.tree.leaves, (inverted.generator["params"][part], params[part]))))
+            same = all(map(np.array_equal, *map(jax.tree.leaves, (drawn[part], params[part]))))
             assert same != born, (life, epoch, part)
 
 
 def test_every_image_goes_through_its_own_layer():
     method = tiny()
     variables = run()[1].synthesis.generator
-    codes, layers = jax.nn.one_hot(jnp.array([0, 1, 2, 1]), 3), jnp.array([0, 1, 2, 0])
+    targets, layers = jnp.array([0, 1, 2, 1]), jnp.array([0, 1, 2, 0])
     params = variables["params"]
     embedding = np.asarray(params["embedding"])
     embedding = (embedding - embedding.mean(axis=0)) / np.sqrt(embedding.var(axis=0) + 1e-5)
@@ -80,19 +74,17 @@ def test_every_image_goes_through_its_own_layer():
     ])  # fmt: skip
     generator = {"params": params["generator"], "batch_stats": variables["batch_stats"]}
     expected, _ = method.problem.generator.apply(generator, latents, train=True, mutable=["batch_stats"])
-    images, _ = method.generate(variables, codes, layers)
+    images, _ = method.generate(variables, targets, layers)
     assert_allclose(images, expected, atol=1e-5)
 
 
-def test_a_step_moves_all_but_the_codes():
+def test_a_synthesis_moves_generator_embedding_and_noisy_layers():
     method = tiny()
-    state, carry = method.begin(run()[0], jax.random.key(0))
-    (after, _), _ = jax.jit(method.step)(state, carry, jax.random.key(1))
-    before = carry[0]
-    assert_array_equal(after.latents, before.latents)
+    drawn = method.draw(run()[0], jax.random.key(0))
+    made = jax.jit(method.make_images)(run()[0], tiny_problem.teacher(), drawn, jax.random.key(1))
     for part in ("embedding", "noisy", "generator"):
         moved = [not np.array_equal(*pair) for pair in zip(
-            *map(jax.tree.leaves, (after.generator["params"][part], before.generator["params"][part])), strict=True
+            *map(jax.tree.leaves, (made.state.generator["params"][part], drawn.generator["params"][part])), strict=True
         )]  # fmt: skip
         assert all(moved), part
 
@@ -103,16 +95,16 @@ def test_the_adversarial_loss_sees_the_student_after_the_warmup(epoch, counts):
     found = []
     for sure in (0.5, 1.0):
         state = tiny_problem.with_student_like_the_teacher(run()[0], sure)._replace(epoch=jnp.int32(epoch))
-        method = tiny(adv=1000.0)
-        _, metrics = method.step(*method.begin(state, jax.random.key(1)), jax.random.key(2))
-        found.append(metrics)
+        method = tiny(adv=1000.0, inversion_steps=1)
+        drawn = method.draw(state, jax.random.key(1))
+        found.append(method.make_images(state, tiny_problem.teacher(), drawn, jax.random.key(2)).metrics)
     assert found[0]["adversarial_loss"] < -1e-5 and abs(float(found[1]["adversarial_loss"])) < 1e-6
     assert (abs(float(found[0]["inversion_loss"] - found[1]["inversion_loss"])) > 1e-3) == counts
 
 
 def test_eight_devices_are_one():
-    method = NAYER(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY).method()
-    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, 1) for count in (1, 8))
+    method = NAYER(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY)
+    (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, first_epoch=1) for count in (1, 8))
     assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
     for part in ("embedding", "noisy"):
         jax.tree.map(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import losses, models, replay_buffer, tasks
+from ssdkd_jax import batchnorm, losses, models, replay_buffer, tasks
 from ssdkd_jax.data import normalize, to_uint8
-from ssdkd_jax.methods.base import Problem, scanned_epoch, stepwise_epoch
-from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.methods.base import Problem
+from ssdkd_jax.methods.ssdkd import SSDKD, Draws
 from ssdkd_jax.training import devices
 
 CLASSES = 4
@@ -87,8 +87,7 @@ def train(method, epoch, seed=0, epochs=TINY["epochs"]):
     """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
     states, metrics = [method.init(jax.random.key(seed), TEACHER)], []
     for i in range(epochs):
-        key = jax.random.fold_in(jax.random.key(seed + 1), i)
-        state, of_epoch = epoch(states[-1], key, jnp.int32(method.distillation_steps(i)))
+        state, of_epoch = epoch(states[-1], TEACHER, jax.random.fold_in(jax.random.key(seed + 1), i))
         states.append(state)
         metrics.append(of_epoch)
     return states, metrics
@@ -103,11 +102,15 @@ def differs(a, b):
 
 
 def uncompiled_epoch(method):
-    return stepwise_epoch(method, lambda function: function)
+    def epoch(state, teacher, key):
+        with jax.disable_jit():
+            return method.epoch(state, teacher, key)
+
+    return epoch
 
 
-METHOD = SSDKD(problem=PROBLEM, **TINY).method()
-EPOCH = jax.jit(scanned_epoch(METHOD))
+METHOD = SSDKD(problem=PROBLEM, **TINY)
+EPOCH = jax.jit(METHOD.epoch)
 
 
 @functools.cache
@@ -118,13 +121,11 @@ def tiny_run():
 # ---- epochs
 
 
-def test_scanned_and_stepwise_epochs_give_the_same_numbers():
+def test_a_compiled_epoch_gives_the_numbers_of_single_operations():
     states, metrics = tiny_run()
-    stepwise_states, stepwise_metrics = train(METHOD, uncompiled_epoch(METHOD))
-    jax.tree.map(functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), stepwise_states[-1], states[-1])
-    for scanned, stepwise in zip(metrics, stepwise_metrics, strict=True):
-        for name in stepwise:
-            assert_allclose(scanned[name], stepwise[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    single_states, single_metrics = train(METHOD, uncompiled_epoch(METHOD))
+    jax.tree.map(functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), single_states[-1], states[-1])
+    jax.tree.map(functools.partial(assert_allclose, rtol=1e-3, atol=1e-5), single_metrics, metrics)
 
 
 def test_the_same_seed_gives_the_same_bits():
@@ -139,7 +140,6 @@ def test_a_warm_up_leaves_the_student_untouched():
     assert replay_buffer.size(states[1].buffer) == 8
     assert differs(states[2].student.params, states[1].student.params)
     assert differs(states[2].student.batch_stats, states[1].student.batch_stats)
-    assert_trees_equal(states[-1].teacher, TEACHER)
 
 
 def test_the_adversarial_loss_counts_from_the_end_of_the_warm_up():
@@ -151,7 +151,7 @@ def test_the_adversarial_loss_counts_from_the_end_of_the_warm_up():
 
 
 def test_the_first_synthesis_has_no_average_of_earlier_ones():
-    method = SSDKD(problem=PROBLEM, **(TINY | {"bn_momentum": 0.0})).method()
+    method = SSDKD(problem=PROBLEM, **(TINY | {"bn_momentum": 0.0}))
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
     assert_allclose(metrics[0]["bn_loss"], tiny_run()[1][0]["bn_loss"], rtol=1e-4)
     assert abs(metrics[1]["bn_loss"] - tiny_run()[1][1]["bn_loss"]) > 1e-2
@@ -171,10 +171,49 @@ def test_the_adversarial_loss_compares_the_teacher_with_the_student():
     """It is zero for a student that is the teacher, and only then."""
     state = tiny_run()[0][0]
     twin = state._replace(student=state.student._replace(params=TEACHER["params"], batch_stats=TEACHER["batch_stats"]))
-    _, of_twin = EPOCH(twin, jax.random.key(1), jnp.int32(0))
-    _, of_student = EPOCH(state, jax.random.key(1), jnp.int32(0))
+    _, of_twin = EPOCH(twin, TEACHER, jax.random.key(1))
+    _, of_student = EPOCH(state, TEACHER, jax.random.key(1))
     assert_allclose(of_twin["adversarial_loss"], 0, atol=1e-6)
     assert of_student["adversarial_loss"] < -1e-3
+
+
+# ---- the loss
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    """By hand, of images that are seen as they are, for a buffer of known classes and statistics of known averages."""
+    method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY, gamma=2.0)
+    state = tiny_run()[0][2]
+    images = jax.random.uniform(jax.random.key(0), (8, 4, 4, 1))
+    loss, statistics, metrics = method.inversion_loss(state, TEACHER, images, None, jax.random.key(1))
+
+    x = normalize(images, MEAN, STD)
+    teacher, student = PROBLEM.teacher.apply(TEACHER, x), PROBLEM.student.apply(state.student.variables, x)
+    probabilities = np.asarray(jax.nn.softmax(teacher))
+    confidence, own = probabilities.max(1), probabilities.argmax(1)
+    counts = np.asarray(replay_buffer.class_counts(state.buffer, CLASSES))
+    phi = (1 - counts / counts.sum())[own] * (1 - confidence) ** 2
+    task = np.mean(phi * -np.log(confidence))  # against the teacher's own classes
+    adversarial = np.mean(losses.adversarial(teacher, student))
+    blended = batchnorm.blend(statistics, state.synthesis.statistics_average, 0.9)
+    bn = batchnorm.statistics_loss(blended, TEACHER["batch_stats"])
+    for name, expected in (
+        ("task_loss", task), ("adversarial_loss", adversarial), ("bn_loss", bn), ("phi", phi.mean()),
+        ("teacher_confidence", confidence.mean()),
+    ):  # fmt: skip
+        assert_allclose(metrics[name], expected, rtol=1e-4, err_msg=name)
+    assert_allclose(loss, 10 * bn + 0.5 * task + 1.33 * adversarial, rtol=1e-5)
+    assert metrics["inversion_loss"] == loss
+
+
+def test_a_synthesis_can_be_run_with_given_draws():
+    """The same latents and key give the same images; other latents others."""
+    state, make_images = tiny_run()[0][2], jax.jit(METHOD.make_images)
+    drawn = METHOD.draw(jax.random.key(0))
+    one, again = (make_images(state, TEACHER, drawn, jax.random.key(1)).images for _ in range(2))
+    assert_array_equal(one, again)
+    other = Draws(latents=-drawn.latents, targets=drawn.targets)
+    assert differs(make_images(state, TEACHER, other, jax.random.key(1)).images, one)
 
 
 # ---- the buffer
@@ -201,10 +240,10 @@ def test_the_buffer_fills_up_and_keeps_what_the_teacher_says_of_its_images():
 
 def test_a_step_sets_the_priorities_of_the_entries_it_drew():
     """To importance weight times KL at T = 1, the student in training mode, before the step."""
-    method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY).method()
+    method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY)
     state = tiny_run()[0][2]
     key = jax.random.key(5)
-    after, metrics = method.distillation.step(state, key)
+    after, metrics = method.distill_step(state, TEACHER, key)
 
     # The first epoch after the warm-up is past, so beta is 0.4 + 1/3 * 0.6.
     sample_key, _ = jax.random.split(key)
@@ -223,7 +262,7 @@ def test_a_step_sets_the_priorities_of_the_entries_it_drew():
 
 
 def test_importance_weights_are_annealed():
-    method = SSDKD(problem=PROBLEM, **TINY, beta_start=0.0, beta_end=1.0).method()
+    method = SSDKD(problem=PROBLEM, **TINY, beta_start=0.0, beta_end=1.0)
     _, metrics = train(method, uncompiled_epoch(method))
     assert_allclose(metrics[1]["importance_ratio"], 1)
     assert metrics[2]["importance_ratio"] < 0.999
@@ -232,7 +271,7 @@ def test_importance_weights_are_annealed():
 
 def test_held_out_images_are_new():
     state = tiny_run()[0][-1]
-    held_out = jax.jit(METHOD.held_out)(state, jax.random.key(9))
+    held_out = jax.jit(METHOD.held_out)(state, TEACHER, jax.random.key(9))
     assert held_out.shape == (8, 4, 4, 1)
     assert ((held_out >= 0) & (held_out <= 1)).all()
     stored = {image.tobytes() for image in np.asarray(to_uint8(state.buffer.images))}
@@ -246,8 +285,8 @@ def test_held_out_images_are_new():
 @functools.cache
 def one_epoch_with(**switches):
     """(state, metrics) after an epoch of one step each, from a full buffer in which reward, age and phi all differ."""
-    method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1} | switches)).method()
-    return uncompiled_epoch(method)(tiny_run()[0][3], jax.random.key(3), 1)
+    method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1, "kd_steps": 1} | switches))
+    return uncompiled_epoch(method)(tiny_run()[0][3], TEACHER, jax.random.key(3))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +323,7 @@ def test_every_switch_runs_and_makes_a_difference(switch, value):
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
 def test_images_are_stored_as_asked(dtype):
-    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype})).method()
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype}))
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
     assert np.isfinite(metrics[-1]["student_loss"])
     stored, floats = states[1].buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
@@ -297,12 +336,12 @@ def test_images_are_stored_as_asked(dtype):
     "switch", ["meta_update", "targets", "modulated_term", "replacement", "priority", "weight_normalization"]
 )
 def test_an_unknown_name_of_a_switch_is_refused(switch):
-    with pytest.raises(ValueError, match=f"{switch} is 'nonsense', expected one of "):
-        SSDKD(problem=PROBLEM, **{switch: "nonsense"}).method()
+    with pytest.raises(ValueError, match=f"{switch} is 'nonsense', expected one of: "):
+        SSDKD(problem=PROBLEM, **{switch: "nonsense"})
 
 
 def test_a_buffer_smaller_than_a_batch_is_refused():
-    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_size": 7})).method()
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_size": 7}))
     with pytest.raises(ValueError, match="at least one batch of 8"):
         method.init(jax.random.key(0), TEACHER)
 
@@ -326,19 +365,18 @@ def test_eight_devices_are_one():
         tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
     )  # fmt: skip
     settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
-    method = SSDKD(problem=problem, **(TINY | settings)).method()
-    start = jax.jit(method.init)(jax.random.key(0), a_teacher(problem))
+    method, teacher = SSDKD(problem=problem, **(TINY | settings)), a_teacher(problem)
+    start = jax.jit(method.init)(jax.random.key(0), teacher)
     sharded = method.sharded(start)
 
     def run(count):
         chosen = devices.local_devices(count)
         assert len(chosen) == count
-        epoch = devices.pmap(scanned_epoch(method), chosen, in_axes=(0, None, None))
+        epoch = devices.pmap(method.epoch, chosen, in_axes=(0, 0, None))
         state, metrics = devices.spread(start, chosen, sharded), []
         for i in range(TINY["epochs"]):
-            state, of_epoch = epoch(
-                state, jax.random.fold_in(jax.random.key(1), i), jnp.int32(method.distillation_steps(i))
-            )
+            key = jax.random.fold_in(jax.random.key(1), i)
+            state, of_epoch = epoch(state, devices.spread(teacher, chosen), key)
             metrics.append(of_epoch)
         return state, metrics
 

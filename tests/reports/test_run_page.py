@@ -117,7 +117,7 @@ def test_shows_every_loss_and_every_part_of_the_time(tmp_path):
     labels = [attributes.get("aria-label", "") for tag, attributes in page.tags if tag == "svg"]
     assert len(labels) == 4 and any("style loss" in label for label in labels)
     assert any("52.00 % to 54.00 %" in label for label in labels)
-    assert "distillation1 min 00 s60.0 %" in page.text and "other7.0 s7.0 %" in page.text
+    assert "student1 min 00 s60.0 %" in page.text and "other7.0 s7.0 %" in page.text
 
 
 def test_stands_alone_and_names_everything_once(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training import checkpoints
+from ssdkd_jax.training import checkpoints, saved_network
 from ssdkd_jax.training.checkpoints import Checkpoints
 
 
@@ -114,8 +114,8 @@ METADATA = {
 
 def test_saved_network_comes_back_and_is_replaced(tmp_path):
     for seed in (1, 2):
-        checkpoints.save_network(tmp_path / "student", a_state(seed).weights, METADATA)
-    variables, metadata = checkpoints.load_network(tmp_path / "student")
+        saved_network.save_network(tmp_path / "student", a_state(seed).weights, METADATA)
+    variables, metadata = saved_network.load_network(tmp_path / "student")
     assert_equal(variables, a_state(2).weights)
     assert metadata == METADATA
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
@@ -143,9 +143,9 @@ def test_impossible_metadata_is_named(tmp_path, field, value):
         "std": (0.5,),
         "class_names": ("a", "b"),
     }
-    checkpoints.save_network(tmp_path / "n", {"params": {"w": np.ones(2)}}, metadata | {field: value})
+    saved_network.save_network(tmp_path / "n", {"params": {"w": np.ones(2)}}, metadata | {field: value})
     with pytest.raises(UserError, match=rf"cannot be read as a network \(.*{field}"):
-        checkpoints.load_network(tmp_path / "n")
+        saved_network.load_network(tmp_path / "n")
 
 
 def test_sha256_depends_on_values_names_dtypes_and_shapes_but_not_on_order():

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ssdkd_jax.training.clock import Clock, CompileOnce
+from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.compilation import CompileOnce
 
 
 def test_inner_time_is_not_the_outer_purposes():

@@ -1,5 +1,7 @@
 """The loop around a method, with a method so small that it compiles at once: a number that grows by one an epoch."""
 
+import dataclasses
+import json
 import shutil
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.methods.base import Method, Phase
+from ssdkd_jax.methods.base import Method
 from ssdkd_jax.training.checkpoints import Checkpoints
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.interruption import Interrupted
@@ -22,68 +24,50 @@ class Student(NamedTuple):
 
 
 class State(NamedTuple):
-    teacher: dict
     student: Student
     epoch: jax.Array
 
 
-def counting_method(nan_loss_in=None, nan_parameter_in=None):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counting(Method):
     """Its student is the number of epochs done plus noise from the epoch's key."""
 
-    def is_epoch(state, number):
-        return state.epoch + 1 == (-1 if number is None else number)
+    nan_loss_in: int = 0
+    nan_parameter_in: int = 0
+    warmup: int = 0
 
-    def make(state, key):
+    def init(self, key, teacher):
+        return State(Student({"w": jnp.zeros(2)}), jnp.int32(0))
+
+    def synthesize(self, state, teacher, key):
         return state, {"inversion_loss": jax.random.uniform(key)}
 
-    def learn(state, key):
+    def train_student(self, state, teacher, key):
         w = state.student.variables["w"] + 1 + 0.1 * jax.random.uniform(key)
-        w = jnp.where(is_epoch(state, nan_parameter_in), jnp.nan, w)
-        loss = jnp.where(is_epoch(state, nan_loss_in), jnp.nan, 1.0)
-        return state._replace(student=Student({"w": w})), {"student_loss": loss}
+        w = jnp.where(state.epoch + 1 == self.nan_parameter_in, jnp.nan, w)
+        loss = jnp.where(state.epoch + 1 == self.nan_loss_in, jnp.nan, 1.0)
+        return State(Student({"w": w}), state.epoch + 1), {"student_loss": loss}
 
-    return Method(
-        init=lambda key, teacher: State(teacher, Student({"w": jnp.zeros(2)}), jnp.int32(0)),
-        synthesis=Phase(lambda state, key: state, make, lambda state, key: (state, {}), 1),
-        distillation=Phase(
-            lambda state, key: state,
-            learn,
-            lambda state, key: (state, {}),
-            metrics=("student_loss",),
-        ),
-        distillation_steps=lambda epoch: 1,
-        end=lambda state: (state._replace(epoch=state.epoch + 1), {}),
-        new_images=lambda epoch: 1,
-        batch_sizes=(1, 1),
-        held_out=None,
-        sharded=lambda state: jax.tree.map(lambda _: False, state),
-        buffer=None,
-        student=lambda state: state.student,
-    )
+    def student_steps(self, epoch):
+        return 0 if epoch < self.warmup else 1
+
+    def images_processed(self, epoch):
+        return 1
 
 
-def run(workdir, method=None, *, interruption=False, scores=None, teacher=1.0, **changes):
+def run(folder, *, interruption=False, scores=None, teacher=1.0, method=None, **changes):
     """A run of six epochs; `scores` maps an epoch to its score, 10 times the epoch by default."""
 
-    def score(variables, state):
+    def score(variables, state, teacher):
         epoch = int(state.epoch[0])
         return 10.0 * epoch if scores is None else scores[epoch]
 
-    plan = Plan(
-        epochs=6,
-        evaluate_every=1,
-        checkpoint_every=2,
-        seed=0,
-        loop="scan",
-        score=score,
-        score_name="student_accuracy",
-        images_per_epoch=lambda epoch: 1,
-    )
+    plan = Plan(epochs=6, evaluate_every=1, checkpoint_every=2, seed=0, score=score, score_name="student_accuracy")
     return distill(
-        method or counting_method(),
+        method or Counting(problem=None),
         {"params": np.float32([teacher])},
         plan._replace(**changes),
-        workdir=workdir,
+        folder=folder,
         devices=jax.local_devices()[:1],
         clock=Clock(),
         interruption=interruption,
@@ -104,9 +88,8 @@ def saved(workdir, which):
     return [int(path.name) for path in (workdir / "checkpoints" / which).iterdir()]
 
 
-@pytest.mark.parametrize("loop", ["scan", "steps"])
-def test_runs_to_the_end(tmp_path, loop):
-    result = run(tmp_path, loop=loop)
+def test_runs_to_the_end(tmp_path):
+    result = run(tmp_path)
     w = result.state.student.variables["w"]
     assert np.all((w > 6) & (w < 6.6))
     assert int(result.state.epoch) == 6
@@ -115,7 +98,7 @@ def test_runs_to_the_end(tmp_path, loop):
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 5])
-def test_interrupted_run_goes_on_bit_by_bit(tmp_path, epoch):
+def test_interrupted_run_resumes_bit_by_bit(tmp_path, epoch):
     whole = run(tmp_path / "whole")
     with pytest.raises(Interrupted, match=f"stopped after epoch {epoch} of 6, everything is saved"):
         run(tmp_path / "parts", interruption=AfterEpoch(tmp_path / "parts", epoch))
@@ -124,7 +107,7 @@ def test_interrupted_run_goes_on_bit_by_bit(tmp_path, epoch):
     assert epochs_done(tmp_path / "parts") == [1, 2, 3, 4, 5, 6]
 
 
-def test_going_on_with_another_teacher_is_refused(tmp_path):
+def test_resuming_with_another_teacher_is_refused(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, interruption=AfterEpoch(tmp_path, 3))
     with pytest.raises(UserError, match="was made with another teacher"):
@@ -149,7 +132,7 @@ def test_best_checkpoint_is_the_first_of_the_highest_score(tmp_path):
 
 
 def test_run_killed_after_a_better_score_than_its_checkpoint_knows(tmp_path):
-    """The latest checkpoint is of epoch 2, the best of epoch 3: going on reaches epoch 3 again."""
+    """The latest checkpoint is of epoch 2, the best of epoch 3: resuming reaches epoch 3 again."""
     with pytest.raises(Interrupted):
         run(tmp_path, interruption=AfterEpoch(tmp_path, 2))
     shutil.copytree(tmp_path / "checkpoints/latest", tmp_path / "kept")
@@ -170,21 +153,25 @@ def test_finished_loop_gives_its_result_again(tmp_path):
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before(tmp_path):
     with pytest.raises(Diverged, match="student_loss is nan in epoch 5: stopped; the last checkpoint before stays"):
-        run(tmp_path, counting_method(nan_loss_in=5))
+        run(tmp_path, method=Counting(problem=None, nan_loss_in=5))
     assert saved(tmp_path, "latest") == [4]
     assert epochs_done(tmp_path) == [1, 2, 3, 4]
 
 
 def test_parameter_that_is_not_finite_is_never_saved(tmp_path):
     with pytest.raises(Diverged, match=r"\.student\.variables\['w'\] is not finite after epoch 4: stopped"):
-        run(tmp_path, counting_method(nan_parameter_in=4), scores=dict.fromkeys(range(1, 7), 5.0))
+        run(
+            tmp_path,
+            method=Counting(problem=None, nan_parameter_in=4),
+            scores=dict.fromkeys(range(1, 7), 5.0),
+        )
     assert saved(tmp_path, "latest") == [2]
     assert np.isfinite(last_student(tmp_path)).all()
 
 
 def last_student(workdir):
     manager = Checkpoints(workdir / "checkpoints/latest")
-    state, _ = manager.restore(State({}, Student({"w": jnp.zeros(2)}), jnp.int32(0)))
+    state, _ = manager.restore(State(Student({"w": jnp.zeros(2)}), jnp.int32(0)))
     manager.close()
     return state.student.variables["w"]
 
@@ -200,12 +187,46 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     assert run(tmp_path).score == 60.0
 
 
-def test_seconds_go_on_and_leave_the_interruption_out(tmp_path):
+def test_seconds_continue_and_leave_the_interruption_out(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, interruption=AfterEpoch(tmp_path, 3))
     (step,) = (tmp_path / "checkpoints/latest").iterdir()
     assert '"seconds"' in (step / "info" / "metadata").read_text()
     run(tmp_path)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    seconds = [float(line.rsplit(": ", 1)[1].rstrip("}")) for line in lines]
-    assert seconds == sorted(seconds)
+    seconds = [record["training_seconds"] for record in metrics(tmp_path)]
+    assert seconds == sorted(seconds) and len(seconds) == 6
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_synthesis_and_student_are_on_the_clock_directly(tmp_path):
+    clock = Clock()
+    plan = Plan(2, 1, 1, 0, lambda *_: 1.0, "student_accuracy")
+    teacher = {"params": np.zeros(1)}
+    distill(
+        Counting(problem=None), teacher, plan, folder=tmp_path, devices=jax.local_devices()[:1], clock=clock,
+        interruption=False,
+    )  # fmt: skip
+    seconds = clock.report()
+    assert seconds["synthesis"] > 0 and seconds["student"] > 0
+    assert sum(value for name, value in seconds.items() if name != "total") == pytest.approx(seconds["total"], rel=1e-6)
+
+
+def test_a_warmup_has_no_metrics_of_the_student(tmp_path):
+    run(tmp_path, method=Counting(problem=None, warmup=2))
+    found = metrics(tmp_path)
+    assert ["student_loss" in record for record in found] == [False, False, True, True, True, True]
+    assert all("inversion_loss" in record for record in found)
+
+
+def test_nothing_is_synthesized_by_a_method_that_makes_no_images(tmp_path):
+    class Given(Counting):
+        makes_images = False
+
+        def synthesize(self, state, teacher, key):
+            raise AssertionError("there is nothing to synthesize")
+
+    run(tmp_path, method=Given(problem=None))
+    assert "inversion_loss" not in metrics(tmp_path)[-1] and "student_loss" in metrics(tmp_path)[-1]

@@ -7,7 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ssdkd_jax.training import progress as tracking
-from ssdkd_jax.training.progress import MetricsLog, Progress
+from ssdkd_jax.training.metrics_log import MetricsLog
+from ssdkd_jax.training.progress import Progress
 
 
 def write(folder, epochs, done=0):

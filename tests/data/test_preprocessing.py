@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jax import random
 
 from ssdkd_jax.data import augment, random_crop, random_flip
-from ssdkd_jax.data.augmentation import random_resized_crop
+from ssdkd_jax.data.preprocessing import random_resized_crop
 
 # Few shapes: each one compiles anew.
 shapes = st.sampled_from([(3, 5, 4, 1), (2, 4, 6, 3)])

@@ -1,4 +1,4 @@
-"""Random crops and flips on the device: pure functions of a key, differentiable with respect to the images."""
+"""What happens to pixels on the device: ranges, normalization, random crops and flips; pure and differentiable."""
 
 import jax
 import jax.numpy as jnp
@@ -96,3 +96,18 @@ def augment(key, images, *, padding, flip, axis_name=None):
 
 def _whole_batch(images, axis_name):
     return len(images) * collectives.axis_size(axis_name)
+
+
+def normalize(images01, mean, std):
+    """Images (..., c) in [0, 1] -> (images - mean) / std, same shape and dtype; mean and std hold c numbers each."""
+    return (images01 - jnp.asarray(mean, images01.dtype)) / jnp.asarray(std, images01.dtype)
+
+
+def to_unit(images, dtype=jnp.float32):
+    """uint8 images of any shape -> floats in [0, 1]."""
+    return jnp.asarray(images, dtype) / 255
+
+
+def to_uint8(images01):
+    """Float images of any shape -> uint8, rounded; values outside of [0, 1] are clipped."""
+    return jnp.clip(jnp.round(images01 * 255), 0, 255).astype(jnp.uint8)

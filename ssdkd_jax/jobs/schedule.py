@@ -1,0 +1,24 @@
+"""How long a run's warm-up is."""
+
+import copy
+
+from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.methods import section_of
+
+
+def fitting_warmup(config, method):
+    """Epochs of a method's warm-up: at most half of a short run's (`--config.epochs=3`), so that the student learns."""
+    warmup = method_settings(config, method).get("warmup_epochs", 0)
+    return config.epochs // 2 if 0 < config.epochs <= warmup else warmup
+
+
+def with_fitting_warmup(config):
+    """The config with the warm-up that its epochs leave room for; says so where it differs."""
+    fitting = fitting_warmup(config, config.method)
+    asked = method_settings(config, config.method).get("warmup_epochs", 0)
+    if fitting == asked:
+        return config
+    config = copy.deepcopy(config)
+    config[section_of(config.method)].warmup_epochs = fitting
+    print(f"the warm-up is shortened from {asked} to {fitting} epochs", flush=True)
+    return config

@@ -1,0 +1,63 @@
+"""The synthetic images of a run, for its report and for a score without real images."""
+
+import jax
+import numpy as np
+
+from ssdkd_jax import data
+from ssdkd_jax.training.compilation import CompileOnce
+from ssdkd_jax.training.devices import pmap, spread
+from ssdkd_jax.training.evaluation import accuracy
+
+# Batches that a report shows of a method that keeps no images.
+SHOWN_BATCHES = 4
+# No epoch's key is folded in from this number, so these images never reach the student.
+HELD_OUT = 2**31 - 1
+
+
+def _held_out_program(context, method):
+    """(pmapped state, pmapped teacher, number of the batch) -> images (n, h, w, c) uint8 on the host."""
+    program = CompileOnce(pmap(method.held_out, context.devices, in_axes=(0, 0, None)), context.clock)
+    key = jax.random.fold_in(jax.random.key(context.config.seed), HELD_OUT)
+
+    def images(state, teacher, number):
+        batch = np.asarray(data.to_uint8(program(state, teacher, jax.random.fold_in(key, number))))
+        return batch.reshape(-1, *batch.shape[2:])
+
+    return images
+
+
+def agreement_score(context, method, predict_student, predict_teacher):
+    """A score for the training loop: percent of held-out synthetic images on which student and teacher agree."""
+    held_out = _held_out_program(context, method)
+
+    def score(student, state, teacher):
+        batches = [held_out(state, teacher, i) for i in range(context.config.held_out_batches)]
+        images = np.concatenate(batches)
+        return accuracy(predict_student(student, images)[0], predict_teacher(images)[0])
+
+    return score
+
+
+def shown_images(context, method, state, teacher, predict_teacher):
+    """What the report shows: (images uint8, classes, confidences) of the buffer, or of a sample where none is kept."""
+    buffer = method.buffer(state)
+    if buffer is not None:
+        images = data.to_uint8(buffer.images) if buffer.images.dtype != np.uint8 else buffer.images
+        return tuple(np.asarray(array)[buffer.valid] for array in (images, buffer.predicted_class, buffer.confidence))
+    pmapped = spread((state, teacher), context.devices)
+    held_out = _held_out_program(context, method)
+    images = np.concatenate([held_out(*pmapped, number) for number in range(SHOWN_BATCHES)])
+    return images, *predict_teacher(images)
+
+
+def save_images(folder, class_names, real, images, predicted_class, confidence):
+    """buffer.npz, what the report shows; `real` is the teacher's (classes, confidences) on real test images."""
+    arrays = {
+        "images": images,
+        "predicted_class": predicted_class,
+        "confidence": confidence,
+        "class_names": np.array(class_names),
+    }
+    if real is not None:
+        arrays |= {"real_class": real[0], "real_confidence": real[1]}
+    np.savez_compressed(folder / "buffer.npz", **arrays)

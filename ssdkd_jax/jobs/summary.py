@@ -1,0 +1,109 @@
+"""The summary of a run, as in its summary.json."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass
+class Summary:
+    """What came out of a run.  Accuracies and agreements are percent; None is what does not apply, or is not known.
+
+    method, dataset, teacher, student: names, the latter two of architectures.
+    epochs, seed, devices: of the run; devices is a number.
+    hardware, command, date, versions: what made it.
+    teacher_sha256, student_sha256: digests of the networks' variables.
+    teacher_recipe: how the teacher was trained, or where it came from.
+    teacher_accuracy, student_accuracy: on real test images; the student's is the final one's.
+    student_agreement: with the teacher on held-out synthetic images, where there are no real ones.
+    best_student_accuracy, best_student_agreement, best_student_epoch: of all evaluations, so picked with the test set.
+    images_made, images_kept: synthetic images, of the whole run and in the final buffer of `buffer_capacity` places.
+    given_images: whose images the method was given; None for a data-free method.
+    student_steps: of the whole run.
+    baselines: {what: accuracy} of the same student trained otherwise.
+    differs: how the method differs from the published one.
+    memory_bytes: that the compiler plans on one device for the larger of the epoch's programs.
+    seconds: by purpose, see `training.clock`.
+    """
+
+    method: str
+    dataset: str
+    teacher: str
+    student: str
+    epochs: int
+    seed: int
+    devices: int
+    hardware: str
+    command: str
+    date: str
+    versions: dict[str, str]
+    teacher_sha256: str
+    teacher_recipe: str = ""
+    student_sha256: str | None = None
+    teacher_accuracy: float | None = None
+    student_accuracy: float | None = None
+    student_agreement: float | None = None
+    best_student_accuracy: float | None = None
+    best_student_agreement: float | None = None
+    best_student_epoch: int | None = None
+    images_made: int = 0
+    images_kept: int = 0
+    buffer_capacity: int = 0
+    given_images: str | None = None
+    student_steps: int = 0
+    baselines: dict[str, float] = dataclasses.field(default_factory=dict)
+    differs: str = ""
+    memory_bytes: int | None = None
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object of summary.json."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Summary":
+        """The Summary of an object with today's names.
+
+        Raises:
+          ValueError: a field is missing or of another type; names it.
+        """
+        values = {}
+        for field in dataclasses.fields(cls):
+            has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+            if field.name not in content and not has_default:
+                raise ValueError(f"{field.name} is missing")
+            if field.name in content:
+                values[field.name] = _checked(field, content[field.name])
+        return cls(**values)
+
+    def in_one_line(self) -> str:
+        """The result in words."""
+        if self.student_accuracy is None:
+            score = f"student agrees with the teacher on {self.student_agreement:.2f} % of held-out images"
+        else:
+            score = f"teacher {self.teacher_accuracy:.2f} %, student {self.student_accuracy:.2f} %"
+        baselines = "".join(f", {name} {value:.2f} %" for name, value in self.baselines.items())
+        return f"{score} from {self._images_in_words()}{baselines}"
+
+    def _images_in_words(self):
+        if self.images_kept:
+            return f"{self.images_kept} synthetic images"
+        if self.images_made:
+            return f"{self.images_made} synthetic images, none of them kept"
+        return f"images of {self.given_images}"
+
+
+def _checked(field, value):
+    """The value, whose type must be the field's."""
+    expected = field.type if isinstance(field.type, type) else None
+    kinds = {
+        "str": (str,), "int": (int,), "float": (int, float), "None": (type(None),), "dict": (dict,),
+    }  # fmt: skip
+    text = str(expected.__name__ if expected else field.type)
+    names = [part.partition("[")[0].strip() for part in text.split("|")]
+    allowed = tuple(kind for name in names for kind in kinds[name])
+    if not isinstance(value, allowed) or isinstance(value, bool):
+        raise ValueError(f"{field.name} is {value!r}, expected {' or '.join(names)}")
+    number = field.name == "seconds" or field.name == "baselines"
+    if number and not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value.values()):
+        raise ValueError(f"{field.name} is {value!r}, expected numbers by name")
+    return value

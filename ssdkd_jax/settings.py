@@ -1,0 +1,106 @@
+"""A setting's default, meaning and range on one line, for dataclasses whose fields are settings.
+
+    alpha: float = setting(0.6, "exponent of the priorities; 0 draws uniformly", at_least=0)
+
+`--help` prints these lines, and `check` holds values against them.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """The values that a setting can have; None means no bound, and no choices that any text will do."""
+
+    at_least: float | None = None
+    more_than: float | None = None
+    at_most: float | None = None
+    less_than: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies in the range; numbers must be finite too."""
+        if self.choices:
+            return value in self.choices
+        if not isinstance(value, int | float):
+            return True
+        return math.isfinite(value) and not (
+            (self.at_least is not None and value < self.at_least)
+            or (self.more_than is not None and value <= self.more_than)
+            or (self.at_most is not None and value > self.at_most)
+            or (self.less_than is not None and value >= self.less_than)
+        )
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"one of: {', '.join(self.choices)}"
+        if self.at_least is not None and self.at_most is not None:
+            return f"between {self.at_least} and {self.at_most}"
+        bounds = []
+        if self.at_least is not None:
+            bounds.append("0 or more" if self.at_least == 0 and self.less_than is None else f"at least {self.at_least}")
+        if self.more_than is not None:
+            bounds.append(f"more than {self.more_than}")
+        if self.at_most is not None:
+            bounds.append(f"at most {self.at_most}")
+        if self.less_than is not None:
+            bounds.append(f"less than {self.less_than}")
+        return " and ".join(bounds)
+
+
+def setting(default: Any, meaning: str, **bounds: Any) -> Any:
+    """A dataclass field with a default, a meaning and a range.
+
+    Args:
+      default: its value where nothing else is said.
+      meaning: what it does, and in which unit.
+      **bounds: fields of Range.
+    """
+    return dataclasses.field(default=default, metadata={"meaning": meaning, "range": Range(**bounds)})
+
+
+def fields(owner: type) -> dict[str, dataclasses.Field]:
+    """name -> field of a dataclass, for those made by `setting`, in their order."""
+    return {field.name: field for field in dataclasses.fields(owner) if "meaning" in field.metadata}
+
+
+def defaults(owner: type) -> dict[str, Any]:
+    """name -> default of every setting of a dataclass."""
+    return {name: field.default for name, field in fields(owner).items()}
+
+
+def problem_with(owner: type, name: str, value: Any) -> str:
+    """What is wrong with a setting's value, such as "expected at least 1"; "" if nothing is."""
+    allowed = fields(owner)[name].metadata["range"]
+    if allowed.holds(value):
+        return ""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    finite = "a finite number" if is_number and not math.isfinite(value) else ""
+    return f"expected {', '.join(filter(None, (finite, str(allowed))))}"
+
+
+def check(instance: Any) -> None:
+    """Raises ValueError, naming the setting, unless every setting of a dataclass instance lies in its range."""
+    for name in fields(type(instance)):
+        value = getattr(instance, name)
+        problem = problem_with(type(instance), name, value)
+        if problem:
+            raise ValueError(f"{name} is {value!r}, {problem}")
+
+
+def describe(owner: type, prefix: str = "", values: dict[str, Any] | None = None) -> list[str]:
+    """A line for each setting: name, default, meaning and range.
+
+    Args:
+      owner: the dataclass.
+      prefix: put before each name, such as "--config.ssdkd.".
+      values: defaults that differ from the dataclass' own.
+    """
+    lines = []
+    for name, field in fields(owner).items():
+        default = (values or {}).get(name, field.default)
+        allowed = str(field.metadata["range"])
+        meaning = field.metadata["meaning"] + (f" ({allowed})" if allowed else "")
+        lines.append(f"{prefix}{name}={default!r}: {meaning}")
+    return lines
