@@ -38,7 +38,7 @@ def set_all_methods(c, methods=None, **fields):
 
 
 def shorten_synthesis(c):
-    """For two CPU cores: what takes hundreds of steps a batch takes fewer, larger ones; generators are the config's."""
+    """Fits slow syntheses to two CPU cores: hundreds of steps a batch become fewer, larger ones."""
     set_all_methods(c, ("deepinversion", "deepinversion2k"), inversion_steps=100)
     set_all_methods(
         c,

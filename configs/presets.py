@@ -10,7 +10,7 @@ def parse(argument, default_pair, sizes=()):
     Args:
       argument: what follows the colon after the config's name, or None.
       default_pair: (teacher, student) where the argument names none.
-      sizes: the words that this config knows beside a pair.
+      sizes: the words that this config knows next to a pair.
 
     Raises:
       UserError: a word that is neither.

@@ -34,7 +34,7 @@ def apply_with_batch_statistics(model, variables, images, *, axis_name=None, **k
 
 
 def apply_with_features(model, variables, images, *, layers=(), axis_name=None):
-    """As `apply_with_batch_statistics`, with what CMI (IJCAI 2021) calls a sample's features.
+    """Does what `apply_with_batch_statistics` does, and gives what CMI (IJCAI 2021) calls a sample's features.
 
     Args:
       layers: names of the modules whose inputs are the features; () is all BatchNorm layers.
@@ -125,5 +125,5 @@ def blend(batch, average, momentum):
 
 
 def has_batch_norm(variables):
-    """Whether a network has running statistics to compare with."""
+    """True if a network has running statistics to compare with."""
     return bool(jax.tree.leaves(variables.get("batch_stats", {})))

@@ -1,8 +1,8 @@
 """Averages, sums and slices over the pmapped axis; plain identities when there is none.
 
-Every room below `methods` takes `axis_name: str | None`.  With a name, arrays that belong to a batch hold this device's
-part of it (a contiguous slice, device 0 first), everything else is the same on every device, and N devices compute what
-one device computes on the whole batch.
+Every module below `methods` takes `axis_name: str | None`.  With a name, arrays that belong to a batch hold this
+device's part of it (a contiguous slice, device 0 first), everything else is the same on every device, and N devices
+compute what one device computes on the whole batch.
 """
 
 import jax

@@ -1,10 +1,10 @@
-"""The exceptions for what the user can mend."""
+"""The exceptions for what the user can fix."""
 
 
 class UserError(Exception):
     """A mistake in a path, name, shape, device count or config field.
 
-    The message is one line: what is wrong, what was expected, and the command that mends it.
+    The message is one line: what is wrong, what was expected, and the command that fixes it.
     The command-line programs print it without a traceback and exit with status 2.
     """
 

@@ -110,7 +110,7 @@ def total_variation(images):
 
 
 def contrast(local, global_, is_sample, is_new, temperature):
-    """CMI's contrastive loss: the local view of every sample shall find its own global view among all (IJCAI 2021).
+    """CMI's contrastive loss: the local view of every sample should find its own global view (IJCAI 2021).
 
     InfoNCE; the mean over new samples and that over those of the bank are added, so that the new ones, whose images are
     to change, count no less as the bank grows.

@@ -72,7 +72,7 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
       images: (b, h, w, c) float in [0, 1], this device's part of the batch, like the next two.
       predicted_class: (b,) int.
       confidence: (b,) float.
-      reward: (B,) float, what each entry is worth; of equals the oldest goes first, then that of the lower slot.
+      reward: (B,) float, what each entry is worth; ties go to the oldest entry, then to the lowest slot.
       axis_name: the pmapped axis.
 
     Returns:
@@ -156,6 +156,12 @@ def update_priorities(buffer, indices, priorities):
 def class_counts(buffer, num_classes):
     """How many valid entries the teacher puts into each class: (num_classes,) int32."""
     return jnp.zeros(num_classes, jnp.int32).at[buffer.predicted_class].add(buffer.valid.astype(jnp.int32))
+
+
+def class_entropy(buffer, num_classes):
+    """Entropy of the shares of the classes, as a share of the largest possible: float32 scalar, 1 is balanced."""
+    shares = class_counts(buffer, num_classes) / jnp.maximum(size(buffer), 1)
+    return -jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-12))) / jnp.log(num_classes)
 
 
 def size(buffer):

@@ -20,7 +20,7 @@ class Range(NamedTuple):
     choices: tuple[str, ...] = ()
 
     def holds(self, value: Any) -> bool:
-        """Whether a value lies in the range; numbers must be finite too."""
+        """True if a value is in the range; numbers must be finite too."""
         if self.choices:
             return value in self.choices
         if not isinstance(value, int | float):
@@ -81,7 +81,7 @@ def problem_with(owner: type, name: str, value: Any) -> str:
 
 
 def check(instance: Any) -> None:
-    """Raises ValueError, naming the setting, unless every setting of a dataclass instance lies in its range."""
+    """Raises ValueError, naming the setting, unless every setting of a dataclass instance is in its range."""
     for name in fields(type(instance)):
         value = getattr(instance, name)
         problem = problem_with(type(instance), name, value)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from ssdkd_jax import replay_buffer
 from ssdkd_jax.training import devices
 
-# One size for most tests, since each compiles anew.
+# One size for most tests, since each other one would be compiled.
 CAPACITY, BATCH, SHAPE = 7, 3, (2, 2, 1)
 insert = jax.jit(replay_buffer.insert)
 update_priorities = jax.jit(replay_buffer.update_priorities)
@@ -29,7 +29,7 @@ def a_batch(seed, count=BATCH, shape=SHAPE):
 
 
 def filled(priority, valid=None):
-    """A buffer of given priorities, all entries valid unless told."""
+    """A buffer of given priorities, all entries valid unless said."""
     priority = jnp.asarray(priority, jnp.float32)
     valid = jnp.ones(len(priority), bool) if valid is None else jnp.asarray(valid)
     return replay_buffer.init(len(priority), SHAPE)._replace(priority=priority, valid=valid)

@@ -56,7 +56,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
       the comparison, as in comparison.json.
 
     Raises:
-      UserError: anything that the user can mend, and that every run diverged; one run that does is only noted.
+      UserError: anything that the user can fix; all runs diverged (one run that does is only noted).
       Interrupted: on request, after saving.
     """
     _check(config, methods, seeds)
@@ -79,7 +79,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
 
 def _tell_what_stays_out(configs, folder):
     others = {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_folder.SUMMARY))}
-    others = sorted(others - {section_of(method) for method, _ in configs})
+    others = sorted(others - {method for method, _ in configs})
     if others:
         print(
             f"not in the table, though there are runs of them: {', '.join(others)}; name them in --methods", flush=True
@@ -105,7 +105,7 @@ def _check(config, methods, seeds):
 
 
 def _configs(config, methods, seeds):
-    """(method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
+    """(name of the method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
 
     The config's epochs are those of the methods whose warm-up is its longest, and the others have as many with student
     steps.  Whether those methods are asked for makes no difference, so that they can be added later.
@@ -114,7 +114,7 @@ def _configs(config, methods, seeds):
     configs, longest = {}, max(warmups.values())
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
-            one = configs[method, seed] = copy.deepcopy(config)
+            one = configs[section_of(method), seed] = copy.deepcopy(config)
             epochs = config.epochs - longest + warmups[method]
             one.update(method=method, seed=seed, epochs=epochs, baselines=())
             one[section_of(method)].warmup_epochs = warmups[method]
@@ -122,7 +122,7 @@ def _configs(config, methods, seeds):
 
 
 def _epochs_in_words(configs):
-    warmups = {method: (one.epochs, one[section_of(method)].warmup_epochs) for (method, _), one in configs.items()}
+    warmups = {method: (one.epochs, one[method].warmup_epochs) for (method, _), one in configs.items()}
     return ", ".join(
         f"{method} {epochs}" + (f" ({warmup} of them warm-up)" if warmup else "")
         for method, (epochs, warmup) in warmups.items()
@@ -131,7 +131,7 @@ def _epochs_in_words(configs):
 
 def folder_of(folder, method: str, seed: int) -> pathlib.Path:
     """Where a comparison keeps a run."""
-    return pathlib.Path(folder) / section_of(method) / f"seed{seed}"
+    return pathlib.Path(folder) / method / f"seed{seed}"
 
 
 def _run_all(configs, folder, command, interruption):
@@ -226,6 +226,8 @@ def _row(runs, diverged):
         "seeds": [run.seed for run in runs],
         "mean": statistics.mean(accuracies) if runs else None,
         "std": (statistics.stdev(accuracies) if len(runs) > 1 else 0.0) if runs else None,
+        # Of all evaluations, which is what papers of this field report; picked with the test set.
+        "best_accuracies": [summary.best_student_accuracy for summary in summaries],
         "images_made": _largest(summaries, "images_made"),
         "images_kept": _largest(summaries, "images_kept"),
         "seconds": {part: statistics.mean(time[part] for time in times) for part in times[0]} if runs else None,

@@ -68,7 +68,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
 
 
 def _run(context, command):
-    """The job itself, in a folder that nobody else uses."""
+    """The job itself, in a folder that no other run uses."""
     config, folder, clock = context.config, context.folder, context.clock
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
@@ -225,7 +225,7 @@ def _note_student(summary, config, method, result, given, *, measured):
 
 
 def _exports(config, teacher):
-    """Whether the student should be a PyTorch file too."""
+    """True if the student should be a PyTorch file too."""
     if config.export_torch is not None:
         return config.export_torch
     if teacher.from_torch and torch_export.available_suffix() is None:

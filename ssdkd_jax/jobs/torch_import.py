@@ -1,4 +1,4 @@
-"""What must be known about a network from a PyTorch file beside its weights."""
+"""What must be known about a network from a PyTorch file in addition to its weights."""
 
 import pathlib
 
@@ -58,7 +58,7 @@ def describe_conversion(
 
 
 def _normalization(architecture, classes, channels, chosen, dataset):
-    """(mean, std): what the user chose, else the data set's, else a guess, which is told."""
+    """(mean, std): what the user chose, else the data set's, otherwise a guess, which is printed."""
     if chosen:
         return data.chosen_normalization(chosen, channels)
     public = data.public_normalization(architecture) if channels == 3 else ""

@@ -74,7 +74,7 @@ class Method:
     given: ClassVar[str] = ""
     # Inherited settings that change nothing; a config does not have them.
     without_effect: ClassVar[tuple[str, ...]] = ()
-    # What differs from the published method, in a sentence for tables that stand it beside others.
+    # What differs from the published method, in a sentence, for tables that compare it with others.
     differs: ClassVar[str] = ""
 
     problem: Problem
@@ -116,7 +116,7 @@ class Method:
 
     @property
     def rounds(self) -> int:
-        """Of each epoch."""
+        """Rounds of synthesis and student training in each epoch."""
         return 1
 
     def round_keys(self, key, number) -> tuple[jax.Array, jax.Array]:

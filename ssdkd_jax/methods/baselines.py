@@ -107,7 +107,7 @@ class NoiseKD(VanillaKD):
     given: ClassVar[str] = "noise"
 
     def draw(self, given, key):
-        """As VanillaKD, without looking at what is given."""
+        """(images, labels) of this device's part of a batch, without looking at what is given."""
         del given
         noise = jax.random.uniform(key, (self.kd_batch_size, *self.problem.image_shape))
         noise = collectives.local_part(noise, self.problem.axis_name)

@@ -82,7 +82,7 @@ class NAYER(ImageBank):
         return {"params": params, "batch_stats": variables["batch_stats"]}
 
     def noisy_layers(self, key):
-        """As many as a batch needs, kernels N(0, 1) and biases 0."""
+        """Fresh layers for a batch: kernels N(0, 1) and biases 0."""
         layers = -(-self.synthesis_batch_size // self.problem.num_classes)
         shape = (layers, self.embedding_size, self.problem.generator.latent_size)
         return {"kernel": jax.random.normal(key, shape), "bias": jnp.zeros((shape[0], shape[2]))}

@@ -97,6 +97,15 @@ class SSDKD(StudentTraining):
     )  # fmt: skip
     student_learning_rate: float = setting(0.2, "of SGD, at the start of a cosine over all student steps", more_than=0)
 
+    def __post_init__(self):
+        super().__post_init__()
+        product = self.alpha * max(self.beta_start, self.beta_end)
+        if self.priority == "weighted_kl" and product >= 1:
+            raise ValueError(
+                f"alpha is {self.alpha}, times the larger beta {product:g}, expected less than 1 with "
+                "priority=weighted_kl, whose priorities would swing from step to step; or use priority=kl"
+            )
+
     def init(self, key, teacher):
         """State before the first epoch: a fresh student and generator, and an empty buffer."""
         student_key, generator_key = jax.random.split(key)
@@ -131,7 +140,11 @@ class SSDKD(StudentTraining):
             axis_name=problem.axis_name,
         )
         state = state._replace(synthesis=made.state, buffer=buffer)
-        return state, {**made.metrics, **_buffer_metrics(buffer, problem.num_classes)}
+        metrics = {
+            "buffer_size": replay_buffer.size(buffer).astype(jnp.float32),
+            "class_entropy": replay_buffer.class_entropy(buffer, problem.num_classes),
+        }
+        return state, {**made.metrics, **metrics}
 
     def draw(self, key):
         """Draws for a whole batch, of which each device takes its part."""
@@ -277,13 +290,3 @@ class SSDKD(StudentTraining):
     @functools.cached_property
     def _optimizers(self):
         return inversion.meta_optimizers(self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps)
-
-
-def _buffer_metrics(buffer, num_classes):
-    """How full the buffer is, and the entropy of its classes as a share of the largest possible (1 = balanced)."""
-    shares = replay_buffer.class_counts(buffer, num_classes) / jnp.maximum(replay_buffer.size(buffer), 1)
-    entropy = -jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-12))) / jnp.log(num_classes)
-    return {
-        "buffer_size": replay_buffer.size(buffer).astype(jnp.float32),
-        "class_entropy": entropy,
-    }

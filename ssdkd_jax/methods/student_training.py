@@ -31,7 +31,7 @@ class StudentTraining(Method):
         raise NotImplementedError
 
     def train_student(self, state, teacher, key):
-        """As many distill_steps as the round has; then the epoch is counted."""
+        """The round's distill_steps; then the round is counted."""
         epoch = self.epoch_of(state)
         steps = jnp.where(epoch < self.warmup_epochs, 0, self.kd_steps // self.rounds)
         step_key = jax.random.split(key, 3)[1]

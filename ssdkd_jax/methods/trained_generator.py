@@ -136,7 +136,7 @@ class TrainedGenerator(StudentTraining):
 
     @property
     def rounds(self):
-        """As many as the epoch's student steps need."""
+        """Rounds that the epoch's student steps make."""
         return self.kd_steps // self.kd_steps_per_round
 
     def epoch_of(self, state):

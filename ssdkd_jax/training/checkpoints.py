@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
 
-# Bytes of the files beside the arrays in a checkpoint, generously.
+# Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
 
 
@@ -62,12 +62,12 @@ class Checkpoints:
         except Exception as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise UserError(
-                f"the checkpoint in {self._folder} cannot be read ({reason}); delete that folder to start anew"
+                f"the checkpoint in {self._folder} cannot be read ({reason}); delete that folder to start from scratch"
             ) from error
         return jax.tree.map(np.asarray, restored.state), restored.info
 
     def wait(self):
-        """Until everything is on disk."""
+        """Blocks until all saves are on disk."""
         self._manager.wait_until_finished()
 
     def close(self):

@@ -8,7 +8,7 @@ AROUND_TRAINING = ("teacher", "setup", "compile", "evaluation", "report", "basel
 
 
 def training_seconds(seconds):
-    """Of a clock's `report`: the whole training with the synthesis, checkpoints and the host's work in it."""
+    """Seconds of the whole training in a clock's `report`: synthesis, student, checkpoints and the host's work."""
     return max(0.0, seconds["total"] - sum(seconds.get(purpose, 0.0) for purpose in AROUND_TRAINING))
 
 

@@ -17,7 +17,7 @@ class CompileOnce:
         return self._compiled(*args)
 
     def memory_bytes(self):
-        """Memory of one device that the compiler plans for a call: arguments, results and what lies between; or None.
+        """Memory of one device that the compiler plans for a call: arguments, results and temporaries; or None.
 
         Donated arguments, in whose place results are written, count once.
         """

@@ -39,7 +39,7 @@ def test_done(end):
 
 
 def test_users_mistake_is_one_line(end):
-    assert end(UserError("wrong;\nmend it")) == (2, "", "error: wrong; mend it\n")
+    assert end(UserError("wrong;\nfix it")) == (2, "", "error: wrong; fix it\n")
 
 
 def test_interruption_says_how_to_resume(end):

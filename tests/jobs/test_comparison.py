@@ -113,7 +113,7 @@ def test_memory_may_be_unknown():
 
 
 def test_the_table():
-    diverged = {("cmi", 1): "student_loss is nan in epoch 5: stopped; start anew with a lower learning rate"}
+    diverged = {("cmi", 1): "student_loss is nan in epoch 5: stopped; start from scratch with a lower learning rate"}
     runs = [_run("cmi", 0, 80.0), _run("ssdkd", 0, 90.0), _run("ssdkd", 1, 92.0)]
     lines = tables.markdown(_result(runs, diverged)).splitlines()
     assert lines[2] == "| ssdkd | 91.00 ± 1.41 | 6,400 | 144 | 90.0 | 20.0 | 60.0 | 2.5 |"

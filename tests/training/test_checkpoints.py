@@ -90,7 +90,7 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
         for path in (tmp_path / "3" / "state").rglob("*"):
             if path.is_file():
                 path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(UserError, match=r"the checkpoint in .* cannot be read .*; delete that folder to start anew"):
+    with pytest.raises(UserError, match=r"the checkpoint in .* cannot be read .*; delete that folder to start"):
         restore(tmp_path)
 
 
