@@ -1,22 +1,93 @@
 """Writing files wholly or not at all, and reading JSON that a program of ours wrote."""
 
+import contextlib
 import json
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from ssdkd_jax.errors import UserError
 
 
+@contextlib.contextmanager
+def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Writes a file wholly or not at all: yields a path next to it, whose file takes its place at the end.
+
+    A block that fails, on a full disk for example, leaves the file as it was and nothing else behind.
+
+    Raises:
+      UserError: the path is a folder.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, expected the name of a file to write")
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def write_at_once(path: pathlib.Path, content: Any) -> None:
     """Writes a file wholly or not at all: bytes and text as they stand, anything else as JSON."""
-    path = pathlib.Path(path)
     if not isinstance(content, bytes):
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
         content = text.encode("utf-8", errors="replace")
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    with replaced_file(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Path]:
+    """Writes a folder wholly or not at all: yields an empty one next to it, which takes its place at the end.
+
+    A block that fails, on a full disk for example, leaves the folder as it was.  What the block has written should be
+    verified within it.
+
+    Args:
+      folder: becomes the folder; an earlier one is replaced.
+      own: names that such a folder holds; one that holds anything else is somebody else's.
+
+    Raises:
+      UserError: the folder is a file, or holds something that is not ours.
+    """
+    folder = pathlib.Path(folder).absolute()
+    check_ours(folder, own)
+    unfinished, replaced = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "replaced"))
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        recover_folder(folder)
+        if folder.exists():
+            folder.rename(replaced)
+        unfinished.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def recover_folder(folder: pathlib.Path) -> None:
+    """Puts a folder back that a program was killed while replacing."""
+    folder = pathlib.Path(folder).absolute()
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    if replaced.exists() and not folder.exists():
+        replaced.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_ours(folder: pathlib.Path, own: set[str]) -> None:
+    """Raises UserError where a folder that is to be replaced is a file, or holds something that is not ours."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, expected the name of a folder to write")
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.exists() else []
+    if foreign:
+        raise UserError(
+            f"{folder} holds {', '.join(foreign[:3])}, expected nothing but {', '.join(sorted(own))}; "
+            "nothing was written: move that elsewhere, or choose another folder"
+        )
 
 
 def read_object(path: pathlib.Path) -> dict:

@@ -15,8 +15,8 @@ from ssdkd_jax.methods import find_method
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import local_devices
 
-# The latest and the best, each with its successor while that is written.
-CHECKPOINTS_AT_ONCE = 4
+# The latest two and the best, each with its successor while that is written.
+CHECKPOINTS_AT_ONCE = 5
 
 
 def teacher_architecture(config):

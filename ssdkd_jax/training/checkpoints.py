@@ -12,16 +12,20 @@ from ssdkd_jax.errors import UserError
 
 # Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
+# Entry of a checkpoint's info with the digest of its arrays.
+DIGEST = "sha256_of_arrays"
 
 
 class Checkpoints:
-    """One folder with the newest checkpoint: a state (pytree of NumPy arrays) and `info` (anything that JSON takes).
+    """One folder with the newest checkpoints: a state (pytree of NumPy arrays) and `info` (anything that JSON takes).
 
-    Saving is asynchronous and atomic: a killed program leaves the last complete checkpoint.
+    Saving is asynchronous and atomic: a killed program leaves the last complete checkpoint.  Every checkpoint carries a
+    digest of its arrays; one that does not read as it was written is passed over for the one before it.
     """
 
-    def __init__(self, folder):
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
+    def __init__(self, folder, keep=1):
+        """`keep`: how many, the newest."""
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._folder = pathlib.Path(folder).resolve()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
@@ -33,6 +37,7 @@ class Checkpoints:
         """
         if step != self._manager.latest_step():
             self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SMALL_FILES)
+            info = {**info, DIGEST: sha256(state)}
             arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
             self._manager.save(step, args=arguments, force=True)
 
@@ -42,29 +47,61 @@ class Checkpoints:
         if free < size:
             raise UserError(
                 f"the disk is full: {self._folder} has {free / 1e6:.1f} MB free and a checkpoint takes "
-                f"{size / 1e6:.1f} MB; the last complete one stays: make room and run the same command again"
+                f"{size / 1e6:.1f} MB{self._what_stays()}; make room and run the same command again"
             )
+
+    def _what_stays(self):
+        self._manager.wait_until_finished()
+        step = self._manager.latest_step()
+        return "" if step is None else f"; the checkpoint of epoch {step} stays"
 
     def restore(self, like):
-        """(state, info) of the newest checkpoint, or None; `like` is a pytree of arrays or shapes.
+        """(state, info) of the newest checkpoint that is in order, or None where there is none.
+
+        Damaged ones are named on the way and deleted.
+
+        Args:
+          like: pytree of arrays or shapes.
 
         Raises:
-          UserError: it is damaged.
+          UserError: all of them are damaged.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
-        try:
-            restored = self._manager.restore(
-                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), info=ocp.args.JsonRestore())
-            )
-        except Exception as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        damaged = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state, info = self._read(step, like)
+            except Exception as error:
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                damaged.append(f"that of epoch {step} cannot be read ({reason})")
+                continue
+            if damaged:
+                print(f"{self._folder}: {'; '.join(damaged)}; using the one of epoch {step}", flush=True)
+                self._forget_after(step)
+            return state, info
+        if damaged:
             raise UserError(
-                f"the checkpoint in {self._folder} cannot be read ({reason}); delete that folder to start from scratch"
-            ) from error
-        return jax.tree.map(np.asarray, restored.state), restored.info
+                f"no checkpoint in {self._folder} is in order: {'; '.join(damaged)}; delete that folder to start from "
+                "scratch"
+            )
+        return None
+
+    def _read(self, step, like):
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like), info=ocp.args.JsonRestore())
+        )
+        state, info = jax.tree.map(np.asarray, restored.state), restored.info
+        if not isinstance(info, dict):
+            raise ValueError(f"its info is a {type(info).__name__}")
+        # Checkpoints of earlier versions have no digest.
+        if info.pop(DIGEST, None) not in (None, sha256(state)):
+            raise ValueError("its arrays are not those that were written")
+        return state, info
+
+    def _forget_after(self, step):
+        for later in (path for path in self._folder.iterdir() if path.name.isdigit() and int(path.name) > step):
+            shutil.rmtree(later, ignore_errors=True)
+        self._manager.reload()
 
     def wait(self):
         """Blocks until all saves are on disk."""

@@ -102,7 +102,9 @@ class _Run:
         with clock.measure("compile"):
             canonical = jax.jit(method.init)(jax.random.fold_in(self._key, plan.epochs), teacher)
         self._sharded, self._shapes = method.sharded(canonical), jax.eval_shape(lambda: canonical)
-        self.latest, self.best = (Checkpoints(folder / "checkpoints" / name) for name in ("latest", "best"))
+        # Of the latest two, so that a damaged one costs a few epochs only.
+        self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
+        self.best = Checkpoints(folder / "checkpoints" / "best")
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "teacher_sha256": sha256(teacher)}
         self._host_bank = None
         if method.window:

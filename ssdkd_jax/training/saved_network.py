@@ -2,35 +2,40 @@
 
 import json
 import pathlib
-import shutil
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import recover_folder, replaced_folder, write_at_once
+from ssdkd_jax.training.checkpoints import sha256
 
-METADATA = "network.json"
+METADATA, VARIABLES = "network.json", "variables"
+# All that a saved network's folder holds.
+OWN = {METADATA, VARIABLES}
 METADATA_FIELDS = {"architecture", "num_classes", "image_shape", "mean", "std", "class_names"}
 
 
 def save_network(folder, variables, metadata):
-    """Saves a network for later use as teacher or student.
+    """Saves a network for later use as teacher or student, wholly or not at all.
 
     Args:
-      folder: becomes the network's folder; an earlier one is replaced.
+      folder: becomes the network's folder; an earlier network in it is replaced.
       variables: {"params": ..., "batch_stats": ...}.
       metadata: METADATA_FIELDS and more.
+
+    Raises:
+      UserError: the folder holds something else than a saved network; what was written cannot be read.
     """
-    folder = pathlib.Path(folder).resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(unfinished / "variables", jax.tree.map(np.asarray, variables))
-    (unfinished / METADATA).write_text(json.dumps(metadata, indent=2))
-    unfinished.rename(folder)
+    with replaced_folder(folder, OWN) as unfinished:
+        host = jax.tree.map(np.asarray, variables)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(unfinished / VARIABLES, host)
+        write_at_once(unfinished / METADATA, metadata)
+        read, _ = load_network(unfinished)
+        if sha256(read) != sha256(host):
+            raise UserError(f"{folder}: the network was not written as it is; is the disk in order?")
 
 
 def load_network(folder):
@@ -39,7 +44,8 @@ def load_network(folder):
     Raises:
       UserError: it is no such folder, or it is damaged.
     """
-    folder = pathlib.Path(folder).resolve()
+    folder = pathlib.Path(folder).absolute()
+    recover_folder(folder)
     if not (folder / METADATA).is_file():
         raise UserError(
             f"{folder} is not a saved network: there is no {METADATA} in it; "
@@ -53,7 +59,7 @@ def load_network(folder):
         _check_metadata(metadata)
         with ocp.StandardCheckpointer() as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
-            variables = checkpointer.restore(folder / "variables", like)
+            variables = checkpointer.restore(folder / VARIABLES, like)
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"{folder} cannot be read as a network ({reason}); save or train it again") from error
@@ -75,5 +81,5 @@ def _check_metadata(metadata):
 
 
 def _tree_metadata(checkpointer, folder):
-    found = checkpointer.metadata(folder / "variables")
+    found = checkpointer.metadata(folder / VARIABLES)
     return getattr(found, "item_metadata", found)

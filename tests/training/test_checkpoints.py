@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training import checkpoints, saved_network
+from ssdkd_jax.training import checkpoints
 from ssdkd_jax.training.checkpoints import Checkpoints
 
 
@@ -40,8 +40,8 @@ def assert_equal(one, two):
         assert a.dtype == b.dtype
 
 
-def save(folder, step, state, info):
-    manager = Checkpoints(folder)
+def save(folder, step, state, info, keep=1):
+    manager = Checkpoints(folder, keep)
     manager.save(step, state, info)
     manager.close()
 
@@ -90,62 +90,56 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
         for path in (tmp_path / "3" / "state").rglob("*"):
             if path.is_file():
                 path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(UserError, match=r"the checkpoint in .* cannot be read .*; delete that folder to start"):
+    with pytest.raises(
+        UserError,
+        match=r"no checkpoint in .* is in order: that of epoch 3 cannot be read .*; delete that folder to start",
+    ):
         restore(tmp_path)
+
+
+def flip_a_byte(folder):
+    """In the largest file of a checkpoint's arrays, near its end."""
+    largest = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[-20] ^= 0xFF
+    largest.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "half deleted", "other arrays"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capsys, damage):
+    for step in (1, 2):
+        save(tmp_path, step, a_state(step), {"epoch": step}, keep=2)
+    newest = tmp_path / "2"
+    if damage == "flipped byte":
+        flip_a_byte(newest / "state")
+    elif damage == "truncated":
+        for path in (newest / "state").rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "half deleted":
+        shutil.rmtree(newest / "state" / "d", ignore_errors=True)
+        shutil.rmtree(newest / "info")
+    else:
+        shutil.rmtree(newest / "state")
+        shutil.copytree(tmp_path / "1" / "state", newest / "state")
+    state, info = restore(tmp_path)
+    assert info == {"epoch": 1}
+    assert_equal(state, a_state(1))
+    assert "that of epoch 2 cannot be read" in capsys.readouterr().out
+    assert not newest.exists(), "a damaged checkpoint must not keep its epoch from being saved again"
+    save(tmp_path, 2, a_state(2), {"epoch": 2}, keep=2)
+    assert restore(tmp_path)[1] == {"epoch": 2}
 
 
 def test_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     save(tmp_path, 1, a_state(1), {"epoch": 1})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 0))
-    with pytest.raises(UserError, match=r"the disk is full: .* make room and run the same command again"):
+    with pytest.raises(
+        UserError,
+        match=r"the disk is full: .*; the checkpoint of epoch 1 stays; make room and run the same command again",
+    ):
         save(tmp_path, 2, a_state(2), {"epoch": 2})
     assert restore(tmp_path)[1] == {"epoch": 1}
-
-
-METADATA = {
-    "architecture": "convnet_8",
-    "num_classes": 2,
-    "image_shape": [8, 8, 1],
-    "mean": [0.5],
-    "std": [0.5],
-    "class_names": ["a", "b"],
-}
-
-
-def test_saved_network_comes_back_and_is_replaced(tmp_path):
-    for seed in (1, 2):
-        saved_network.save_network(tmp_path / "student", a_state(seed).weights, METADATA)
-    variables, metadata = saved_network.load_network(tmp_path / "student")
-    assert_equal(variables, a_state(2).weights)
-    assert metadata == METADATA
-    assert [path.name for path in tmp_path.iterdir()] == ["student"]
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("class_names", None),
-        ("image_shape", [8, 8]),
-        ("image_shape", [-8, 8, 1]),
-        ("mean", "abc"),
-        ("mean", [0.5, 0.5]),
-        ("std", [0.0]),
-        ("num_classes", 7),
-        ("num_classes", "ten"),
-    ],
-)
-def test_impossible_metadata_is_named(tmp_path, field, value):
-    metadata = {
-        "architecture": "convnet_8",
-        "num_classes": 2,
-        "image_shape": (8, 8, 1),
-        "mean": (0.5,),
-        "std": (0.5,),
-        "class_names": ("a", "b"),
-    }
-    saved_network.save_network(tmp_path / "n", {"params": {"w": np.ones(2)}}, metadata | {field: value})
-    with pytest.raises(UserError, match=rf"cannot be read as a network \(.*{field}"):
-        saved_network.load_network(tmp_path / "n")
 
 
 def test_sha256_depends_on_values_names_dtypes_and_shapes_but_not_on_order():

@@ -17,6 +17,7 @@ from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.loop import Plan, distill
 from tests.tiny_job import epochs_done
+from tests.training.test_checkpoints import flip_a_byte
 
 
 class Student(NamedTuple):
@@ -85,7 +86,7 @@ class AfterEpoch:
 
 
 def saved(workdir, which):
-    return [int(path.name) for path in (workdir / "checkpoints" / which).iterdir()]
+    return sorted(int(path.name) for path in (workdir / "checkpoints" / which).iterdir())
 
 
 def test_runs_to_the_end(tmp_path):
@@ -128,7 +129,7 @@ def test_request_in_the_last_epoch_changes_nothing(tmp_path):
 def test_best_checkpoint_is_the_first_of_the_highest_score(tmp_path):
     result = run(tmp_path, scores={1: 10.0, 2: 30.0, 3: 70.0, 4: 50.0, 5: 70.0, 6: 20.0})
     assert (result.score, result.best_score, result.best_epoch) == (20.0, 70.0, 3)
-    assert (saved(tmp_path, "best"), saved(tmp_path, "latest")) == ([3], [6])
+    assert (saved(tmp_path, "best"), saved(tmp_path, "latest")) == ([3], [4, 6])
 
 
 def test_run_killed_after_a_better_score_than_its_checkpoint_knows(tmp_path):
@@ -151,10 +152,22 @@ def test_finished_loop_gives_its_result_again(tmp_path):
     assert again.best_epoch == first.best_epoch
 
 
+def test_a_flipped_byte_in_the_latest_checkpoint_costs_its_epochs_and_nothing_else(tmp_path, capsys):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        run(tmp_path / "parts", interruption=AfterEpoch(tmp_path / "parts", 4))
+    flip_a_byte(tmp_path / "parts/checkpoints/latest/4/state")
+    parts = run(tmp_path / "parts")
+    out = capsys.readouterr().out
+    assert "that of epoch 4 cannot be read" in out and "using the one of epoch 2" in out
+    np.testing.assert_array_equal(whole.state.student.variables["w"], parts.state.student.variables["w"])
+    assert epochs_done(tmp_path / "parts") == [1, 2, 3, 4, 5, 6]
+
+
 def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before(tmp_path):
     with pytest.raises(Diverged, match="student_loss is nan in epoch 5: stopped; the last checkpoint before stays"):
         run(tmp_path, method=Counting(problem=None, nan_loss_in=5))
-    assert saved(tmp_path, "latest") == [4]
+    assert saved(tmp_path, "latest") == [2, 4]
     assert epochs_done(tmp_path) == [1, 2, 3, 4]
 
 
@@ -183,15 +196,15 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="the disk is full"):
         run(tmp_path)
     monkeypatch.undo()
-    assert saved(tmp_path, "latest") == [3]
+    assert saved(tmp_path, "latest") == [2, 3]
     assert run(tmp_path).score == 60.0
 
 
 def test_seconds_continue_and_leave_the_interruption_out(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, interruption=AfterEpoch(tmp_path, 3))
-    (step,) = (tmp_path / "checkpoints/latest").iterdir()
-    assert '"seconds"' in (step / "info" / "metadata").read_text()
+    newest = tmp_path / "checkpoints/latest/3/info/metadata"
+    assert '"seconds"' in newest.read_text()
     run(tmp_path)
     seconds = [record["training_seconds"] for record in metrics(tmp_path)]
     assert seconds == sorted(seconds) and len(seconds) == 6

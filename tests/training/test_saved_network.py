@@ -1,0 +1,86 @@
+"""Saved networks come back, are replaced wholly or not at all, and nothing of anybody else's is deleted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import saved_network
+from tests.training.test_checkpoints import a_state, assert_equal
+
+METADATA = {
+    "architecture": "convnet_8",
+    "num_classes": 2,
+    "image_shape": [8, 8, 1],
+    "mean": [0.5],
+    "std": [0.5],
+    "class_names": ["a", "b"],
+}
+
+
+def test_saved_network_comes_back_and_is_replaced(tmp_path):
+    for seed in (1, 2):
+        saved_network.save_network(tmp_path / "student", a_state(seed).weights, METADATA)
+    variables, metadata = saved_network.load_network(tmp_path / "student")
+    assert_equal(variables, a_state(2).weights)
+    assert metadata == METADATA
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("class_names", None),
+        ("image_shape", [8, 8]),
+        ("image_shape", [-8, 8, 1]),
+        ("mean", "abc"),
+        ("mean", [0.5, 0.5]),
+        ("std", [0.0]),
+        ("num_classes", 7),
+        ("num_classes", "ten"),
+    ],
+)
+def test_impossible_metadata_is_named(tmp_path, field, value):
+    metadata = {
+        "architecture": "convnet_8",
+        "num_classes": 2,
+        "image_shape": (8, 8, 1),
+        "mean": (0.5,),
+        "std": (0.5,),
+        "class_names": ("a", "b"),
+    }
+    saved_network.save_network(tmp_path / "n", {"params": {"w": np.ones(2)}}, metadata)
+    (tmp_path / "n" / "network.json").write_text(json.dumps(metadata | {field: value}))
+    with pytest.raises(UserError, match=rf"cannot be read as a network \(.*{field}"):
+        saved_network.load_network(tmp_path / "n")
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    folder = tmp_path / "student"
+    saved_network.save_network(folder, a_state(1).weights, METADATA)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"student holds notes\.txt, expected nothing but network\.json, variables"):
+        saved_network.save_network(folder, a_state(2).weights, METADATA)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert_equal(saved_network.load_network(folder)[0], a_state(1).weights)
+
+
+def test_a_failed_save_leaves_the_network_that_was_there(tmp_path, monkeypatch):
+    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+
+    def no_space(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saved_network, "write_at_once", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        saved_network.save_network(tmp_path / "student", a_state(2).weights, METADATA)
+    assert_equal(saved_network.load_network(tmp_path / "student")[0], a_state(1).weights)
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
+    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+    (tmp_path / "student").rename(tmp_path / ".student.replaced")
+    assert_equal(saved_network.load_network(tmp_path / "student")[0], a_state(1).weights)
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
