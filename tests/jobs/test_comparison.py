@@ -129,12 +129,12 @@ def test_the_page_says_the_numbers_and_stands_alone(tmp_path):
     for method in ("ssdkd", "cmi"):
         _keep_images(tmp_path, method)
     text, page = _page(tmp_path, _result())
-    for expected in ("Most accurate: ssdkd", "91.00 ± 1.41", "80.00 ± 0.00", "11.00 points before cmi"):
+    for expected in ("Most accurate: ssdkd", "91.00 ± 1.41", "80.00 ± 0.00", "11.00 points ahead of cmi"):
         assert expected in page.text
     assert all(note in page.text for note in tables.notes(_result()))
     assert "python -m experiments.compare" in page.text and "3a7bd3e2" * 8 in page.text
     assert "ssdkd, 91.00 %" in page.text and "teacher, 99.00 %" in page.text
-    assert page.baselines and all(value.startswith(("data:image/", "#")) for value in page.baselines)
+    assert page.links and all(value.startswith(("data:image/", "#")) for value in page.links)
     assert len(page.ids) == len(set(page.ids))
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
