@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Iterable
 
 from ssdkd_jax.reports import charts, pages
+from ssdkd_jax.reports.image_sheet import write_image_sheet
 from ssdkd_jax.reports.run_files import (
     baselines_of,
     curve,
@@ -33,7 +34,7 @@ _FIRST_FACTS = (
 
 
 def write_report(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes `report.html` from the files that a run left in its work directory.
+    """Writes `report.html` and `images.png` from the files that a run left in its work directory.
 
     The page needs no network: charts are inline SVG, images are data URIs.
 
@@ -64,6 +65,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         command=summary.get("command"),
         facts=_facts(summary),
     )
+    write_image_sheet(workdir, buffer)
     path = workdir / "report.html"
     path.write_text(page, encoding="utf-8", errors="replace")
     return path
