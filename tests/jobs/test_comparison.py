@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from experiments.results import fill, record
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
 from ssdkd_jax.jobs.comparison import Run, folder_of, summarize, training_parts
 from ssdkd_jax.reports import charts, tables
+from ssdkd_jax.reports.documents import fill
+from ssdkd_jax.reports.results_files import record
 from tests.reports.test_run_page import HOSTILE, _buffer, _Page
 
 SECONDS = {
