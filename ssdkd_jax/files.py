@@ -90,18 +90,20 @@ def check_ours(folder: pathlib.Path, own: set[str]) -> None:
         )
 
 
-def read_object(path: pathlib.Path) -> dict:
-    """The object that a JSON file holds.
+def read_object(path: pathlib.Path, fix: str = "delete it and run the same command again") -> dict:
+    """The object that a JSON file holds; `fix` ends the message where there is none.
 
     Raises:
       UserError: the file is damaged.
     """
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged, it is not JSON ({reason}): expected a JSON object; {fix}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged (no JSON object); delete it and run the same command again")
+        kind = type(content).__name__
+        raise UserError(f"{path} is damaged, it holds a {kind}: expected a JSON object; {fix}")
     return content
 
 

@@ -10,6 +10,7 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import make_folder, write_at_once
 from ssdkd_jax.jobs.run import run_job
+from ssdkd_jax.reports.seed_statistics import mean_and_std, twice_standard_error
 
 DEFAULT = "default"
 # What the results file says of all runs alike.
@@ -110,16 +111,17 @@ def summarize(accuracies):
     """
     rows, default = {}, accuracies[DEFAULT]
     for name, values in accuracies.items():
-        row = {"accuracies": values, "mean": statistics.mean(values), "std": _std(values)}
-        row["difference"] = row["mean"] - statistics.mean(default)
-        row["noise"] = 2 * (_std(values) ** 2 / len(values) + _std(default) ** 2 / len(default)) ** 0.5
-        row["exceeds_noise"] = name != DEFAULT and abs(row["difference"]) > row["noise"]
-        rows[name] = row
+        mean, std = mean_and_std(values)
+        difference, noise = mean - mean_and_std(default)[0], twice_standard_error(values, default)
+        rows[name] = {
+            "accuracies": values,
+            "mean": mean,
+            "std": std,
+            "difference": difference,
+            "noise": noise,
+            "exceeds_noise": name != DEFAULT and abs(difference) > noise,
+        }
     return rows
-
-
-def _std(values):
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _folder_name(name):

@@ -21,6 +21,7 @@ from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
+from ssdkd_jax.reports.seed_statistics import mean_and_std
 from ssdkd_jax.training.clock import training_seconds
 from ssdkd_jax.training.devices import local_devices
 
@@ -78,7 +79,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
 
 
 def _tell_what_stays_out(configs, folder):
-    others = {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_folder.SUMMARY))}
+    others = {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_files.SUMMARY))}
     others = sorted(others - {method for method, _ in configs})
     if others:
         print(
@@ -219,13 +220,14 @@ def _row(runs, diverged):
     summaries = [run.summary for run in runs]
     accuracies = [summary.student_accuracy for summary in summaries]
     times = [training_parts(summary.seconds) for summary in summaries]
+    mean, std = mean_and_std(accuracies)
     return {
         # Whose images a baseline was given; None for a data-free method.
         "given_images": next((summary.given_images for summary in summaries if summary.given_images), None),
         "accuracies": accuracies,
         "seeds": [run.seed for run in runs],
-        "mean": statistics.mean(accuracies) if runs else None,
-        "std": (statistics.stdev(accuracies) if len(runs) > 1 else 0.0) if runs else None,
+        "mean": mean,
+        "std": std,
         # Of all evaluations, which is what papers of this field report; picked with the test set.
         "best_accuracies": [summary.best_student_accuracy for summary in summaries],
         "images_made": _largest(summaries, "images_made"),
@@ -245,7 +247,7 @@ def _largest(summaries, field):
 def write(folder, result: dict) -> None:
     """Writes comparison.json, comparison.md and comparison.html, each wholly or not at all."""
     folder = pathlib.Path(folder)
-    write_at_once(folder / run_folder.COMPARISON, result)
+    write_at_once(folder / run_files.COMPARISON, result)
     write_at_once(folder / "comparison.md", tables.markdown(result) + "\n")
     shown = {
         method: folder_of(folder, method, row["seeds"][0]) for method, row in result["methods"].items() if row["seeds"]

@@ -11,9 +11,9 @@ import platform
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports.run_files import with_current_names
+from ssdkd_jax.reports.run_files import COMPARISON, SUMMARY, with_current_names
 
-EXPERIMENT, SUMMARY, COMPARISON = "experiment.json", "summary.json", "comparison.json"
+EXPERIMENT = "experiment.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -4,6 +4,8 @@ import jax
 import numpy as np
 
 from ssdkd_jax import data
+from ssdkd_jax.files import replaced_file
+from ssdkd_jax.reports.run_files import BUFFER
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap, spread
 from ssdkd_jax.training.evaluation import accuracy
@@ -51,7 +53,7 @@ def shown_images(context, method, state, teacher, predict_teacher):
 
 
 def save_images(folder, class_names, real, images, predicted_class, confidence):
-    """buffer.npz, what the report shows; `real` is the teacher's (classes, confidences) on real test images."""
+    """Writes buffer.npz, what the report shows; `real` is the teacher's (classes, confidences) on real test images."""
     arrays = {
         "images": images,
         "predicted_class": predicted_class,
@@ -60,4 +62,5 @@ def save_images(folder, class_names, real, images, predicted_class, confidence):
     }
     if real is not None:
         arrays |= {"real_class": real[0], "real_confidence": real[1]}
-    np.savez_compressed(folder / "buffer.npz", **arrays)
+    with replaced_file(folder / BUFFER) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays)

@@ -40,8 +40,8 @@ class NAYER(ImageBank):
     """NAYER with learned embeddings."""
 
     differs: ClassVar[str] = (
-        "NAYER here has one synthesis an epoch (published: two, and ten in the warm-up) and learned class embeddings "
-        "(published: a text model's)"
+        "one synthesis an epoch (published: two, and ten in the warm-up) and learned class embeddings (published: a "
+        "text model's)"
     )
 
     epochs: int = 320

@@ -1,6 +1,5 @@
-"""Charts as inline SVG and images as data URIs, for a page that must open without a network."""
+"""Charts as inline SVG, for pages that must open without a network."""
 
-import base64
 import html
 import io
 import re
@@ -9,19 +8,19 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
-from PIL import Image
 
 # Mid-tones: at least 3:1 against both a white and a near-black page, so that one SVG serves both color schemes.
 COLORS = ("#3b82c4", "#d9731f", "#2f9e5c", "#a06cd5", "#d94a4a", "#1b9aaa", "#a5734a", "#808890")
 
-# On and off in widths of the line; with COLORS, more lines stay apart than a comparison has methods.
+# Lengths on and off in widths of the line; with COLORS, enough different lines for all methods of a comparison.
 _DASHES = ((), (4, 1.3), (1.2, 1.2), (6, 1.5, 1.2, 1.5))
 
-# Matplotlib knows no `currentColor`; this value marks what shall take the page's text color.
+# Matplotlib knows no `currentColor`; this value marks what takes the page's text color.
 _INK = "#010203"
 
 _STYLE = {
@@ -51,11 +50,6 @@ _WIDE = (4.8, 3.0)
 _SMALL = (3.0, 1.75)
 _LARGE = (6.6, 4.1)
 _MOST_POINTS = 400
-_LARGEST_SIDE = 96
-
-
-# The longer side in pixels up to which `image_uri` keeps every pixel.
-LOSSLESS_SIDE = 48
 
 
 class Level(NamedTuple):
@@ -83,25 +77,25 @@ class Line(NamedTuple):
 
 
 def pen(index: int) -> Pen:
-    """The pen of the line of this number; all colors come solid first, then dashed, then dotted, then both."""
+    """Returns the pen of a line by its number: all colors solid first, then dashed, then dotted, then both."""
     repeat, color = divmod(index, len(COLORS))
     return Pen(COLORS[color], _DASHES[repeat % len(_DASHES)])
 
 
-def accuracy_chart(name: str, alt: str, x, y, *, x_label: str, y_label: str, levels: list[Level]) -> str:
-    """The student's curve with its last point marked, and dashed lines for what it is compared with.
+def accuracy_chart(name: str, alt: str, x, y, *, x_label: str, y_label: str, levels: list[Level]) -> Markup:
+    """Draws the student's curve with its last point marked, and dashed lines for what it is compared with.
 
     Args:
       name: prefix of the SVG's ids; unique on the page.
-      alt: what the chart shows, for those who cannot see it.
-      x: wall-clock time, (n,).
+      alt: what the chart shows, for readers who cannot see it.
+      x: wall-clock time, (n,); the axis starts at 0.
       y: percent, (n,).
       x_label: label of the horizontal axis.
       y_label: label of the vertical axis.
       levels: the dashed lines.
 
     Returns:
-      An `<svg>` element as text.
+      An `<svg>` element.
     """
     with matplotlib.rc_context({**_STYLE, "font.size": 9}):
         figure, axes = _figure(_WIDE)
@@ -110,22 +104,23 @@ def accuracy_chart(name: str, alt: str, x, y, *, x_label: str, y_label: str, lev
         axes.plot(*thin(x, y), color=COLORS[0])
         axes.plot(x[-1:], y[-1:], "o", color=COLORS[0], markersize=5)
         axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set_xlim(left=0)
         return _svg(figure, name, alt)
 
 
-def comparison_chart(name: str, alt: str, lines: list[Line], *, x_label: str, y_label: str, level: float) -> str:
-    """Lines with their bands over wall-clock time, and a dashed one in the text's color for the teacher.
+def comparison_chart(name: str, alt: str, lines: list[Line], *, x_label: str, y_label: str, level: float) -> Markup:
+    """Draws lines with their bands over wall-clock time, and a dashed one in the text's color for the teacher.
 
     Args:
       name: prefix of the SVG's ids; unique on the page.
-      alt: what the chart shows, for those who cannot see it.
+      alt: what the chart shows, for readers who cannot see it.
       lines: the curves; times that span more than a decade get a logarithmic axis.
       x_label: label of the horizontal axis.
       y_label: label of the vertical axis.
       level: the dashed line's height.
 
     Returns:
-      An `<svg>` element as text.
+      An `<svg>` element.
     """
     times = np.concatenate([line.x for line in lines])
     times = times[times > 0]
@@ -144,7 +139,7 @@ def comparison_chart(name: str, alt: str, lines: list[Line], *, x_label: str, y_
 
 
 def _log_time(axes: Axes, shortest: float, longest: float) -> None:
-    # A time of zero, which has no place here, is drawn at the left edge.
+    # A time of zero, which has no place on this axis, is drawn at the left edge.
     axes.set_xscale("log", nonpositive="clip")
     axes.set_xlim(shortest / 1.1, longest * 1.15)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -152,8 +147,8 @@ def _log_time(axes: Axes, shortest: float, longest: float) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def curve_chart(name: str, alt: str, x, y, *, color: str = COLORS[0], may_be_log: bool = False) -> str:
-    """A small panel with one quantity over the epochs; arguments and result as in `accuracy_chart`.
+def curve_chart(name: str, alt: str, x, y, *, color: str = COLORS[0], may_be_log: bool = False) -> Markup:
+    """Draws a small panel with one quantity over the epochs; arguments and result as in `accuracy_chart`.
 
     With `may_be_log`, positive values that span more than two decades get a logarithmic axis.
     """
@@ -167,17 +162,17 @@ def curve_chart(name: str, alt: str, x, y, *, color: str = COLORS[0], may_be_log
         return _svg(figure, name, alt)
 
 
-def class_chart(name: str, alt: str, shares: list[np.ndarray], class_names: list[str]) -> str:
-    """Percent of each set in each class: bars for the first set, a line of steps for the second.
+def class_chart(name: str, alt: str, shares: list[np.ndarray], class_names: list[str]) -> Markup:
+    """Draws the percentage of each set in each class: bars for the first set, a line of steps for the second.
 
     Args:
       name: prefix of the SVG's ids; unique on the page.
-      alt: what the chart shows, for those who cannot see it.
+      alt: what the chart shows, for readers who cannot see it.
       shares: one or two arrays (C,), percent.
       class_names: C names; written out when there are at most 20.
 
     Returns:
-      An `<svg>` element as text.
+      An `<svg>` element.
     """
     classes = np.arange(len(class_names))
     with matplotlib.rc_context({**_STYLE, "font.size": 9}):
@@ -193,10 +188,10 @@ def class_chart(name: str, alt: str, shares: list[np.ndarray], class_names: list
         return _svg(figure, name, alt)
 
 
-def difficulty_chart(name: str, alt: str, difficulties: list[np.ndarray]) -> str:
-    """Histogram of 1 - p_T for one or two sets, drawn and returned as by `class_chart`.
+def difficulty_chart(name: str, alt: str, difficulties: list[np.ndarray]) -> Markup:
+    """Draws a histogram of 1 - p_T for one or two sets, with arguments and result as in `class_chart`.
 
-    The share axis is logarithmic: a good teacher is sure of nearly all real images, and the rest is what one looks for.
+    The share axis is logarithmic: a good teacher is sure of nearly all real images, and the chart is about the rest.
     """
     with matplotlib.rc_context({**_STYLE, "font.size": 9}):
         figure, axes = _figure(_WIDE)
@@ -205,7 +200,7 @@ def difficulty_chart(name: str, alt: str, difficulties: list[np.ndarray]) -> str
         axes.bar(edges[:-1], shares[0], width=0.05, align="edge", color=COLORS[0], alpha=0.75)
         for share in shares[1:]:
             axes.stairs(share, edges, color=COLORS[1], linewidth=1.4)
-        # Half the smallest share, so that a bin with a single image still shows.
+        # Half the smallest share, so that a bin with a single image is visible.
         lowest = min((share[share > 0].min() for share in shares if share.any()), default=1.0) / 2
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -214,27 +209,8 @@ def difficulty_chart(name: str, alt: str, difficulties: list[np.ndarray]) -> str
         return _svg(figure, name, alt)
 
 
-def image_uri(image: np.ndarray) -> str:
-    """A data URI of one uint8 image (h, w, 1 or 3).
-
-    Images up to 48 pixels a side are stored without loss as PNG; larger ones are shrunk to at most 96 pixels and
-    stored as JPEG, because a page holds up to 200 of them.
-    """
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    lossless = max(picture.size) <= LOSSLESS_SIDE
-    if not lossless:
-        picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    if lossless:
-        picture.save(stream, "PNG", optimize=True)
-    else:
-        picture.save(stream, "JPEG", quality=85, optimize=True)
-    kind = "png" if lossless else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
-
-
 def thin(x, y) -> tuple[np.ndarray, np.ndarray]:
-    """At most 400 points: longer curves become the means of neighboring points."""
+    """Returns at most 400 points: longer curves become the means of neighboring points."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(x) <= _MOST_POINTS:
         return x, y
@@ -255,10 +231,10 @@ def _name_ticks(axes: Axes, class_names: list[str]) -> None:
     axes.set_xticks(range(len(short)), short, parse_math=False, **turn)
 
 
-def _svg(figure: Figure, name: str, alt: str) -> str:
+def _svg(figure: Figure, name: str, alt: str) -> Markup:
     stream = io.StringIO()
     with warnings.catch_warnings():
-        # The browser draws the text, so that Matplotlib's own font may lack its characters.
+        # The browser draws the text, so Matplotlib's own font may lack its characters.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(stream, format="svg", metadata={"Date": None})
     svg = stream.getvalue()
@@ -271,4 +247,4 @@ def _svg(figure: Figure, name: str, alt: str) -> str:
     svg = svg.replace(_INK, "currentColor")
     view_box = re.search(r'viewBox="[^"]*"', svg).group()
     opening = f'<svg class="chart" role="img" aria-label="{html.escape(alt)}" {view_box}>'
-    return re.sub(r"^<svg[^>]*>", lambda _: opening, svg).strip()
+    return Markup(re.sub(r"^<svg[^>]*>", lambda _: opening, svg).strip())

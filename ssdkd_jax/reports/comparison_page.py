@@ -1,101 +1,114 @@
-"""One self-contained HTML page about a comparison: the table, accuracy against time, images side by side."""
+"""One self-contained HTML page about a comparison: the table, accuracy over time, images side by side."""
 
 import functools
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
-from ssdkd_jax.reports import charts, page, tables
-from ssdkd_jax.reports.run_files import read_buffer
+from ssdkd_jax.reports import charts, pages, tables
+from ssdkd_jax.reports.run_files import BUFFER, image_source, read_buffer, with_current_names
+from ssdkd_jax.reports.seed_statistics import twice_standard_error
+from ssdkd_jax.reports.thumbnails import Thumbnail, keeps_pixels, thumbnails
 
 _MOST_CLASSES = 10
 
 
+class _Sample(NamedTuple):
+    """Images of one run: `cells` has those of each class."""
+
+    class_names: list[str]
+    cells: list[list[Thumbnail]]
+    pixels: bool
+
+
 def comparison_page(result: dict, shown: dict[str, pathlib.Path]) -> str:
-    """The page as text.
+    """Renders the page.
 
     Args:
-      result: as in comparison.json, with at least one finished run.
+      result: as in comparison.json, of any version, with at least one finished run.
       shown: method -> folder of the run whose images are shown; without its buffer.npz, none are.
+
+    Returns:
+      HTML.
 
     Raises:
       UserError: a buffer.npz cannot be read.
     """
-    sections = [
-        _result_section(result),
-        _time_section(result),
-        _images_section(result, shown),
-        _provenance_section(result),
-    ]
-    names = result["methods"]
-    title = f"{len(names)} methods compared: {result['teacher']} into {result['student']}"
-    about = f"{result['dataset']} · {result['epochs']} epochs · {result['date']}"
-    return page.document(title, about, sections)
+    result = with_current_names(result)
+    finished = {name: row for name, row in result["methods"].items() if row["seeds"]}
+    finished = dict(sorted(finished.items(), key=lambda item: -item[1]["mean"]))
+    return pages.render(
+        "comparison.html",
+        title=f"{len(result['methods'])} methods compared: {result['teacher']} into {result['student']}",
+        about=f"{result['dataset']} · {result['epochs']} epochs · {result['date']}",
+        **_headline(finished),
+        teacher=result["teacher"],
+        teacher_accuracy=result["teacher_accuracy"],
+        header=tables.HEADER,
+        rows=tables.rows(result),
+        notes=tables.notes(result),
+        chart=_chart(result, finished),
+        **_images(result, shown),
+        command=result["command"],
+        facts=_facts(result),
+    )
 
 
-def _finished(result):
-    """name -> row of the methods with a finished run, the most accurate first."""
-    rows = {name: row for name, row in result["methods"].items() if row["seeds"]}
-    return dict(sorted(rows.items(), key=lambda item: -item[1]["mean"]))
-
-
-def _result_section(result: dict) -> str:
-    finished = _finished(result)
-    # Baselines are no competitors, unless there is nothing else.
+def _headline(finished: dict) -> dict:
+    """The best methods by accuracy, time and memory; `finished` is sorted by accuracy."""
+    # Baselines do not compete, unless there is nothing else.
     ranked = {name: row for name, row in finished.items() if not row["given_images"]} or finished
-    best, row = next(iter(ranked.items()))
-    tiles = [
-        page.tile(f"Most accurate: {best}", page.percent(row["mean"]), _lead(ranked), main=True),
-        page.tile("Teacher's accuracy", page.percent(result["teacher_accuracy"]), result["teacher"]),
-    ]
-    fastest = min(ranked, key=lambda name: ranked[name]["seconds"]["whole"])
-    tiles.append(page.tile("Shortest training", page.duration(ranked[fastest]["seconds"]["whole"]), fastest))
-    planned = {name: row["memory_bytes"] for name, row in ranked.items() if row["memory_bytes"] is not None}
-    if planned:
-        smallest = min(planned, key=planned.get)
-        tiles.append(page.tile("Least planned memory", f"{planned[smallest] / 1e6:,.0f} MB", smallest))
-    rows = tables.rows(result)
-    table = page.table(tables.HEADER, rows, "Students on real test images, and what they cost.", "numbers")
-    notes = "".join(f'<p class="quiet">{page.escape(note)}</p>' for note in tables.notes(result))
-    return page.section("Result", f'<dl class="tiles">{"".join(tiles)}</dl><div class="scroll">{table}</div>{notes}')
-
-
-def _lead(ranked: dict) -> str:
-    """What the first method is before the second, and whether the seeds tell that from chance (Welch, roughly)."""
-    if len(ranked) < 2:
-        return ""
-    (_, first), (name, second) = list(ranked.items())[:2]
-    gap = first["mean"] - second["mean"]
-    text = f"{gap:.2f} points before {name}"
-    if min(len(first["seeds"]), len(second["seeds"])) < 2:
-        return text
-    noise = 2 * sum(row["std"] ** 2 / len(row["seeds"]) for row in (first, second)) ** 0.5
-    return f"{text}, {'more' if gap > noise else 'not more'} than twice the standard error of that"
-
-
-def _time_section(result: dict) -> str:
-    pens = {name: charts.pen(index) for index, name in enumerate(result["methods"])}
-    ranked = {name: row for name, row in _finished(result).items() if any(row["curves"])}
-    if not ranked:
-        return page.section("Accuracy over time", '<p class="quiet">No run evaluated an epoch.</p>')
-    longest = max(time for row in ranked.values() for curve in row["curves"] for time, _ in curve)
-    unit, seconds = page.time_unit(longest)
     best = next(iter(ranked))
+    fastest = min(ranked, key=lambda name: ranked[name]["seconds"]["whole"])
+    planned = {name: row["memory_bytes"] for name, row in ranked.items() if row["memory_bytes"] is not None}
+    smallest = min(planned, key=planned.get, default=None)
+    return {
+        "best": {"name": best, "mean": ranked[best]["mean"]},
+        "lead": _lead(ranked),
+        "fastest": {"name": fastest, "seconds": ranked[fastest]["seconds"]["whole"]},
+        "smallest": smallest and {"name": smallest, "bytes": planned[smallest]},
+    }
+
+
+def _lead(ranked: dict) -> dict | None:
+    """Lead of the first method over the second, and whether it exceeds the noise; None for a single method."""
+    if len(ranked) < 2:
+        return None
+    (_, first), (second_name, second) = list(ranked.items())[:2]
+    points = first["mean"] - second["mean"]
+    accuracies = first["accuracies"], second["accuracies"]
+    measured = min(map(len, accuracies)) > 1
+    beyond_noise = points > twice_standard_error(*accuracies) if measured else None
+    return {"points": points, "of": second_name, "beyond_noise": beyond_noise}
+
+
+def _chart(result: dict, finished: dict) -> pages.Figure | None:
+    """Accuracy over time of all methods; None where no run evaluated an epoch."""
+    pens = {name: charts.pen(index) for index, name in enumerate(result["methods"])}
+    ranked = {name: row for name, row in finished.items() if any(row["curves"])}
+    if not ranked:
+        return None
+    longest = max(time for row in ranked.values() for curve in row["curves"] for time, _ in curve)
+    unit, unit_seconds = pages.time_unit(longest)
     svg = charts.comparison_chart(
         "comparison",
-        f"Student's accuracy against time for {', '.join(ranked)}; {best} ends highest",
-        [_line(pens[name], row["curves"], seconds) for name, row in ranked.items()],
+        f"Student's accuracy over time for {', '.join(ranked)}; {next(iter(ranked))} ends highest",
+        [_line(pens[name], row["curves"], unit_seconds) for name, row in ranked.items()],
         x_label=f"wall-clock time of the training ({unit})",
         y_label="accuracy (%)",
         level=result["teacher_accuracy"],
     )
-    keys = [(page.swatch("currentColor", "dashed"), f"teacher, {page.percent(result['teacher_accuracy'])}")]
-    keys += [(page.stroke(*pens[name]), f"{name}, {page.percent(row['mean'])}") for name, row in ranked.items()]
+    legend = [pages.Mark(f"teacher, {result['teacher_accuracy']:.2f} %", "currentColor", "dashed")]
+    legend += [
+        pages.Mark(f"{name}, {row['mean']:.2f} %", pens[name].color, "stroke", pens[name].dashes)
+        for name, row in ranked.items()
+    ]
     caption = (
-        "Mean over the seeds at each evaluated epoch; the band is from the lowest to the highest seed. Time as "
-        "in the table."
+        "Mean over the seeds at each evaluated epoch; the band spans the lowest to the highest seed. Time as in the "
+        "table."
     )
-    return page.section("Accuracy over time", page.figure(page.keys(keys, "columns") + svg, caption, "chart-large"))
+    return pages.Figure(svg, caption, tuple(legend))
 
 
 def _line(pen: charts.Pen, curves: list, unit_seconds: float) -> charts.Line:
@@ -106,64 +119,45 @@ def _line(pen: charts.Pen, curves: list, unit_seconds: float) -> charts.Line:
     return charts.Line(pen, x.mean(0), y.mean(0), y.min(0), y.max(0))
 
 
-def _images_section(result: dict, shown: dict) -> str:
-    picked = {name: _picked_images(*_version(folder)) for name, folder in shown.items()}
-    named = next((names for names, _ in filter(None, picked.values())), None)
-    if named is None:
-        return ""
-    head = "".join(f'<th scope="col">{page.escape(name)}</th>' for name in named)
-    rows = "".join(_image_row(name, result["methods"][name], picked[name], len(named)) for name in picked)
-    table = f'<table class="samples"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    note = (
-        "By the class that the teacher sees: the image that it is surest of, and the one in the middle of its ranking; "
-        "empty where there is none. From each method's first seed: of the images in memory, or of a sample where a "
-        "method keeps none."
-    )
-    body = f'<p class="quiet">{note}</p><div class="scroll">{table}</div>'
-    return page.section("Images, side by side", body)
+def _images(result: dict, shown: dict[str, pathlib.Path]) -> dict:
+    """Class names and one row a method; no rows where no run has a buffer.npz."""
+    samples = {name: _sample(folder, _version(folder)) for name, folder in shown.items()}
+    class_names = next((sample.class_names for sample in samples.values() if sample), None)
+    if class_names is None:
+        return {"image_classes": [], "image_rows": []}
+    rows = [
+        {
+            "name": name,
+            "source": image_source(result["methods"][name]),
+            "images_kept": result["methods"][name]["images_kept"],
+            "cells": sample and sample.cells,
+            "pixels": sample and sample.pixels,
+        }
+        for name, sample in samples.items()
+    ]
+    return {"image_classes": class_names, "image_rows": rows}
 
 
-def _image_row(name: str, row: dict, picked: tuple | None, classes: int) -> str:
-    kept, made = row["images_kept"], row["images_made"]
-    whence = f"of {kept:,} images" if kept else "a sample" if made else "given images"
-    cells = picked[1] if picked else [""] * classes
-    head = f'<th scope="row">{page.escape(name)}<small>{whence if picked else "no buffer.npz"}</small></th>'
-    return f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+def _version(folder: pathlib.Path) -> int:
+    path = folder / BUFFER
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _version(folder: pathlib.Path) -> tuple[pathlib.Path, int]:
-    path = folder / "buffer.npz"
-    return folder, path.stat().st_mtime_ns if path.exists() else 0
-
-
-# The page is made anew after every run, and a buffer may be hundreds of megabytes.
+# The page is written again after every run, and a buffer may be hundreds of megabytes.
 @functools.lru_cache(maxsize=64)
-def _picked_images(folder: pathlib.Path, version: int) -> tuple[list[str], list[str]] | None:
-    """(class names, a cell of HTML for each); None without buffer.npz."""
+def _sample(folder: pathlib.Path, version: int) -> _Sample | None:
+    """The surest and the middle image of up to ten classes; None without buffer.npz."""
     buffer = read_buffer(folder) if version else None
     if buffer is None:
         return None
-    count = len(buffer.class_names)
-    chosen = np.linspace(0, count - 1, min(count, _MOST_CLASSES)).round().astype(int)
-    return [buffer.class_names[index] for index in chosen], [_cell(buffer, index) for index in chosen]
+    chosen = buffer.shown_classes(_MOST_CLASSES)
+    ranked = [buffer.surest_first(index) for index in chosen]
+    picked = [positions[sorted({0, len(positions) // 2})] if len(positions) else positions for positions in ranked]
+    cells = [thumbnails(buffer, positions) for positions in picked]
+    return _Sample([buffer.class_names[index] for index in chosen], cells, keeps_pixels(buffer))
 
 
-def _cell(buffer, index: int) -> str:
-    members = np.flatnonzero(buffer.predicted_class == index)
-    ranked = members[np.argsort(-buffer.confidence[members], kind="stable")]
-    name = page.escape(buffer.class_names[index])
-    kind = "pixels" if max(buffer.images.shape[1:3]) <= charts.LOSSLESS_SIDE else "photos"
-    return "".join(
-        f'<img class="{kind}" src="{charts.image_uri(buffer.images[i])}" alt="seen as {name}" '
-        f'title="{buffer.confidence[i]:.2f}">'
-        for i in dict.fromkeys([*ranked[:1], *ranked[len(ranked) // 2 :][:1]])
-    )
-
-
-def _provenance_section(result: dict) -> str:
+def _facts(result: dict) -> list[tuple[str, object]]:
     facts = [("hardware", result["hardware"]), ("seeds", ", ".join(map(str, result["seeds"])))]
     facts += [("teacher's sha256", result["teacher_sha256"])]
-    facts += [(f"{name} version", version) for name, version in result["versions"].items()]
-    command = f"<pre>{page.escape(result['command'])}</pre>"
-    table = page.table(None, facts, "What it ran with. Each run's own report.html tells more about it.", "facts")
-    return page.section("How to repeat it", command + table)
+    return facts + [(f"{name} version", version) for name, version in result["versions"].items()]

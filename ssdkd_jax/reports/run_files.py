@@ -1,4 +1,4 @@
-"""Reading what a run left in its work directory, for the report."""
+"""Reads what a run or a comparison left in its folder."""
 
 import json
 import math
@@ -10,10 +10,57 @@ from typing import NamedTuple
 import numpy as np
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import read_object
+
+SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
+
+# Field names that older versions wrote, and today's.
+_RENAMED_FIELDS = {
+    "synthetic_images": "images_kept",
+    "synthesised_images": "images_made",
+    "synthesized_images": "images_made",
+    "references": "baselines",
+}
+_RENAMED_SECONDS = {"inversion": "synthesis", "distillation": "student", "references": "baselines"}
+
+
+def with_current_names(content: dict) -> dict:
+    """Translates the field names of older versions.
+
+    Args:
+      content: a run's summary, a row of a comparison, or the content of a results file.  Current names stay as they
+        are, so content of any version may be given.
+
+    Returns:
+      A new dict with the same values under today's names; fields of unexpected types are left alone.
+    """
+    content = _renamed(content, _RENAMED_FIELDS)
+    if isinstance(content.get("seconds"), dict):
+        content["seconds"] = _renamed(content["seconds"], _RENAMED_SECONDS)
+    if isinstance(content.get("methods"), dict):
+        rows = content["methods"].items()
+        content["methods"] = {name: with_current_names(row) if isinstance(row, dict) else row for name, row in rows}
+    return content
+
+
+def _renamed(fields: dict, names: dict[str, str]) -> dict:
+    renamed = {}
+    for name, value in fields.items():
+        current = names.get(name, name)
+        if current == name or current not in fields:
+            renamed[current] = value
+    return renamed
 
 
 class Buffer(NamedTuple):
-    """What buffer.npz holds; the last two are None when there are no real test images."""
+    """Content of buffer.npz.
+
+    images: uint8 (n, h, w, 1 or 3).
+    predicted_class: the teacher's class of each image, int64 (n,).
+    confidence: the teacher's probability of that class, float64 (n,).
+    class_names: one a class.
+    real_class, real_confidence: the same of the real test images, (m,); None where there are none.
+    """
 
     images: np.ndarray
     predicted_class: np.ndarray
@@ -22,22 +69,43 @@ class Buffer(NamedTuple):
     real_class: np.ndarray | None
     real_confidence: np.ndarray | None
 
+    def surest_first(self, index: int) -> np.ndarray:
+        """Positions of the images of a class, by falling confidence, int64 (members,)."""
+        members = np.flatnonzero(self.predicted_class == index)
+        return members[np.argsort(-self.confidence[members], kind="stable")]
+
+    def sample_of_class(self, index: int, count: int) -> np.ndarray:
+        """Positions of at most `count` images of a class, evenly spaced from the surest to the least sure."""
+        ranked = self.surest_first(index)
+        return ranked[evenly_spaced(len(ranked), count)]
+
+    def shown_classes(self, count: int) -> list[int]:
+        """At most `count` classes, evenly spaced by index."""
+        return evenly_spaced(len(self.class_names), count).tolist()
+
+
+def evenly_spaced(length: int, count: int) -> np.ndarray:
+    """At most `count` positions in a sequence of `length`, the first and the last among them, int64."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
+
 
 def read_summary(workdir: pathlib.Path) -> dict:
-    """summary.json."""
-    path = _existing(workdir, "summary.json")
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): expected a run's summary; {_mend(workdir)}") from error
-    if not isinstance(summary, dict):
-        raise UserError(f"{path} holds a {type(summary).__name__}: expected a JSON object; {_mend(workdir)}")
-    return with_current_names(summary)
+    """Reads summary.json, with today's field names.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    path = _existing(pathlib.Path(workdir), SUMMARY)
+    return with_current_names(read_object(path, _fix(path.parent)))
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict]:
-    """One record an epoch, in order; of an epoch that a resumed run repeated, the last."""
-    path = _existing(workdir, "metrics.jsonl")
+    """Reads metrics.jsonl: one record an epoch, in order; of an epoch that a resumed run repeated, the last.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    path = _existing(pathlib.Path(workdir), METRICS)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     records = {}
     for position, line in enumerate(lines, start=1):
@@ -48,7 +116,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
         except ValueError as error:
             if position == len(lines):  # a run that was killed may leave half a line
                 break
-            message = f"{path}, line {position} is not JSON: expected one object a line; {_mend(workdir)}"
+            message = f"{path}, line {position} is not JSON: expected one object a line; {_fix(path.parent)}"
             raise UserError(message) from error
         if isinstance(record, dict):
             epoch = number(record.get("epoch"))
@@ -57,8 +125,12 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
 
 
 def read_buffer(workdir: pathlib.Path) -> Buffer | None:
-    """buffer.npz, or None if the run left none."""
-    path = workdir / "buffer.npz"
+    """Reads buffer.npz; None where the run left none.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    path = pathlib.Path(workdir) / BUFFER
     if not path.exists():
         return None
     try:
@@ -73,17 +145,20 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
             )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a buffer ({reason}): delete it, or {_mend(workdir)}") from error
-    shape = buffer.images.shape
-    if buffer.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3):
-        raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, 1 or 3)")
-    if not len(buffer.images) == len(buffer.predicted_class) == len(buffer.confidence):
-        raise UserError(f"{path}: images, predicted_class and confidence differ in length; {_mend(workdir)}")
-    if any(
-        array is not None and array.size and array.min() < 0 for array in (buffer.predicted_class, buffer.real_class)
-    ):
-        raise UserError(f"{path} has classes below 0: expected filled entries only; {_mend(workdir)}")
+        raise UserError(f"{path} is not a buffer ({reason}): delete it, or {_fix(path.parent)}") from error
+    _check_buffer(buffer, path)
     return _with_all_classes_named(buffer)
+
+
+def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:
+    shape, fix = buffer.images.shape, _fix(path.parent)
+    if buffer.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape[1:]:
+        raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, 1 or 3); {fix}")
+    if not buffer.predicted_class.shape == buffer.confidence.shape == shape[:1]:
+        raise UserError(f"{path}: images, predicted_class and confidence differ in length; {fix}")
+    classes = [array for array in (buffer.predicted_class, buffer.real_class) if array is not None]
+    if any(array.size and array.min() < 0 for array in classes):
+        raise UserError(f"{path} has classes below 0: expected filled entries only; {fix}")
 
 
 def _with_all_classes_named(buffer: Buffer) -> Buffer:
@@ -95,48 +170,56 @@ def _with_all_classes_named(buffer: Buffer) -> Buffer:
 def _existing(workdir: pathlib.Path, name: str) -> pathlib.Path:
     path = workdir / name
     if not path.is_file():
-        raise UserError(f"{path} is missing: expected the work directory of a finished run; {_mend(workdir)}")
+        raise UserError(f"{path} is missing: expected the folder of a finished run; {_fix(workdir)}")
     return path
 
 
-def _mend(workdir: pathlib.Path) -> str:
-    if (workdir / "summary.json").exists():
+def _fix(workdir: pathlib.Path) -> str:
+    if (workdir / SUMMARY).exists():
         return f"delete the folder {workdir} and run the command that made it again"
     return f"make one with `python -m experiments.main --config=FILE --workdir={shlex.quote(str(workdir))}`"
 
 
 def number(value: object) -> float | None:
-    """The value as a float, or None if it is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """Returns the value as a float, or None where it is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer beyond the range of floats
+        return None
 
 
 def subobject(summary: dict, key: str) -> dict:
-    """The object under a key, or an empty one."""
+    """Returns the object under a key, or an empty one."""
     value = summary.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def baselines_of(summary: dict) -> list[tuple[str, float]]:
-    """(name, accuracy in percent) of the networks that the student is compared with."""
+    """Returns (name, accuracy in percent) of the networks that the student is compared with."""
     numbers = ((name, number(value)) for name, value in subobject(summary, "baselines").items())
     return [(name, value) for name, value in numbers if value is not None]
 
 
+def image_source(fields: dict) -> str:
+    """Says what the images of buffer.npz are.
+
+    Args:
+      fields: a summary or a row of a comparison.
+
+    Returns:
+      "kept" for what a method keeps in memory, "generated" for a sample of a method that keeps nothing, "given" for a
+      sample of what a baseline was given.
+    """
+    kept, made = (number(fields.get(name)) for name in ("images_kept", "images_made"))
+    if kept or made is None:
+        return "kept"
+    return "generated" if made else "given"
+
+
 def curve(metrics: list[dict], x_key: str, y_key: str) -> tuple[list[float], list[float]]:
-    """Two columns of the metrics, without the epochs that lack either."""
+    """Returns two columns of the metrics, without the epochs that lack either."""
     points = ((number(record.get(x_key)), number(record.get(y_key))) for record in metrics)
     points = [(x, y) for x, y in points if x is not None and y is not None]
     return [x for x, _ in points], [y for _, y in points]
-
-
-def with_current_names(content):
-    """A summary, or a file of results, with the names of today."""
-    names = {
-        "synthetic_images": "images_kept", "synthesised_images": "images_made", "references": "baselines",
-        "inversion": "synthesis", "distillation": "student",
-    }  # fmt: skip
-    if isinstance(content, dict):
-        return {names.get(name, name): with_current_names(value) for name, value in content.items()}
-    return content

@@ -1,32 +1,73 @@
-"""A comparison's numbers as text, the same for its page, its Markdown file and the README."""
+"""Results as Markdown tables, the same for a comparison's page and file, the README and docs/."""
+
+from collections.abc import Iterable, Sequence
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports.run_files import image_source, with_current_names
 
 _MOST_POINTS = 40
 
 HEADER = (
     "method",
     "accuracy (%)",
-    "images synthesized",
-    "images in memory",
-    "seconds, whole",
-    "of it synthesis",
-    "of it student",
+    "images made",
+    "images kept",
+    "total (s)",
+    "synthesis (s)",
+    "student (s)",
     "planned memory (MB)",
 )
+_TIME_PARTS = ("synthesis", "student", "evaluation", "checkpoint", "host")
 _NOTHING = "–"
 
 
+def markdown(result: dict) -> str:
+    """Writes the table of a result and what belongs under it, with the command, the hardware and the date.
+
+    Args:
+      result: content of a results file, or of comparison.json.
+
+    Raises:
+      UserError: there is no table for a result of its kind.
+    """
+    makers = {
+        "comparison": _comparison,
+        "run": _run,
+        "ablation": _ablation,
+        "exactness": _exactness,
+        "buffer_benchmark": _benchmark,
+    }
+    if result["kind"] not in makers:
+        raise UserError(f"there is no table for a result of kind {result['kind']!r}; known are: {', '.join(makers)}")
+    lines = makers[result["kind"]](result)
+    return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
+
+
+def time_table(results: Iterable[dict]) -> str:
+    """Writes where the time of runs and ablations went, in percent of their distillation."""
+    rows = []
+    for result in results:
+        seconds = [result["seconds"].get(part, 0.0) for part in _TIME_PARTS]
+        whole = sum(seconds)
+        shares = [f"{100 * value / whole:.1f} %" if whole else _NOTHING for value in seconds]
+        rows.append([f"{result['dataset']} ({whole:.0f} s)", *shares])
+    return "\n".join(_table(["run", *_TIME_PARTS], rows))
+
+
 def rows(result: dict) -> list[tuple[str, ...]]:
-    """One row of text a method, under HEADER."""
+    """Returns one row of text a method of a comparison, under HEADER."""
     seeds = len(result["seeds"])
-    return [(_name(method, row), accuracy(row, seeds), *_costs(row)) for method, row in result["methods"].items()]
+    # A comparison that is still running may have rows from runs of an older version.
+    methods = with_current_names(result)["methods"]
+    return [(_name(method, row), accuracy(row, seeds), *_costs(row)) for method, row in methods.items()]
 
 
-def _name(method, row):
-    return f"{method} (given {row['given_images']})" if row["given_images"] else method
+def _name(method: str, row: dict) -> str:
+    return f"{method} (given {row['given_images']})" if row.get("given_images") else method
 
 
 def accuracy(row: dict, seeds: int) -> str:
-    """Mean ± standard deviation, with what is missing of `seeds` runs: "88.10 ± 0.30 (1 diverged)"."""
+    """Writes mean ± standard deviation, with what is missing of `seeds` runs: "88.10 ± 0.30 (1 diverged)"."""
     done, diverged = len(row["seeds"]), len(row["diverged"])
     text = _NOTHING if not done else f"{row['mean']:.2f}" if done == 1 else f"{row['mean']:.2f} ± {row['std']:.2f}"
     missing = {"diverged": diverged, "to come": seeds - done - diverged}
@@ -34,64 +75,172 @@ def accuracy(row: dict, seeds: int) -> str:
     return f"{text} ({missing})" if missing else text
 
 
-def _costs(row):
-    seconds = row["seconds"] or {}
-    memory = None if row["memory_bytes"] is None else row["memory_bytes"] / 1e6
-    given = bool(row["given_images"])  # what a baseline keeps in memory is not synthetic
-    numbers = [(None if given else row[field], ",.0f") for field in ("images_made", "images_kept")]
+def _costs(row: dict) -> list[str]:
+    seconds = row.get("seconds") or {}
+    memory = None if row.get("memory_bytes") is None else row["memory_bytes"] / 1e6
+    given = bool(row.get("given_images"))  # what a baseline keeps in memory is not synthetic
+    numbers = [(None if given else row.get(field), ",.0f") for field in ("images_made", "images_kept")]
     numbers += [(seconds.get(part), _digits(seconds.get(part))) for part in ("whole", "synthesis", "student")]
     numbers += [(memory, _digits(memory))]
     return [_NOTHING if number is None else format(number, digits) for number, digits in numbers]
 
 
-def _digits(number):
+def _digits(number: float | None) -> str:
     return ",.0f" if number is None or number >= 100 else ",.1f"
 
 
 def notes(result: dict) -> list[str]:
-    """The sentences that belong under the table."""
-    seeds, methods = result["seeds"], result["methods"]
-    spread = f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}): accuracy is mean ± standard deviation, time the mean."
-    lines = [
+    """Returns the sentences that belong under the table of a comparison."""
+    seeds, epochs = result["seeds"], result["epochs"]
+    spread = f"{len(seeds)} seeds ({_listed(seeds)}): accuracy is mean ± standard deviation, time the mean."
+    return [
         spread if len(seeds) > 1 else f"One seed ({seeds[0]}): nothing is known about the spread.",
+        *_timed_seeds(result["methods"]),
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
-        f"{result['dataset']}; {result['epochs']} epoch{'s' if result['epochs'] > 1 else ''} with the warm-up, and as "
-        "many student steps for every method.",
-        "Time is that of the whole training with the synthesis in it, without set-up, the teacher's training, "
-        "compilation and the evaluation on real test images; beside synthesis and student's steps it holds checkpoints "
-        "and the host's work.",
-        "Planned memory is what XLA's compiler plans for the epoch's program on one device: arguments, results and "
-        "temporaries.",
+        f"{result['dataset']}; {epochs} epoch{'s' if epochs > 1 else ''} including the warm-up, with the same number "
+        "of student steps for every method.",
+        "Total time is that of the whole training including the synthesis, without set-up, the teacher's training, "
+        "compilation and the evaluation on real test images; besides synthesis and student steps it includes "
+        "checkpoints and the host's work.",
+        "Planned memory is what XLA's compiler plans for an epoch on one device: arguments, results and temporaries.",
+        *_differences(result["methods"]),
+        *_failures(result["methods"]),
     ]
+
+
+def _timed_seeds(methods: dict) -> list[str]:
+    """Says where times were measured with fewer seeds than accuracies."""
+    by_seeds = {}
+    for method, row in methods.items():
+        if row.get("seconds_of_seeds"):
+            by_seeds.setdefault(tuple(row["seconds_of_seeds"]), []).append(method)
+    return [
+        f"Times of {', '.join(names) if len(names) < len(methods) else 'all methods'} come from fewer seeds than "
+        f"accuracies: {_listed(seeds)}."
+        for seeds, names in by_seeds.items()
+    ]
+
+
+def _differences(methods: dict) -> list[str]:
+    """Says how methods differ from the published ones, each sentence once."""
+    by_sentence = {}
+    for method, row in methods.items():
+        if row.get("differs"):
+            by_sentence.setdefault(row["differs"], []).append(method)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in by_sentence.items()]
+
+
+def _failures(methods: dict) -> list[str]:
     failures = [(method, failure) for method, row in methods.items() for failure in row["diverged"]]
-    return lines + [
-        # The rest of the message says how to mend that one run.
+    return [
+        # The rest of the message says how to fix that one run.
         f"Diverged: {method}, seed {failure['seed']}: {failure['message'].partition('; ')[0]}."
         for method, failure in failures
     ]
 
 
-def markdown(result: dict) -> str:
-    """The table and what belongs under it, with the command, the hardware and the date."""
-    lines = [_line(HEADER), _line(["---"] + ["---:"] * (len(HEADER) - 1)), *map(_line, rows(result)), ""]
-    lines += [" ".join(notes(result)), "", f"`{result['command']}`, {result['hardware']}, {result['date']}."]
-    return "\n".join(lines)
-
-
-def _line(cells):
-    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+def _listed(seeds: Sequence[int]) -> str:
+    """[0, 1, 2] -> "0 to 2"; [0, 4, 7] -> "0, 4, 7"."""
+    seeds = sorted(seeds)
+    gapless = len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    return f"{seeds[0]} to {seeds[-1]}" if gapless else ", ".join(map(str, seeds))
 
 
 def thinned(result: dict) -> dict:
-    """The comparison with at most 40 points in each curve, the first and the last among them."""
+    """Returns a comparison with at most 40 points in each curve, the first and the last among them."""
     methods = {
         name: {**row, "curves": [_thin(curve) for curve in row["curves"]]} for name, row in result["methods"].items()
     }
     return {**result, "methods": methods}
 
 
-def _thin(curve):
+def _thin(curve: list) -> list:
     if len(curve) <= _MOST_POINTS:
         return curve
     step = (len(curve) - 1) / (_MOST_POINTS - 1)
     return [curve[round(position * step)] for position in range(_MOST_POINTS)]
+
+
+def _comparison(result: dict) -> list[str]:
+    return [*_table(HEADER, rows(result), numbers=True), "", " ".join(notes(result))]
+
+
+def _run(result: dict) -> list[str]:
+    if result.get("student_accuracy") is None:
+        scores = [
+            ("teacher", result["teacher"]),
+            ("student", f"{result['student']}, agrees with the teacher on {result['student_agreement']:.2f} %"),
+        ]
+    else:
+        scores = [
+            ("teacher", f"{result['teacher']}, {result['teacher_accuracy']:.2f} %"),
+            ("student", f"{result['student']}, {result['student_accuracy']:.2f} %"),
+            ("best student on the test set (not the result)", f"{result['best_student_accuracy']:.2f} %"),
+        ]
+    seconds = result["seconds"]
+    parts = ", ".join(f"{part} {seconds[part]:.0f}" for part in _TIME_PARTS if part in seconds)
+    lines = [
+        *scores,
+        *((name, f"{value:.2f} %") for name, value in (result.get("baselines") or {}).items()),
+        ("images", _images(result)),
+        ("epochs, seed", f"{result['epochs']}, {result['seed']}"),
+        ("seconds", f"{seconds['total']:.0f} ({parts})"),
+    ]
+    return _table(["", ""], lines)
+
+
+def _images(result: dict) -> str:
+    return {
+        "kept": f"{result['images_kept']:,} synthetic ones",
+        "generated": f"{result.get('images_made') or 0:,} synthetic ones, none of them kept",
+        "given": f"given: {result.get('given_images')}",
+    }[image_source(result)]
+
+
+def _ablation(result: dict) -> list[str]:
+    lines = []
+    for name, row in result["variants"].items():
+        if name == "default":
+            difference, verdict = "", ""
+        else:
+            difference, verdict = f"{row['difference']:+.2f}", "**yes**" if row["exceeds_noise"] else "no"
+        lines.append([name, f"{row['mean']:.2f} ± {row['std']:.2f}", difference, verdict])
+    count = len(result["variants"]["default"]["accuracies"])
+    note = f"{count} seeds; teacher {result['teacher']} {result['teacher_accuracy']:.2f} %."
+    return [*_table(["variant", "accuracy", "difference", "more than noise"], lines), "", note]
+
+
+def _exactness(result: dict) -> list[str]:
+    networks = [
+        [
+            name,
+            f"{row['parameters']:,}",
+            f"{row['in']:.0e}",
+            f"{row['out']:.0e}",
+            "yes" if row["round_trip_exact"] else "**no**",
+        ]
+        for name, row in result["networks"].items()
+    ]
+    checkpoints = [
+        [f"{name} ({row['architecture']})", f"{row['here']:.2f} %", f"{row['exported']:.2f} %"]
+        for name, row in result["checkpoints"].items()
+    ]
+    return [
+        *_table(["network", "parameters", "PyTorch → ours", "ours → PyTorch", "round trip exact"], networks),
+        "",
+        *_table(["public checkpoint, CIFAR-10 test images", "here", "exported, in PyTorch"], checkpoints),
+    ]
+
+
+def _benchmark(result: dict) -> list[str]:
+    return _table(["", "milliseconds"], [[name, f"{value:.2f}"] for name, value in result["milliseconds"].items()])
+
+
+def _table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers: bool = False) -> list[str]:
+    """Lines of a Markdown table; `numbers` aligns all columns but the first at the right."""
+    rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
+    return [_line(cells) for cells in (header, rule, *lines)]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |"

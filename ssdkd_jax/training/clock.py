@@ -4,7 +4,7 @@ import contextlib
 import time
 
 # Purposes that are no part of a student's training: an interrupted run pays for some of them twice.
-AROUND_TRAINING = ("teacher", "setup", "compile", "evaluation", "report", "baselines")
+AROUND_TRAINING = ("teacher", "setup", "compile", "probe", "evaluation", "report", "baselines")
 
 
 def training_seconds(seconds):

@@ -1,29 +1,74 @@
-"""Results and the README's tables: made from each other, never by hand."""
+"""The command line of results, and that the documents hold what the results say."""
 
+import json
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
-from experiments.results import fill, load, time_table
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.ablation import summarize, variants
+from ssdkd_jax.reports.documents import fill
+from ssdkd_jax.reports.results_files import read_results
+from tests.reports.sample_results import ablation, comparison, row, run
 
 ROOT = pathlib.Path(__file__).parents[2]
-RESULT = {
-    "kind": "ablation",
-    "command": "python -m experiments.ablate",
-    "hardware": "2 cores",
-    "date": "2026-01-02",
-    "dataset": "digits",
-    "teacher": "convnet_32",
-    "teacher_accuracy": 99.0,
-    "seconds": {"inversion": 1.0, "distillation": 2.0, "host": 1.0},
-}
 
 
-def test_the_readme_holds_what_the_results_say():
-    readme = (ROOT / "README.md").read_text()
-    assert fill(readme, load(ROOT / "results")) == readme, "run python -m experiments.results --readme=README.md"
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_the_documents_hold_what_the_results_say(path):
+    text = path.read_text()
+    command = "python -m experiments.results --readme=README.md --docs=docs"
+    assert fill(text, read_results(ROOT / "results")) == text, f"run {command}"
+
+
+def results(folder, *arguments):
+    """(exit status, stdout, stderr) of experiments.results, run in a folder."""
+    command = [sys.executable, "-m", "experiments.results", *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def put(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
+    put(tmp_path / "results" / "digits_ablation.json", ablation())
+    put(tmp_path / "runs" / "first" / "comparison.json", comparison())
+    put(tmp_path / "runs" / "more" / "comparison.json", comparison({"ssdkd": row((5,), (80.0,))}, (5,)))
+    put(tmp_path / "README.md", "<!-- results:digits_ablation --><!-- end -->")
+    put(tmp_path / "docs" / "results.md", "<!-- results:first --><!-- end -->")
+    assert results(tmp_path, "--record=runs/first") == (0, "results/first.json\n", "")
+    merging = ("--record=runs/more", "--name=first", "--merge")
+    status, out, err = results(tmp_path, *merging, "--readme=README.md", "--docs=docs")
+    assert (status, out, err) == (0, "results/first.json\nREADME.md\ndocs/results.md\n", "")
+    assert "| ssdkd | 87.33 ± 6.43 |" in (tmp_path / "docs" / "results.md").read_text()
+    assert "| no phi |" in (tmp_path / "README.md").read_text()
+    status, _, err = results(tmp_path, *merging)
+    assert status == 2 and "results/first.json has seed 5 of runs/more already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "nothing to do; give --record=WORKDIR, --readme=FILE or --docs=DIR"),
+        (["--merge"], "--merge adds the seeds of a comparison; give it with --record=WORKDIR"),
+        (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; delete the folder run"),
+        (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; record it again"),
+    ],
+)
+def test_mistakes_are_reported_in_one_line(tmp_path, arguments, expected):
+    put(tmp_path / "run" / "summary.json", run(seconds={"total": "long"}))
+    put(tmp_path / "run" / "metrics.jsonl", "")
+    put(tmp_path / "results" / "broken.json", [])
+    put(tmp_path / "docs" / "results.md", "")
+    status, out, err = results(tmp_path, *arguments)
+    assert (status, out) == (2, "") and err.startswith(f"error: {expected}") and err.count("\n") == 1
 
 
 def test_a_difference_counts_only_beyond_twice_its_standard_error():
@@ -32,27 +77,6 @@ def test_a_difference_counts_only_beyond_twice_its_standard_error():
     assert rows["close"]["noise"] == pytest.approx(2 * 2**0.5)
     assert not rows["close"]["exceeds_noise"]
     assert rows["far"]["difference"] == -11 and rows["far"]["exceeds_noise"]
-
-
-def test_an_ablation_becomes_a_table_with_its_command():
-    result = RESULT | {"variants": summarize({"default": [90.0, 92.0], "no phi": [80.0, 80.0]})}
-    filled = fill("<!-- results:one -->old<!-- end --> rest", {"one": result})
-    assert "| no phi | 80.00 ± 0.00 | -11.00 | **yes** |" in filled
-    assert "`python -m experiments.ablate`, 2 cores, 2026-01-02." in filled
-    assert "old" not in filled and filled.endswith(" rest")
-    assert fill(filled, {"one": result}) == filled
-
-
-def test_shares_of_time_add_up():
-    row = time_table([RESULT]).splitlines()[-1]
-    assert row == "| digits (4 s) | 25.0 % | 50.0 % | 0.0 % | 0.0 % | 25.0 % |"
-
-
-def test_unknown_results_and_open_markers_are_refused():
-    with pytest.raises(UserError, match=r"no results file missing\.json"):
-        fill("<!-- results:missing --><!-- end -->", {})
-    with pytest.raises(UserError, match="close it"):
-        fill("<!-- results:one -->", {"one": RESULT})
 
 
 def test_every_switch_of_the_paper_is_varied():

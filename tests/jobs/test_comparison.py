@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from experiments.results import fill, record
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
 from ssdkd_jax.jobs.comparison import Run, folder_of, summarize, training_parts
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports import charts, tables
+from ssdkd_jax.reports.documents import fill
+from ssdkd_jax.reports.results_files import record
 from tests.reports.test_run_page import HOSTILE, _buffer, _Page
 
 SECONDS = {
@@ -134,12 +135,12 @@ def test_the_page_says_the_numbers_and_stands_alone(tmp_path):
     for method in ("ssdkd", "cmi"):
         _keep_images(tmp_path, method)
     text, page = _page(tmp_path, _result())
-    for expected in ("Most accurate: ssdkd", "91.00 ± 1.41", "80.00 ± 0.00", "11.00 points before cmi"):
+    for expected in ("Most accurate: ssdkd", "91.00 ± 1.41", "80.00 ± 0.00", "11.00 points ahead of cmi"):
         assert expected in page.text
     assert all(note in page.text for note in tables.notes(_result()))
     assert "python -m experiments.compare" in page.text and "3a7bd3e2" * 8 in page.text
     assert "ssdkd, 91.00 %" in page.text and "teacher, 99.00 %" in page.text
-    assert page.baselines and all(value.startswith(("data:image/", "#")) for value in page.baselines)
+    assert page.links and all(value.startswith(("data:image/", "#")) for value in page.links)
     assert len(page.ids) == len(set(page.ids))
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")

@@ -2,14 +2,16 @@
 
 import html.parser
 import json
+import pathlib
 import re
 
 import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports import charts
+from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.run_page import write_report
+from ssdkd_jax.reports.thumbnails import image_uri
 
 HOSTILE = '<script>alert("$x_$")</script>'
 VOID = {"meta", "img", "br", "link", "input"}
@@ -26,7 +28,7 @@ def _summary(**changes):
         "best_student_accuracy": 96.67,
         "best_student_epoch": 3,
         "student_sha256": "3a7bd3e2" * 8,
-        "synthetic_images": 1234,
+        "images_kept": 1234,
         "buffer_capacity": 2000,
         "epochs": 4,
         "seed": 7,
@@ -34,7 +36,7 @@ def _summary(**changes):
         "platform": "cpu",
         "command": "python -m experiments.main --note='a<b'",
         "date": "2026-03-05",
-        "seconds": {"teacher": 1.0, "compile": 2.0, "inversion": 30.0, "distillation": 60.0, "total": 100.0},
+        "seconds": {"teacher": 1.0, "compile": 2.0, "synthesis": 30.0, "student": 60.0, "total": 100.0},
         "baselines": {"same student on 10 % real images": 92.6},
         "versions": {"jax": "0.10.2"},
         **changes,
@@ -75,17 +77,17 @@ def _report(workdir, summary=None, metrics=None, buffer=None):
 
 
 class _Page(html.parser.HTMLParser):
-    """Collects what a browser would: baselines, ids, visible text, and whether the tags are balanced."""
+    """Collects what a browser would: links, ids, visible text, and whether the tags are balanced."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.baselines, self.ids, self.text, self.open = [], [], [], "", []
+        self.tags, self.links, self.ids, self.text, self.open = [], [], [], "", []
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        self.baselines += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
         self.ids += [value for name, value in attrs if name == "id"]
         if tag not in VOID:
             self.open.append(tag)
@@ -104,7 +106,14 @@ class _Page(html.parser.HTMLParser):
 
 def test_says_the_numbers(tmp_path):
     page = _Page(_report(tmp_path, buffer=_buffer()))
-    for expected in ("96.11 %", "98.33 %", "−2.22 points against the teacher", "1,234", "1 min 40 s", "3a7bd3e2" * 8):
+    for expected in (
+        "96.11 %",
+        "98.33 %",
+        "−2.22 points relative to the teacher",
+        "1,234",
+        "1 min 40 s",
+        "3a7bd3e2" * 8,
+    ):
         assert expected in page.text
     assert "same student on 10 % real images" in page.text and "+3.51" in page.text
     assert "python -m experiments.main --note='a<b'" in page.text
@@ -123,11 +132,11 @@ def test_shows_every_loss_and_every_part_of_the_time(tmp_path):
 def test_stands_alone_and_names_everything_once(tmp_path):
     text = _report(tmp_path, buffer=_buffer(real_class=np.arange(3), real_confidence=np.full(3, 0.9)))
     page = _Page(text)
-    assert page.baselines and all(value.startswith(("data:image/", "#")) for value in page.baselines)
+    assert page.links and all(value.startswith(("data:image/", "#")) for value in page.links)
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
     assert not re.search(r"@import|url\((?!#)", text)
     assert len(page.ids) == len(set(page.ids))
-    assert {value[1:] for value in page.baselines if value.startswith("#")} <= set(page.ids)
+    assert {value[1:] for value in page.links if value.startswith("#")} <= set(page.ids)
     assert set(re.findall(r"url\(#([^)]*)\)", text)) <= set(page.ids)
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
     assert '<html lang="en">' in text and "<title>lenet5_half distilled from lenet5" in text
@@ -162,6 +171,44 @@ def test_missing_keys_do_not_stop_it(tmp_path, metrics):
     assert "not measured" in page.text and "no evaluated epoch" in page.text
 
 
+def test_time_starts_at_the_distillation_where_it_is_known(tmp_path):
+    metrics = [{**record, "training_seconds": record["seconds"] - 9.0} for record in _metrics()]
+    text = _report(tmp_path, metrics=metrics)
+    assert "wall-clock time of the distillation (s)" in text and "from 52.00 % to 54.00 % in 31.0 s" in text
+    del metrics[1]["training_seconds"]
+    text = _report(tmp_path, metrics=metrics)
+    assert "wall-clock time of the run (s)" in text and "in 40.0 s" in text
+
+
+def test_a_single_epoch_is_a_point_in_every_chart(tmp_path):
+    text = _report(tmp_path, metrics=[{**_metrics()[0], "student_accuracy": 50.0}])
+    drawn = [svg.partition("</svg>")[0] for svg in text.split('<svg class="chart"')[1:]]
+    color = re.compile(rf'<use href="#[^"]*"[^>]*fill: ({"|".join(charts.COLORS)})')
+    assert len(drawn) == 4 and all(color.search(svg) for svg in drawn)
+
+
+def test_summaries_of_older_versions_are_shown(tmp_path):
+    old = _summary(synthetic_images=99, references={"same student": 90.0}, synthesised_images=640)
+    old["seconds"] = {"inversion": 30.0, "distillation": 60.0, "total": 90.0}
+    for name in ("images_kept", "baselines"):
+        del old[name]
+    text = _Page(_report(tmp_path, old)).text
+    assert "Synthetic images99" in text and "same student90.00 %" in text
+    assert "synthesis30.0 s33.3 %" in text and "images made640" in text
+
+
+def test_a_method_that_keeps_no_images(tmp_path):
+    text = _Page(_report(tmp_path, _summary(images_kept=0, images_made=6400), buffer=_buffer())).text
+    assert "6,400made, none of them kept" in text and "The sample of generated images: 30 images" in text
+    text = _Page(_report(tmp_path, _summary(images_kept=0, images_made=0), buffer=_buffer())).text
+    assert "The sample of the given images" in text and "in the final buffer" not in text
+
+
+def test_no_template_switches_escaping_off():
+    templates = list((pathlib.Path(pages.__file__).parent / "templates").glob("*.html"))
+    assert templates and not any(re.search(r"\bsafe\b|autoescape", path.read_text()) for path in templates)
+
+
 def test_half_a_last_line_and_repeated_epochs(tmp_path):
     _report(tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -171,13 +218,13 @@ def test_half_a_last_line_and_repeated_epochs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "fix"),
     [("summary.json", "make one with `python -m experiments.main"), ("metrics.jsonl", "delete the folder ")],
 )
-def test_a_missing_file_is_named(tmp_path, name, mend):
+def test_a_missing_file_is_named(tmp_path, name, fix):
     _report(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(UserError, match=rf"{name} is missing.*{mend}") as caught:
+    with pytest.raises(UserError, match=rf"{name} is missing.*{fix}") as caught:
         write_report(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -190,6 +237,8 @@ def test_a_missing_file_is_named(tmp_path, name, mend):
         {"confidence": np.zeros(3)},
         {"predicted_class": np.full(30, -1)},
         {"class_names": np.array([None], dtype=object)},
+        {"images": np.zeros((30, 0, 8, 1), np.uint8)},
+        {"predicted_class": np.zeros((30, 1), np.int64)},
     ],
 )
 def test_a_wrong_buffer_is_refused_in_one_line(tmp_path, changes):
@@ -219,8 +268,8 @@ def test_an_empty_class_and_an_empty_buffer(tmp_path):
 
 def test_large_images_are_shrunk_and_small_ones_kept():
     noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    assert charts.image_uri(noise[:32, :32]).startswith("data:image/png")
-    large = charts.image_uri(noise)
+    assert image_uri(noise[:32, :32]).startswith("data:image/png")
+    large = image_uri(noise)
     assert large.startswith("data:image/jpeg") and len(large) < 20_000
 
 

@@ -1,0 +1,87 @@
+"""Documents whose tables are made from results files.
+
+A document holds a table between `<!-- results:NAME -->` and `<!-- end -->`, of results/NAME.json, or where time went
+between `<!-- results:time NAME NAME ... -->` and `<!-- end -->`.
+"""
+
+import pathlib
+from collections.abc import Iterable
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import write_at_once
+from ssdkd_jax.reports import tables
+
+
+def fill(text: str, results: dict[str, dict]) -> str:
+    """Replaces what stands between a document's markers by the tables of the results.
+
+    Args:
+      text: the document.
+      results: as `results_files.read_results` returns.
+
+    Raises:
+      UserError: a marker names no result, or is not closed.
+    """
+    parts = text.split("<!-- results:")
+    for i, part in enumerate(parts[1:], start=1):
+        name, _, rest = part.partition(" -->")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise UserError(f"there is no <!-- end --> after <!-- results:{name} -->; close it")
+        parts[i] = f"{name} -->\n{_table(name, results)}\n<!-- end -->{after}"
+    return "<!-- results:".join(parts)
+
+
+def listed(readme: str, docs: str) -> list[pathlib.Path]:
+    """Lists the documents to refresh: a file, and every *.md of a folder; either may be empty.
+
+    Raises:
+      UserError: there is no such file or folder, or no *.md in it.
+    """
+    if readme and not pathlib.Path(readme).is_file():
+        raise UserError(f"there is no file {readme}; give an existing one with --readme=FILE")
+    found = sorted(pathlib.Path(docs).glob("*.md")) if docs else []
+    if docs and not found:
+        raise UserError(f"there is no folder {docs} with *.md files; give an existing one with --docs=DIR")
+    return [*([pathlib.Path(readme)] if readme else []), *found]
+
+
+def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pathlib.Path]:
+    """Renews the tables of all documents, or of none where one of them cannot be filled.
+
+    Returns:
+      The documents that changed.
+
+    Raises:
+      UserError: as `fill`, naming the document.
+    """
+    changed = {}
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+            filled = fill(text, results)
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path} is not UTF-8 ({error.reason}): expected a Markdown file; save it as one"
+            ) from error
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        if filled != text:
+            changed[path] = filled
+    for path, filled in changed.items():
+        write_at_once(path, filled)
+    return list(changed)
+
+
+def _table(name: str, results: dict[str, dict]) -> str:
+    is_time = name.startswith("time ")
+    names = name.split()[1:] if is_time else [name]
+    for one in names:
+        if one not in results:
+            raise UserError(f"there is no results file {one}.json; known are: {', '.join(sorted(results))}")
+        if is_time and results[one]["kind"] not in ("run", "ablation"):
+            raise UserError(f"{one}.json is neither a run nor an ablation, the only results with a table of times")
+    try:
+        return tables.time_table(results[one] for one in names) if is_time else tables.markdown(results[name])
+    except UserError as error:
+        raise UserError(f"{name}.json: {error}") from error

@@ -1,0 +1,155 @@
+"""Results of runs as JSON files under results/: recorded, merged and read."""
+
+import pathlib
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import read_object, write_at_once
+from ssdkd_jax.reports import run_files, tables
+from ssdkd_jax.reports.result_checks import problem
+from ssdkd_jax.reports.seed_statistics import mean_and_std
+
+_CURVE_FIELDS = ("epoch", "seconds", "training_seconds", "student_accuracy", "student_agreement", "buffer_size")
+_SCORES = ("student_accuracy", "student_agreement")
+# What two comparisons must share for their seeds to be merged.
+_SAME_SETTING = ("teacher_sha256", "dataset", "teacher", "student", "epochs")
+_RECORD_AGAIN = "record it again: python -m experiments.results --record=WORKDIR --name=NAME"
+
+
+def record(workdir: pathlib.Path, path: pathlib.Path) -> None:
+    """Keeps a finished run, with its curve of evaluated epochs, or a comparison with short curves.
+
+    Args:
+      workdir: the folder of the run or of the comparison.
+      path: the JSON file to write.
+
+    Raises:
+      UserError: the folder holds neither, or is damaged.
+    """
+    workdir = pathlib.Path(workdir)
+    content = _comparison(workdir) if (workdir / run_files.COMPARISON).exists() else _run(workdir)
+    write_at_once(path, content)
+
+
+def merge(workdir: pathlib.Path, path: pathlib.Path) -> None:
+    """Adds the seeds of a comparison to those of the same comparison that are kept already.
+
+    Times stay those of the seeds that were measured first, which each row then names in `seconds_of_seeds`.
+
+    Args:
+      workdir: the folder of the comparison.
+      path: the JSON file of the comparison that is kept.
+
+    Raises:
+      UserError: either is no comparison, they differ in their setting, or a seed is in both.
+    """
+    workdir, path = pathlib.Path(workdir), pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no {path} to merge with; record without --merge")
+    if not (workdir / run_files.COMPARISON).exists():
+        raise UserError(f"{workdir} holds no comparison to merge; name the folder of one: --record=DIR")
+    kept, new = read_result(path), _comparison(workdir)
+    if kept["kind"] != "comparison":
+        raise UserError(
+            f"{path} holds a result of kind {kept['kind']!r}, not a comparison; choose another: --name=NAME"
+        )
+    _check_can_merge(kept, new, path, workdir)
+    names = dict.fromkeys([*kept["methods"], *new["methods"]])
+    write_at_once(
+        path,
+        {
+            **kept,
+            **{field: _joined(kept[field], new[field]) for field in ("command", "hardware", "date")},
+            "versions": {
+                name: _joined(kept["versions"].get(name, "unknown"), new["versions"].get(name, "unknown"))
+                for name in {**kept["versions"], **new["versions"]}
+            },
+            "seeds": sorted([*kept["seeds"], *new["seeds"]]),
+            "methods": {name: _merged_row(kept["methods"].get(name), new["methods"].get(name)) for name in names},
+        },
+    )
+
+
+def read_result(path: pathlib.Path) -> dict:
+    """Reads a results file, with today's field names.
+
+    Raises:
+      UserError: it is damaged, or lacks what its table needs.
+    """
+    return _checked(run_files.with_current_names(read_object(path, _RECORD_AGAIN)), path, _RECORD_AGAIN)
+
+
+def read_results(folder: pathlib.Path) -> dict[str, dict]:
+    """Reads every JSON file in a folder: {name without .json: content}.
+
+    Raises:
+      UserError: one of them is damaged.
+    """
+    return {path.stem: read_result(path) for path in sorted(pathlib.Path(folder).glob("*.json"))}
+
+
+def _comparison(workdir: pathlib.Path) -> dict:
+    path, fix = workdir / run_files.COMPARISON, "delete it and run the comparison's command again"
+    content = run_files.with_current_names(read_object(path, fix))
+    return tables.thinned(_checked({**content, "kind": "comparison"}, path, fix))
+
+
+def _run(workdir: pathlib.Path) -> dict:
+    path = workdir / run_files.SUMMARY
+    summary = run_files.read_summary(workdir) if path.is_file() else {}
+    if not summary.get("epochs"):
+        raise UserError(
+            f"{workdir} holds neither a finished run nor a comparison; finish it, or name another workdir: --record=DIR"
+        )
+    numbers = [
+        {field: line[field] for field in _CURVE_FIELDS if run_files.number(line.get(field)) is not None}
+        for line in run_files.read_metrics(workdir)
+    ]
+    curve = [line for line in numbers if any(score in line for score in _SCORES)]
+    fix = f"delete the folder {workdir} and run the command that made it again"
+    return {**_checked({"kind": "run", **summary}, path, fix), "curve": curve}
+
+
+def _checked(content: dict, path: pathlib.Path, fix: str) -> dict:
+    found = problem(content)
+    if found:
+        raise UserError(f"{path}: {found}; {fix}")
+    return content
+
+
+def _check_can_merge(kept: dict, new: dict, path: pathlib.Path, workdir: pathlib.Path) -> None:
+    for field in _SAME_SETTING:
+        if kept[field] != new[field]:
+            raise UserError(
+                f"{workdir} and {path} are different comparisons: {field} is {new[field]} and {kept[field]}; keep it "
+                "under another --name=NAME, without --merge"
+            )
+    for name in kept["methods"].keys() & new["methods"].keys():
+        there, here = (result["methods"][name].get("given_images") or "nothing" for result in (kept, new))
+        if there != here:
+            raise UserError(
+                f"{workdir} and {path} are different comparisons: {name} was given {here} and {there}; keep it under "
+                "another --name=NAME, without --merge"
+            )
+    both = sorted({*kept["seeds"]} & {*new["seeds"]})
+    if both:
+        raise UserError(
+            f"{path} has seed {', '.join(map(str, both))} of {workdir} already; run other seeds: --config.seed=N"
+        )
+
+
+def _joined(kept: str, new: str) -> str:
+    return kept if new in kept.split("; ") else f"{kept}; {new}"
+
+
+def _merged_row(kept: dict | None, new: dict | None) -> dict:
+    """One method's row with the seeds of both; either may be missing."""
+    if kept is None or new is None:
+        return kept or new
+    row = {**new, **{field: value for field, value in kept.items() if value is not None}}
+    row |= {field: [*kept[field], *new[field]] for field in ("accuracies", "seeds", "diverged", "curves")}
+    row["mean"], row["std"] = mean_and_std(row["accuracies"])
+    for field in ("images_made", "images_kept", "memory_bytes"):
+        row[field] = max((one[field] for one in (kept, new) if one.get(field) is not None), default=None)
+    if kept["seeds"] and new["seeds"]:
+        row["seconds_of_seeds"] = kept.get("seconds_of_seeds") or kept["seeds"]
+    return row

@@ -1,0 +1,70 @@
+"""Documents whose tables are made from results."""
+
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports.documents import fill, listed, refresh
+from tests.reports.sample_results import ablation, comparison, run
+
+
+def test_a_table_replaces_what_stood_between_its_markers():
+    filled = fill("before <!-- results:one -->old<!-- end --> after", {"one": ablation()})
+    assert "| no phi | 80.00 ± 0.00 | -11.00 | **yes** |" in filled
+    assert "old" not in filled and filled.startswith("before <!--") and filled.endswith("<!-- end --> after")
+    assert fill(filled, {"one": ablation()}) == filled
+
+
+def test_times_of_several_results_become_one_table():
+    filled = fill("<!-- results:time one two --><!-- end -->", {"one": ablation(), "two": run(dataset="cifar10")})
+    assert "| digits (4 s) | 25.0 %" in filled and "| cifar10 (4 s) | 25.0 %" in filled
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<!-- results:missing --><!-- end -->", r"no results file missing\.json; known are: one, two"),
+        ("<!-- results:time one missing --><!-- end -->", r"no results file missing\.json"),
+        ("<!-- results:time two --><!-- end -->", r"two\.json is neither a run nor an ablation"),
+        ("<!-- results:one -->", "close it"),
+        ("<!-- results:one", "close it"),
+        ("<!-- results:poem --><!-- end -->", r"poem\.json: there is no table for a result of kind 'poem'"),
+    ],
+)
+def test_markers_that_cannot_be_filled_are_refused(text, problem):
+    results = {"one": ablation(), "two": comparison()}
+    if "poem" in text:
+        results["poem"] = {"kind": "poem"}
+    with pytest.raises(UserError, match=problem) as caught:
+        fill(text, results)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_and_a_file_are_refreshed(tmp_path):
+    (tmp_path / "docs" / "below").mkdir(parents=True)
+    for name in ("README.md", "docs/a.md", "docs/b.txt", "docs/below/c.md"):
+        (tmp_path / name).write_text("<!-- results:one --><!-- end -->")
+    (tmp_path / "docs/plain.md").write_text("no table")
+    paths = listed(str(tmp_path / "README.md"), str(tmp_path / "docs"))
+    assert refresh(paths, {"one": ablation()}) == [tmp_path / "README.md", tmp_path / "docs/a.md"]
+    assert "no phi" in (tmp_path / "docs/a.md").read_text() and (tmp_path / "docs/plain.md").read_text() == "no table"
+    assert "no phi" not in (tmp_path / "docs/b.txt").read_text() + (tmp_path / "docs/below/c.md").read_text()
+    assert refresh(paths, {"one": ablation()}) == []
+
+
+def test_a_mistake_in_one_document_leaves_all_as_they_were(tmp_path):
+    for name, text in (("a.md", "<!-- results:one --><!-- end -->"), ("b.md", "<!-- results:gone --><!-- end -->")):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"b\.md: there is no results file gone\.json"):
+        refresh(listed("", str(tmp_path)), {"one": ablation()})
+    assert (tmp_path / "a.md").read_text() == "<!-- results:one --><!-- end -->"
+    (tmp_path / "b.md").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"b\.md is not UTF-8"):
+        refresh(listed("", str(tmp_path)), {"one": ablation()})
+
+
+def test_files_and_folders_that_do_not_exist_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"no file nothing\.md; give an existing one with --readme=FILE"):
+        listed("nothing.md", "")
+    for folder in ("nothing", str(tmp_path)):
+        with pytest.raises(UserError, match=r"no folder .* with \*\.md files; give an existing one with --docs=DIR"):
+            listed("", folder)

@@ -1,0 +1,81 @@
+"""Field names of older versions, and numbers that are none."""
+
+import json
+import pathlib
+
+import pytest
+
+from ssdkd_jax.reports.run_files import image_source, number, with_current_names
+
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
+OLD_NAMES = ("synthetic_images", "synthesised_images", "references")
+
+
+def test_a_summary_is_translated():
+    old = {
+        "method": "ssdkd",
+        "synthetic_images": 144,
+        "synthesised_images": 6400,
+        "references": {"references": 90.0},
+        "seconds": {"inversion": 1.0, "distillation": 2.0, "references": 3.0, "host": 4.0, "total": 10.0},
+    }
+    before = json.dumps(old)
+    assert with_current_names(old) == {
+        "method": "ssdkd",
+        "images_kept": 144,
+        "images_made": 6400,
+        "baselines": {"references": 90.0},
+        "seconds": {"synthesis": 1.0, "student": 2.0, "baselines": 3.0, "host": 4.0, "total": 10.0},
+    }
+    assert json.dumps(old) == before
+
+
+def test_the_rows_of_a_comparison_are_translated_and_methods_keep_their_names():
+    old = {"methods": {"inversion": {"synthesised_images": 5, "seconds": {"whole": 3.0, "synthesis": 1.0}}}}
+    assert with_current_names(old) == {
+        "methods": {"inversion": {"images_made": 5, "seconds": {"whole": 3.0, "synthesis": 1.0}}}
+    }
+
+
+def test_current_names_win_and_stay():
+    new = {"images_kept": 1, "seconds": {"student": 2.0}, "methods": {"cmi": {"images_made": 3}}}
+    assert with_current_names(new) == new
+    assert with_current_names({"images_kept": 1, "synthetic_images": 2}) == {"images_kept": 1}
+
+
+@pytest.mark.parametrize("content", [{"seconds": 3}, {"seconds": None, "methods": []}, {"methods": {"cmi": 1}}, {}])
+def test_unexpected_types_are_left_for_the_checks(content):
+    assert with_current_names(content) == content
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_result_that_was_kept_loses_its_old_names_and_nothing_else(path):
+    old = json.loads(path.read_text())
+    new = with_current_names(old)
+    assert not any(f'"{name}"' in json.dumps(new) for name in OLD_NAMES)
+    assert sorted(map(str, _leaves(old))) == sorted(map(str, _leaves(new)))
+
+
+def _leaves(content):
+    if not isinstance(content, dict | list):
+        return [content]
+    return [leaf for value in (content.values() if isinstance(content, dict) else content) for leaf in _leaves(value)]
+
+
+def test_what_is_a_number():
+    assert number(3) == 3.0 and number(-0.5) == -0.5
+    for value in (None, True, "3", [3], float("nan"), float("inf"), 10**400):
+        assert number(value) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"),
+    [
+        ({"images_kept": 5, "images_made": 9}, "kept"),
+        ({"images_kept": 0}, "kept"),
+        ({"images_kept": 0, "images_made": 9}, "generated"),
+        ({"images_kept": 0, "images_made": 0}, "given"),
+    ],
+)
+def test_where_the_images_come_from(fields, source):
+    assert image_source(fields) == source

@@ -1,0 +1,110 @@
+"""Every table, and the sentences under a comparison's."""
+
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports import tables
+from ssdkd_jax.reports.seed_statistics import mean_and_std, twice_standard_error
+from tests.reports.sample_results import SOURCE, ablation, comparison, row, run
+
+
+def test_a_run():
+    text = tables.markdown(run())
+    assert "| student | convnet_8, 98.00 % |" in text and "(not the result) | 98.50 %" in text
+    assert "| same student on 10% real images | 94.00 % |" in text and "| epochs, seed | 100, 7 |" in text
+    assert "| images | 1,440 synthetic ones |" in text
+    assert "| seconds | 14 (synthesis 1, student 2, host 1) |" in text
+    assert text.endswith("\n\n`python -m experiments.x`, 2 cores, 2026-01-02.")
+
+
+def test_a_run_without_real_images_has_an_agreement():
+    text = tables.markdown(run(student_accuracy=None, teacher_accuracy=None, student_agreement=94.4))
+    assert "agrees with the teacher on 94.40 %" in text and "not the result" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"images_kept": 0}, "| images | 6,400 synthetic ones, none of them kept |"),
+        ({"images_kept": 0, "images_made": 0, "given_images": "noise"}, "| images | given: noise |"),
+    ],
+)
+def test_a_run_that_keeps_no_images(changes, expected):
+    assert expected in tables.markdown(run(**changes))
+
+
+def test_a_comparison_has_a_column_for_each_cost():
+    header, _, first, *_ = tables.markdown(comparison()).splitlines()
+    assert header.endswith(
+        "| images made | images kept | total (s) | synthesis (s) | student (s) | planned memory (MB) |"
+    )
+    assert first == "| ssdkd | 91.00 ± 1.00 | 6,400 | 144 | 10.0 | 4.0 | 5.0 | 5.0 |"
+
+
+def test_what_is_missing_of_a_method_is_a_dash():
+    optional = ("given_images", "images_made", "images_kept", "seconds", "memory_bytes")
+    bare = {field: value for field, value in row(seeds=(), accuracies=()).items() if field not in optional}
+    assert tables.rows(comparison({"cmi": bare}))[0] == ("cmi", "– (2 to come)", *["–"] * 6)
+
+
+def test_each_difference_from_a_publication_is_said_once():
+    learned = "class embeddings are learned, in place of a text model's."
+    methods = {"nayer": row(differs=learned), "cmi": row(), "nayer2": row(differs=learned), "zskt": row(differs="no.")}
+    notes, without = tables.notes(comparison(methods)), tables.notes(comparison(dict.fromkeys(methods, row())))
+    assert [note for note in notes if note not in without] == [f"nayer, nayer2: {learned}", "zskt: no."]
+    assert len(notes) == len(without) + 2
+
+
+def test_times_of_fewer_seeds_than_accuracies_are_named():
+    five = row(seeds=range(5), accuracies=[90.0] * 5, seconds_of_seeds=[0, 1, 2])
+    notes = " ".join(tables.notes(comparison({"ssdkd": five, "cmi": five}, seeds=range(5))))
+    assert "5 seeds (0 to 4)" in notes
+    assert "Times of all methods come from fewer seeds than accuracies: 0 to 2." in notes
+    notes = " ".join(tables.notes(comparison({"ssdkd": five, "cmi": row()}, seeds=(0, 1, 5))))
+    assert "3 seeds (0, 1, 5)" in notes and "Times of ssdkd come from fewer seeds than accuracies: 0 to 2." in notes
+    assert "fewer seeds" not in " ".join(tables.notes(comparison()))
+
+
+def test_an_ablation():
+    text = tables.markdown(ablation())
+    assert "| no phi | 80.00 ± 0.00 | -11.00 | **yes** |" in text and "| default | 91.00 ± 1.40 |  |  |" in text
+    assert "2 seeds; teacher convnet_32 99.00 %." in text
+
+
+def test_exactness_and_benchmark():
+    networks = {"wrn16_1": {"parameters": 175066, "in": 3e-7, "out": 4e-7, "round_trip_exact": False}}
+    checkpoints = {"a.th": {"architecture": "resnet20", "here": 91.73, "exported": 91.73}}
+    text = tables.markdown({"kind": "exactness", **SOURCE, "networks": networks, "checkpoints": checkpoints})
+    assert "| wrn16_1 | 175,066 | 3e-07 | 4e-07 | **no** |" in text
+    assert "| a.th (resnet20) | 91.73 % | 91.73 % |" in text
+    text = tables.markdown({"kind": "buffer_benchmark", **SOURCE, "milliseconds": {"insert": 11.564}})
+    assert "| insert | 11.56 |" in text
+
+
+def test_shares_of_time_add_up():
+    *_, first, second = tables.time_table([ablation(), run(seconds={"total": 0.0})]).splitlines()
+    assert first == "| digits (4 s) | 25.0 % | 50.0 % | 0.0 % | 0.0 % | 25.0 % |"
+    assert second == "| digits (0 s) | – | – | – | – | – |"
+
+
+def test_a_cell_cannot_break_its_table():
+    text = tables.markdown(run(teacher="a|b\nc"))
+    assert r"| teacher | a\|b c, 99.00 % |" in text
+
+
+def test_a_kind_without_a_table_is_refused():
+    with pytest.raises(UserError, match="no table for a result of kind 'poem'; known are: comparison, run"):
+        tables.markdown({"kind": "poem", **SOURCE})
+
+
+def test_long_curves_become_short_ones():
+    long = comparison({"ssdkd": row(curves=[[[float(i), 2.0 * i] for i in range(1000)], [[1.0, 2.0]]])})
+    first, second = tables.thinned(long)["methods"]["ssdkd"]["curves"]
+    assert len(first) == 40 and (first[0], first[-1]) == ([0.0, 0.0], [999.0, 1998.0]) and second == [[1.0, 2.0]]
+
+
+def test_statistics_over_seeds():
+    assert mean_and_std([90.0, 92.0]) == (91.0, pytest.approx(2**0.5))
+    assert mean_and_std([90.0]) == (90.0, 0.0) and mean_and_std([]) == (None, None)
+    assert twice_standard_error([90.0, 92.0], [91.0, 93.0]) == pytest.approx(2 * 2**0.5)
+    assert twice_standard_error([90.0, 92.0], [91.0]) == pytest.approx(2.0)
