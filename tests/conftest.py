@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices for every test; must run before JAX is imported."""
+"""Eight virtual CPU devices for every test, which must be said before JAX is imported, and one cache of programs."""
 
 import os
 
@@ -20,3 +20,31 @@ def compiled_programs_are_freed():
     import jax
 
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder that all test processes of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(shared):
+    """One cache of compiled programs for all test processes and for the programs that they start."""
+    import jax
+
+    settings = {
+        "jax_compilation_cache_dir": str(shared / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+        del os.environ[name.upper()]

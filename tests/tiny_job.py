@@ -44,7 +44,9 @@ def arguments(workdir, cache_dir, **fields):
 
 def start(arguments, devices=1):
     """The job as a program of its own."""
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    # Programs that run for seconds are not worth all of the compiler's work.
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_llvm_disable_expensive_passes=true"
+    environment = os.environ | {"XLA_FLAGS": flags}
     command = [sys.executable, "-m", "experiments.main", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

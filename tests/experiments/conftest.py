@@ -1,41 +1,13 @@
-"""One trained teacher, one finished job and one cache of compiled programs for all tests of the job."""
+"""One trained teacher and one finished job for all tests of the job."""
 
-import os
 import pathlib
 import shutil
 import time
 
-import jax
 import pytest
 
 from ssdkd_jax.jobs.run_folder import try_lock
 from tests import tiny_job
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """A folder that all test processes of this session share."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_job"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_programs(shared):
-    """The cache of compiled programs, here and in the programs that tests start."""
-    settings = {
-        "jax_compilation_cache_dir": str(shared / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-        os.environ[name.upper()] = str(value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-        del os.environ[name.upper()]
 
 
 @pytest.fixture(scope="session")
