@@ -9,7 +9,8 @@ Finished runs in the workdir are reused, so an interrupted ablation resumes wher
 from absl import flags
 from ml_collections import config_flags
 
-from experiments.command_line import launch, overridden_fields
+from experiments.command_line import launch
+from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file of the runs.")
@@ -36,9 +37,14 @@ def main(command, interruption):
     )
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(
         main,
         required=("config", "workdir", "out"),
         example="--config=configs/digits.py --seeds=5 --workdir=runs/ablation --out=results/digits_ablation.json",
     )
+
+
+if __name__ == "__main__":
+    run()

@@ -24,9 +24,14 @@ def main(command, interruption):
     benchmark(FLAGS.config, FLAGS.capacity, FLAGS.repeats, FLAGS.out, command=command)
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(
         main,
         required=("config", "out"),
         example="--config=configs/cifar10.py:wrn40_2-wrn16_1 --out=results/benchmark_buffer.json",
     )
+
+
+if __name__ == "__main__":
+    run()

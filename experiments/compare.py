@@ -10,7 +10,8 @@ reused, so an interrupted comparison resumes where it stopped, and a method can 
 from absl import flags
 from ml_collections import config_flags
 
-from experiments.command_line import launch, overridden_fields
+from experiments.command_line import launch
+from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file of the runs, with an argument after a colon.")
@@ -28,9 +29,14 @@ def main(command, interruption):
     compare(FLAGS.config, FLAGS.methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(
         main,
         required=("config", "methods", "workdir"),
         example="--config=configs/digits.py --methods=ssdkd,fastdfkd --seeds=3 --workdir=runs/compare_digits",
     )
+
+
+if __name__ == "__main__":
+    run()

@@ -93,10 +93,15 @@ def _to_stablehlo(folder, out):
     print(f"{out} written: jax.export.deserialize(its bytes).call(images (n, h, w, c) float32 in [0, 1]) -> logits")
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(
         main,
         required=("out",),
         arguments=("ACTION", "PATH"),
         example="to-torch runs/digits/student --out=student.pth",
     )
+
+
+if __name__ == "__main__":
+    run()

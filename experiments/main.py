@@ -6,7 +6,8 @@ python -m experiments.main --config=configs/digits.py --workdir=runs/digits
 from absl import flags
 from ml_collections import config_flags
 
-from experiments.command_line import launch, overridden_fields
+from experiments.command_line import launch
+from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, with an argument after a colon if it takes one.")
@@ -22,5 +23,10 @@ def main(command, interruption):
     run_job(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(main, required=("config", "workdir"), example="--config=configs/digits.py --workdir=runs/digits")
+
+
+if __name__ == "__main__":
+    run()

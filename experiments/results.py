@@ -41,5 +41,10 @@ def main(command, interruption):
             print(changed)
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(main, required=(), example="--record=runs/digits --name=digits")
+
+
+if __name__ == "__main__":
+    run()

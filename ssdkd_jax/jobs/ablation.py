@@ -9,8 +9,10 @@ import jax
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import make_folder, write_at_once
+from ssdkd_jax.jobs.config_checks import check_seeds
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.reports.seed_statistics import mean_and_std, twice_standard_error
+from ssdkd_jax.training.progress import RunCounter
 
 DEFAULT = "default"
 # What the results file says of all runs alike.
@@ -62,13 +64,13 @@ def ablate(config, seeds, folder, out, *, only=(), command="", interruption=Fals
     """
     changes = _changes(config, seeds, only)
     make_folder(pathlib.Path(out).parent, "--out")
-    accuracies, summaries = {}, []
+    accuracies, summaries, counter = {}, [], RunCounter(len(changes) * seeds)
     for name, change in changes.items():
         for seed in range(config.seed, config.seed + seeds):
             one = copy.deepcopy(config)
             one.update(seed=seed, baselines=())
             one.ssdkd.update(change)
-            print(f"== {name}, seed {seed}", flush=True)
+            print(f"== {name}, seed {seed}: {counter.next()}", flush=True)
             place = pathlib.Path(folder) / _folder_name(name) / str(seed)
             summaries.append(run_job(one, place, command=command, interruption=interruption))
             # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
@@ -84,8 +86,7 @@ def _changes(config, seeds, only):
     """name -> changed fields of the variants to run."""
     if config.method != "ssdkd":
         raise UserError(f"method is {config.method}, but an ablation is of ssdkd: --config.method=ssdkd")
-    if seeds < 2:
-        raise UserError(f"--seeds is {seeds}, expected at least 2: one seed says nothing about the noise")
+    check_seeds(seeds, least=2)
     if config.epochs < 1 or config.evaluate_on != "test":
         raise UserError(
             "an ablation compares accuracies of trained students: use epochs of 1 or more, evaluate_on=test"

@@ -8,6 +8,7 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes
 from ssdkd_jax.jobs.networks import make_model, make_predictor_of
+from ssdkd_jax.jobs.plausibility import check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.training import supervised
@@ -81,6 +82,7 @@ def real_images(config):
     if not config.baselines:
         return test, []
     train = load_split(config, "train")
+    check_shares(config.baselines, train)
     return test, [(share, data.subset(train, share, config.seed)) for share in config.baselines]
 
 

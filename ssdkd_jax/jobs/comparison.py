@@ -24,6 +24,7 @@ from ssdkd_jax.reports.comparison_page import comparison_page
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 from ssdkd_jax.training.clock import training_seconds
 from ssdkd_jax.training.devices import local_devices
+from ssdkd_jax.training.progress import RunCounter
 
 # What belongs to every run of a comparison alike.
 _SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256", "teacher_recipe")
@@ -96,8 +97,7 @@ def _check(config, methods, seeds):
     repeated = sorted({name for name in methods if methods.count(name) > 1})
     if repeated:
         raise UserError(f"--methods names {', '.join(repeated)} more than once, expected each method once")
-    if seeds < 1:
-        raise UserError(f"--seeds is {seeds}, expected at least 1")
+    config_checks.check_seeds(seeds)
     if config.epochs < 1 or config.evaluate_on != "test":
         raise UserError(
             f"epochs is {config.epochs} and evaluate_on is {config.evaluate_on}, but a comparison is of the accuracies "
@@ -139,8 +139,10 @@ def _run_all(configs, folder, command, interruption):
     # First what is finished: it takes no time, and a folder of another experiment is refused before any work.
     finished = [key for key in configs if run_folder.read_summary(folder_of(folder, *key))]
     runs, diverged, result = [], {}, None
-    for key in [*finished, *(key for key in configs if key not in finished)]:
-        print(f"== {key[0]}, seed {key[1]}", flush=True)
+    order = [*finished, *(key for key in configs if key not in finished)]
+    counter = RunCounter(len(order), len(finished))
+    for key in order:
+        print(f"== {key[0]}, seed {key[1]}: {counter.next()}", flush=True)
         place = folder_of(folder, *key)
         try:
             summary = run_job(configs[key], place, command=command, interruption=interruption)

@@ -9,6 +9,7 @@ from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.training.devices import check_divisible
 
+MOST_SEEDS = 1000
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
@@ -104,6 +105,11 @@ def check_overrides(config, overridden, methods=None):
     chosen = [section_of(name) for name in (methods if methods is not None else [config.method])]
     for field in overridden:
         section, _, name = field.partition(".")
+        if name == "warmup_epochs" and section in chosen and 0 < config.epochs <= config[section].warmup_epochs:
+            raise UserError(
+                f"{field} is {config[section].warmup_epochs}, expected less than the run's epochs={config.epochs}, of "
+                f"which it is the first part: --config.{field}=N"
+            )
         if section in METHODS and section not in chosen:
             raise UserError(
                 f"--config.{field} has no effect on {', '.join(chosen)}; {_fix(config, section, name, chosen)}"
@@ -130,3 +136,10 @@ def _without_effect(config, section, name):
     if section == "held_out_batches" and config.evaluate_on != "none":
         return "where real test images are at hand (evaluate_on=test)"
     return ""
+
+
+def check_seeds(seeds, least=1):
+    """Raises UserError where nobody can mean so many seeds."""
+    why = ": one seed says nothing about the noise" if least > 1 else ""
+    if not least <= seeds <= MOST_SEEDS:
+        raise UserError(f"--seeds is {seeds}, expected at least {least} and at most {MOST_SEEDS}{why}")

@@ -58,8 +58,10 @@ def describe_images(config, shape, class_names, metadata, public=""):
         )
     if metadata and not config.normalization:
         return ImageSpec(shape, tuple(metadata["class_names"]), tuple(metadata["mean"]), tuple(metadata["std"]))
-    if public and not config.normalization:
-        print(f"normalization of {public!r} assumed; say which with --config.normalization=NAME", flush=True)
+    given = bool(config.teacher.path)
+    if given and not config.normalization:
+        assumed = public or config.dataset
+        print(f"normalization of {assumed!r} assumed; say which with --config.normalization=NAME", flush=True)
     if config.normalization or public:
         mean, std = data.chosen_normalization(config.normalization or public, shape[-1])
     else:

@@ -10,6 +10,7 @@ from ssdkd_jax.jobs import baselines, config_checks
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.networks import make_method, make_model
+from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.training.clock import Clock
@@ -17,6 +18,7 @@ from ssdkd_jax.training.devices import local_devices
 
 # The latest two and the best, each with its successor while that is written.
 CHECKPOINTS_AT_ONCE = 5
+_SMALLER = "choose a smaller buffer, fewer epochs or smaller images"
 
 
 def teacher_architecture(config):
@@ -35,6 +37,7 @@ def check_job(config, folder, architecture):
     """
     baselines.check_given_images(config)
     context = Context(config, local_devices(config.devices), Clock(), False, folder)
+    check_sizes(config, context.devices)
     shape, class_names = shape_and_classes(config)
     images = describe_images(config, shape, class_names, {})
     given = baselines.no_given_images(shape) if find_method(config.method).method.given else None
@@ -50,6 +53,7 @@ def check_networks(context, architecture, images, given):
       images: ImageSpec.
       given: GivenImages, or None for a data-free method.
     """
+    check_crop(context.config, images.shape)
     method, name = make_method(context, architecture, images), context.config.method
     model = make_model(context, architecture, len(images.class_names))
     teacher = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *images.shape)))
@@ -66,6 +70,10 @@ def check_networks(context, architecture, images, given):
     saved, buffer = _bytes(state), method.buffer(state)
     if window is not None:
         saved += (window.capacity - len(buffer.valid)) * (_bytes(buffer) // len(buffer.valid))
+    device = context.devices[0]
+    check_memory(_bytes(state) // len(context.devices), device, f"{name}'s state and its images", _SMALLER)
+    if window is not None:
+        check_memory(saved, jax.devices("cpu")[0], "the images of the whole run", _SMALLER)
     check_room(context.folder, CHECKPOINTS_AT_ONCE * saved)
     if not context.config.teacher.path:
         flag = "--config.teacher.cache_dir"

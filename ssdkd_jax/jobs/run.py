@@ -14,6 +14,7 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
 from ssdkd_jax.jobs.networks import make_method, make_predictor_of, network_metadata
+from ssdkd_jax.jobs.plausibility import check_sizes, check_teacher_knows
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.student_images import agreement_score, save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
@@ -28,7 +29,9 @@ from ssdkd_jax.training.evaluation import accuracy
 from ssdkd_jax.training.loop import Plan, distill
 
 # Fields that say where and how often, and change nothing about the result.
-PLACE_FIELDS = ("data_dir", "devices", "checkpoint_every", "evaluation_batch_size", "export_torch")
+PLACE_FIELDS = (
+    *("data_dir", "devices", "checkpoint_every", "evaluation_batch_size", "export_torch", "allow_weak_teacher"),
+)
 
 
 def run_job(config, folder, *, command="", interruption=False) -> Summary:
@@ -70,6 +73,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
 def _run(context, command):
     """The job itself, in a folder that no other run uses."""
     config, folder, clock = context.config, context.folder, context.clock
+    check_sizes(config, context.devices)
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     with clock.measure("setup"):
@@ -140,6 +144,8 @@ def _evaluate_teacher(context, summary, predict_teacher, test):
         real = predict_teacher(test.images)
     summary.teacher_accuracy = accuracy(real[0], test.labels)
     print(f"teacher {summary.teacher}: {summary.teacher_accuracy:.2f} % on real test images", flush=True)
+    if context.config.epochs:
+        check_teacher_knows(summary.teacher_accuracy, len(test.class_names), context.config)
     return real
 
 

@@ -64,11 +64,14 @@ def claim(workdir, identity, *, write=True):
     identity = json.loads(json.dumps(identity))
     if path.exists():
         there, here = _flat(read_object(path)), _flat(identity)
-        for field in sorted(there.keys() | here.keys()):
+        # The method decides which other fields there are.
+        for field in sorted(there.keys() | here.keys(), key=lambda field: (field != "method", field)):
             if there.get(field) != here.get(field):
+                planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
                 raise UserError(
                     f"the workdir {workdir} belongs to another experiment: {field} is {there.get(field)!r} there and "
-                    f"{here.get(field)!r} here; choose another --workdir=DIR, or delete it to start from scratch"
+                    f"{here.get(field)!r} here{planned}; choose another --workdir=DIR, or say what it was run with: "
+                    f"--config.{field}={there.get(field)}"
                 )
     elif write:
         write_at_once(path, identity)

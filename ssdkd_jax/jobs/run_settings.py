@@ -52,7 +52,10 @@ class RunSettings:
     method: str = setting("ssdkd", "a name of ssdkd_jax.methods, or path/to/file.py:ClassName")
     seed: int = setting(0, "of everything random", **_SEED)
     epochs: int = setting(
-        220, "one synthesis and a number of student steps each; 0 only evaluates the teacher", at_least=0
+        220,
+        "one synthesis and a number of student steps each; 0 only evaluates the teacher",
+        at_least=0,
+        at_most=10**7,
     )
 
     # Data.  Real images only train a missing teacher and evaluate.
@@ -69,6 +72,7 @@ class RunSettings:
     )
     crop_padding: int = setting(4, "random crop of the images that networks see, in pixels of zero padding", at_least=0)
     flip: bool = setting(True, "random mirroring of the images that networks see")
+    allow_weak_teacher: bool = setting(False, "go on with a teacher that is hardly better than chance")
     evaluate_on: str = setting(
         "test", "real test images, or none: agreement with the teacher is reported", choices=("test", "none")
     )

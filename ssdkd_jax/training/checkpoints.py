@@ -1,6 +1,7 @@
 """Checkpoints of a whole state, by Orbax."""
 
 import hashlib
+import json
 import pathlib
 import shutil
 
@@ -12,22 +13,22 @@ from ssdkd_jax.errors import UserError
 
 # Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
-# Entry of a checkpoint's info with the digest of its arrays.
-DIGEST = "sha256_of_arrays"
+# Entry of a checkpoint's info with the digest of everything else in it.
+DIGEST = "sha256"
 
 
 class Checkpoints:
     """One folder with the newest checkpoints: a state (pytree of NumPy arrays) and `info` (anything that JSON takes).
 
     Saving is asynchronous and atomic: a killed program leaves the last complete checkpoint.  Every checkpoint carries a
-    digest of its arrays; one that does not read as it was written is passed over for the one before it.
+    digest of its content; one that does not read as it was written is passed over for the one before it.
     """
 
     def __init__(self, folder, keep=1):
         """`keep`: how many, the newest."""
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self._folder = pathlib.Path(folder).resolve()
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self.folder = pathlib.Path(folder).resolve()
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step, state, info):
         """Saves unless this step is already there.
@@ -37,22 +38,26 @@ class Checkpoints:
         """
         if step != self._manager.latest_step():
             self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SMALL_FILES)
-            info = {**info, DIGEST: sha256(state)}
+            info = {**info, DIGEST: _digest(state, info)}
             arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
             self._manager.save(step, args=arguments, force=True)
 
     def _check_room(self, size):
         # Asked first, because what writes in the background fails with pages of messages.
-        free = shutil.disk_usage(self._folder).free
+        free = shutil.disk_usage(self.folder).free
         if free < size:
             raise UserError(
-                f"the disk is full: {self._folder} has {free / 1e6:.1f} MB free and a checkpoint takes "
+                f"the disk is full: {self.folder} has {free / 1e6:.1f} MB free and a checkpoint takes "
                 f"{size / 1e6:.1f} MB{self._what_stays()}; make room and run the same command again"
             )
 
-    def _what_stays(self):
+    def latest_step(self):
+        """The newest step that is on disk, or None."""
         self._manager.wait_until_finished()
-        step = self._manager.latest_step()
+        return self._manager.latest_step()
+
+    def _what_stays(self):
+        step = self.latest_step()
         return "" if step is None else f"; the checkpoint of epoch {step} stays"
 
     def restore(self, like):
@@ -76,12 +81,12 @@ class Checkpoints:
                 damaged.append(f"that of epoch {step} cannot be read ({reason})")
                 continue
             if damaged:
-                print(f"{self._folder}: {'; '.join(damaged)}; using the one of epoch {step}", flush=True)
+                print(f"{self.folder}: {'; '.join(damaged)}; using the one of epoch {step}", flush=True)
                 self._forget_after(step)
             return state, info
         if damaged:
             raise UserError(
-                f"no checkpoint in {self._folder} is in order: {'; '.join(damaged)}; delete that folder to start from "
+                f"no checkpoint in {self.folder} is in order: {'; '.join(damaged)}; delete that folder to start from "
                 "scratch"
             )
         return None
@@ -94,12 +99,13 @@ class Checkpoints:
         if not isinstance(info, dict):
             raise ValueError(f"its info is a {type(info).__name__}")
         # Checkpoints of earlier versions have no digest.
-        if info.pop(DIGEST, None) not in (None, sha256(state)):
-            raise ValueError("its arrays are not those that were written")
+        written = info.pop(DIGEST, None)
+        if written not in (None, _digest(state, info)):
+            raise ValueError("its content is not what was written")
         return state, info
 
     def _forget_after(self, step):
-        for later in (path for path in self._folder.iterdir() if path.name.isdigit() and int(path.name) > step):
+        for later in (path for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) > step):
             shutil.rmtree(later, ignore_errors=True)
         self._manager.reload()
 
@@ -110,6 +116,11 @@ class Checkpoints:
     def close(self):
         """Waits, and releases the manager's threads."""
         self._manager.close()
+
+
+def _digest(state, info):
+    """Of the arrays and of everything else."""
+    return hashlib.sha256(f"{sha256(state)} {json.dumps(info, sort_keys=True)}".encode()).hexdigest()
 
 
 def sha256(variables):

@@ -1,16 +1,19 @@
 """SIGTERM and Ctrl-C as a request to finish the epoch, save and stop."""
 
+import os
 import signal
 
 
 class Interruption:
     """A context in which the first SIGTERM or SIGINT is only noted: `if interruption: save and stop`.
 
-    A second Ctrl-C stops at once.
+    It says at once what it waits for.  A second Ctrl-C stops at once.
+
+    number: of the signal that came; SIGINT's before any came.
     """
 
     def __init__(self):
-        self._requested = False
+        self._requested, self.number = False, int(signal.SIGINT)
 
     def __bool__(self):
         return self._requested
@@ -26,7 +29,10 @@ class Interruption:
     def _note(self, number, _):
         if self._requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._requested = True
+        if not self._requested:
+            # Not by `print`, which a signal may have interrupted.
+            os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, from the last checkpoint\n")
+        self._requested, self.number = True, number
 
 
 class Interrupted(Exception):

@@ -126,7 +126,7 @@ class _Run:
         if self._host_bank:
             self._state = self._host_bank.fill(self._state, np.random.default_rng((self.plan.seed, epoch)))
         metrics = self._rounds(epoch)
-        _check_metrics(metrics, epoch, self.folder)
+        _check_metrics(metrics, epoch, self.latest)
         if self._host_bank:
             self._host_bank.collect(self._state)
         self.info["epoch"] = epoch
@@ -170,7 +170,7 @@ class _Run:
         """Saves the state, unless something in it is not finite."""
         with self._clock.measure("checkpoint"):
             host = self.canonical()
-            _check_finite(host, self.info["epoch"], self.folder)
+            _check_finite(host, self.info["epoch"], self.latest)
             checkpoints.save(self.info["epoch"], host, {**self.info, "seconds": self._clock.report()})
 
     def canonical(self):
@@ -227,24 +227,28 @@ def _check_same_teacher(restored, info, folder):
         )
 
 
-def _check_metrics(metrics, epoch, folder):
+def _check_metrics(metrics, epoch, checkpoints):
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise Diverged(
-                f"{name} is {value} in epoch {epoch}: stopped; the last checkpoint before stays in "
-                f"{folder}/checkpoints/latest; start from scratch in another workdir with a lower learning rate, "
-                "or a lower weight of that term"
+                f"{name} is {value} in epoch {epoch}: stopped{_what_stays(checkpoints)}; start from scratch in another "
+                "workdir with a lower learning rate, or a lower weight of that term"
             )
 
 
-def _check_finite(state, epoch, folder):
+def _what_stays(checkpoints):
+    """The newest checkpoint in words, or "" where there is none."""
+    step = checkpoints.latest_step()
+    return "" if step is None else f"; the checkpoint of epoch {step} stays in {checkpoints.folder}"
+
+
+def _check_finite(state, epoch, checkpoints):
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         # Integers are always finite, and a bank of them in host memory may have no room next to it as floats.
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.all(np.isfinite(np.asarray(leaf, np.float32))):
             raise Diverged(
-                f"{jax.tree_util.keystr(path)} is not finite after epoch {epoch}: stopped; the last checkpoint before "
-                f"stays in {folder}/checkpoints/latest; start from scratch in another workdir with a lower "
-                "learning rate"
+                f"{jax.tree_util.keystr(path)} is not finite after epoch {epoch}: "
+                f"stopped{_what_stays(checkpoints)}; start from scratch in another workdir with a lower learning rate"
             )
 
 

@@ -44,7 +44,7 @@ def test_users_mistake_is_one_line(end):
 
 def test_interruption_says_how_to_resume(end):
     expected = "stopped after epoch 3; to resume: python -m experiments.main '--workdir=a b'\n"
-    assert end(Interrupted("stopped after epoch 3")) == (0, expected, "")
+    assert end(Interrupted("stopped after epoch 3")) == (130, expected, "")
 
 
 def test_flags_of_xla_belong_to_the_command(end, monkeypatch):

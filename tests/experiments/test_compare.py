@@ -59,7 +59,7 @@ def compared(tmp_path_factory):
     workdir, cache_dir = folder / "comparison", folder / "teachers"
     first = workdir / "ssdkd" / "seed0" / "summary.json"
     status, stopped, err = stop_when(start(workdir, cache_dir), SIGNALS["SIGTERM"], first.exists)
-    assert (status, err) == (0, "")
+    assert (status, err) == (143, "")
     before = first.stat().st_mtime_ns
     status, out, err = finish(start(workdir, cache_dir))
     assert (status, err) == (0, "")
@@ -80,7 +80,9 @@ def test_an_interrupted_comparison_says_how_to_resume_and_does(compared):
 
 def test_all_methods_of_a_seed_come_before_the_next_seed(compared):
     *_, out = compared
-    order = [line.removeprefix("== ") for line in out.splitlines() if line.startswith("== ")]
+    lines = [line.removeprefix("== ").partition(": ") for line in out.splitlines() if line.startswith("== ")]
+    order = [run for run, _, _ in lines]
+    assert [count.partition(",")[0] for _, _, count in lines] == [f"run {k} of 6" for k in range(1, 7)]
     assert order == [f"{method}, seed {seed}" for seed in (0, 1) for method in METHODS]
 
 

@@ -103,7 +103,7 @@ def test_rerun_of_a_finished_job_does_nothing(finished, cache_dir):
     assert {p: t for p, t in before.items() if p.is_file()} == {p: t for p, t in after.items() if p.is_file()}
 
 
-def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, cache_dir, tmp_path):
+def test_interrupted_job_resumes_and_ends_with_the_same_student(finished, cache_dir, tmp_path):
     """SIGTERM after epoch 1, SIGINT after 3, SIGKILL after 5 (one after a checkpoint and one not), then to the end."""
     command, workdir = arguments(tmp_path / "job", cache_dir), tmp_path / "job"
     for name, epoch in (("SIGTERM", 1), ("SIGINT", 3), ("SIGKILL", 5)):
@@ -115,7 +115,8 @@ def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, cache_
         if name == "SIGKILL":
             assert status == -9
         else:
-            assert status == 0, name
+            assert status == 128 + SIGNALS[name], "so that `command && next` does not run what comes next"
+            assert "finishing the epoch and saving it" in out
             assert f"stopped after epoch {done} of {EPOCHS}, everything is saved; to resume: {COMMAND}" in out
             assert "--workdir=" in out.splitlines()[-1]
         assert not (workdir / "summary.json").exists()
@@ -130,7 +131,7 @@ def test_interrupted_job_goes_on_and_ends_with_the_same_student(finished, cache_
     assert [event.step for event in events.Scalars("inversion_loss")] == list(range(1, EPOCHS + 1))
 
 
-def test_interrupted_teacher_training_goes_on_and_ends_with_the_same_teacher(finished, tmp_path):
+def test_interrupted_teacher_training_resumes_and_ends_with_the_same_teacher(finished, tmp_path):
     """SIGKILL and SIGTERM in the training of a teacher; `epochs=0` evaluates it and stops."""
     only_teacher = {"epochs": 0, "teacher__epochs": 30}
 
@@ -155,7 +156,7 @@ def test_interrupted_teacher_training_goes_on_and_ends_with_the_same_teacher(fin
     assert status == -9
     first = max(saved_epochs())
     status, out, err = stop_when(start(command), SIGNALS["SIGTERM"], lambda: max(saved_epochs(), default=0) > first)
-    assert (status, err) == (0, "")
+    assert (status, err) == (143, "")
     assert f"its checkpoint is kept; to resume: {COMMAND}" in out
     assert max(saved_epochs()) < 30
     assert sha256(folder) == sha256(tmp_path / "uninterrupted")
@@ -166,6 +167,6 @@ def test_signal_before_the_first_epoch(cache_dir, finished, tmp_path):
     process = start(arguments(tmp_path / "job", cache_dir))
     process.stdout.readline()  # the teacher is found; compiling comes next
     status, out, err = stop_when(process, SIGNALS["SIGTERM"], lambda: True)
-    assert (status, err) == (0, "")
+    assert (status, err) == (143, "")
     assert f"to resume: {COMMAND}" in out
     assert len(epochs_done(tmp_path / "job")) <= 1

@@ -165,10 +165,15 @@ def test_a_flipped_byte_in_the_latest_checkpoint_costs_its_epochs_and_nothing_el
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_checkpoint_before(tmp_path):
-    with pytest.raises(Diverged, match="student_loss is nan in epoch 5: stopped; the last checkpoint before stays"):
+    with pytest.raises(Diverged, match=r"student_loss is nan in epoch 5: stopped; the checkpoint of epoch 4 stays"):
         run(tmp_path, method=Counting(problem=None, nan_loss_in=5))
     assert saved(tmp_path, "latest") == [2, 4]
     assert epochs_done(tmp_path) == [1, 2, 3, 4]
+
+
+def test_nothing_is_said_to_stay_where_there_is_nothing(tmp_path):
+    with pytest.raises(Diverged, match="student_loss is nan in epoch 1: stopped; start from scratch"):
+        run(tmp_path, method=Counting(problem=None, nan_loss_in=1))
 
 
 def test_parameter_that_is_not_finite_is_never_saved(tmp_path):

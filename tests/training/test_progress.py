@@ -2,13 +2,13 @@
 
 import json
 import sys
+import time
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ssdkd_jax.training import progress as tracking
 from ssdkd_jax.training.metrics_log import MetricsLog
-from ssdkd_jax.training.progress import Progress
+from ssdkd_jax.training.progress import Progress, RunCounter
 
 
 def write(folder, epochs, done=0):
@@ -62,7 +62,7 @@ def test_plain_lines_are_few_and_end_with_the_last_epoch(no_terminal, capsys):
 
 def test_plain_lines_tell_the_time_left(no_terminal, capsys, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(tracking.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     progress = Progress("run: epoch", 10, done=4)
     now[0] = 100.0
     progress.update(5, {})
@@ -83,3 +83,14 @@ def test_bar_on_a_terminal(monkeypatch, capsys):
     assert captured.out == ""
     assert "3/3" in captured.err
     assert "loss=0.25" in captured.err
+
+
+def test_runs_are_counted_and_the_rest_is_estimated(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    counter = RunCounter(5, finished=1)
+    assert (counter.next(), counter.next()) == ("run 1 of 5", "run 2 of 5")
+    now[0] = 20.0
+    assert counter.next() == "run 3 of 5, about 60 s left"
+    now[0] = 400.0
+    assert counter.next() == "run 4 of 5, about 7 min left"

@@ -1,0 +1,192 @@
+"""The flag `--config`: shipped files by name, a user's own methods, overrides, and mistakes in one line."""
+
+import difflib
+import os
+import pathlib
+import re
+import traceback
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+import configs
+from ssdkd_jax.errors import UserError
+
+SHIPPED = pathlib.Path(configs.__file__).parent
+# Files in that folder that are no configs.
+_HELPERS = {"__init__", "common", "presets", "cifar"}
+
+
+def read_flags(argv, example):
+    """What stands on the command line without a flag; flags are then in `flags.FLAGS`.
+
+    Args:
+      argv: the command line, the program first.
+      example: a command that works, for messages.
+
+    Raises:
+      UserError: anything wrong with a flag, the config's file or one of its fields.
+    """
+    argv = [_with_file(argument, example) for argument in _joined(argv)]
+    _register_methods(argv)
+    try:
+        rest = flags.FLAGS(argv)[1:]
+    except UserError:
+        raise
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(f"{_reason(error).rstrip('?').strip()}; for example: {example}") from error
+    except (AttributeError, KeyError) as error:
+        raise UserError(_unknown_field(argv, error) or _where(argv, error)) from error
+    except flags.Error as error:
+        raise UserError(f"{_reason(error)}; for example: {example}") from error
+    except Exception as error:
+        raise UserError(_where(argv, error)) from error
+    if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+        _check_config(flags.FLAGS.config, argv)
+    return rest
+
+
+def overridden_fields():
+    """Names of the config's fields that the command line set, such as "ssdkd.alpha"."""
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
+
+
+def describe_fields(example):
+    """Every field of a config as a line; of the one on the command line, else of the common one."""
+    import sys
+
+    from ssdkd_jax.jobs.help_text import describe_fields as describe
+
+    argv = [argument for argument in sys.argv if argument not in ("--help", "-h")]
+    config = None
+    if any(argument.lstrip("-").partition("=")[0] == "config" for argument in argv if argument.startswith("-")):
+        read_flags(argv, example)
+        config = flags.FLAGS.config
+    return describe(config)
+
+
+def names_of(kind):
+    """Names of the methods, networks or configs that there are."""
+    from ssdkd_jax.methods import METHODS
+    from ssdkd_jax.models import model_names
+
+    known = {
+        "methods": lambda: list(METHODS),
+        "networks": model_names,
+        "configs": lambda: sorted(path.stem for path in SHIPPED.glob("*.py") if path.stem not in _HELPERS),
+    }
+    if kind not in known:
+        raise UserError(f"--list={kind}, expected one of: {', '.join(known)}")
+    return known[kind]()
+
+
+def _joined(argv):
+    """The command line with `--config X` as `--config=X`."""
+    joined, rest = [], list(argv)
+    while rest:
+        argument = rest.pop(0)
+        if argument in ("--config", "-config") and rest:
+            argument = f"--config={rest.pop(0)}"
+        joined.append(argument)
+    return joined
+
+
+def _config_path(argument):
+    """(file, ":argument") of `--config=FILE:ARGUMENT`, or None of another argument."""
+    flag, equals, value = argument.partition("=")
+    if not (argument.startswith("-") and equals and flag.lstrip("-") == "config"):
+        return None
+    path, colon, preset = value.partition(":")
+    return path, colon + preset
+
+
+def _with_file(argument, example):
+    """The argument, with the file of a shipped config in place of its name."""
+    found = _config_path(argument)
+    if found is None:
+        return argument
+    path, preset = found
+    if os.path.isfile(path):
+        return argument
+    shipped = SHIPPED / f"{pathlib.PurePath(path).stem}.py"
+    if str(pathlib.PurePath(path).parent) in (".", "configs") and shipped.is_file():
+        return f"--config={shipped}{preset}"
+    names = names_of("configs")
+    close = difflib.get_close_matches(pathlib.PurePath(path).stem, names, n=1)
+    meant = f"did you mean configs/{close[0]}.py? " if close else ""
+    raise UserError(f"there is no config file {path!r}; {meant}shipped are: {', '.join(names)}; for example: {example}")
+
+
+def _register_methods(argv):
+    """A user's own methods have their sections in the config before it is read."""
+    from ssdkd_jax import methods
+    from ssdkd_jax.user_code import is_user_code
+
+    for argument in argv:
+        flag, _, value = argument.partition("=")
+        if flag.lstrip("-") in ("config.method", "methods"):
+            for name in filter(is_user_code, value.split(",")):
+                methods.register(name)
+
+
+def _check_config(config, argv):
+    """Raises UserError unless a config file gave what the programs need."""
+    from configs.common import get_common_config
+
+    path = next((found[0] for found in map(_config_path, argv) if found), "the config")
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{path}: get_config() returned a {type(config).__name__}, expected an ml_collections.ConfigDict, as "
+            "configs.common.get_common_config() makes one"
+        )
+    missing = sorted(set(get_common_config()) - set(config))
+    if missing:
+        raise UserError(
+            f"{path}: the config lacks {', '.join(missing[:5])}{' and more' if len(missing) > 5 else ''}; begin with "
+            "configs.common.get_common_config() and change fields of that"
+        )
+
+
+def _unknown_field(argv, error):
+    """What to say where an argument names a field that is not there, or None where the error is another."""
+    words = re.findall(r"\w+", str(error.args[0] if error.args else error))
+    name = words[0] if words else ""
+    for argument in argv[1:]:
+        field = argument.partition("=")[0]
+        if field.startswith("--config.") and (field.endswith(f".{name}") or name in field.split(".")):
+            known = _known_fields()
+            close = difflib.get_close_matches(field.removeprefix("--config."), known, n=1)
+            meant = f"did you mean --config.{close[0]}? " if close else ""
+            return f"unknown config field {field}; {meant}--help lists the fields"
+    return None
+
+
+def _known_fields():
+    from configs.common import get_common_config
+
+    return [
+        f"{name}.{inner}" if inner else name
+        for name, value in get_common_config().items()
+        for inner in (value if isinstance(value, ConfigDict) else [""])
+    ]
+
+
+def _where(argv, error):
+    """What went wrong in a config file, with the file and the line."""
+    if isinstance(error, SyntaxError):
+        return f"the config cannot be read: {error.filename}, line {error.lineno}: {error.msg}"
+    path = next((found[0] for found in map(_config_path, argv) if found), "")
+    if isinstance(error, AttributeError) and "get_config" in str(error):
+        return f"{path} has no function get_config(), which every config file has; configs/digits.py is an example"
+    paths = {os.path.abspath(found[0]) for found in map(_config_path, argv) if found}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.abspath(frame.filename) in paths]
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
+    return f"the config cannot be read: {place}{type(error).__name__}: {_reason(error)}"
+
+
+def _reason(error):
+    """The first line of what an exception says; the last one where it quotes a whole traceback."""
+    lines = [line for line in str(error.args[0] if error.args else error).split("\n") if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[-1 if "Traceback (most recent call last):" in lines else 0].split())

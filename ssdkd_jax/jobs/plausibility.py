@@ -1,0 +1,92 @@
+"""What a run cannot mean, though every field on its own can: sizes beyond the machine, teachers that know nothing."""
+
+import math
+import os
+
+import jax
+
+from ssdkd_jax import data
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.image_spec import shape_and_classes
+from ssdkd_jax.jobs.networks import method_settings
+
+# A teacher must get at least this share of the way from chance to all right.
+LEAST_KNOWLEDGE = 0.1
+
+
+def memory_of(device) -> int:
+    """Bytes of a device's memory; of a CPU, of the machine."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_memory(needed: int, device, what: str, fix: str) -> None:
+    """Raises UserError where something takes more bytes than a device has; a lower bound is enough to know."""
+    there = memory_of(device)
+    if needed > there:
+        raise UserError(f"{what} take at least {_gigabytes(needed)}, but there are {_gigabytes(there)}; {fix}")
+
+
+def _gigabytes(count):
+    return f"{count / 1e9:,.1f} GB"
+
+
+def check_sizes(config, devices) -> None:
+    """Raises UserError where batches or data sets of the run's images cannot fit, before any image is read."""
+    shape, _ = shape_and_classes(config)
+    check_crop(config, shape)
+    values = method_settings(config, config.method)
+    names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in values]
+    largest = max((values[name] for name in names), default=1)
+    # Pixels and their gradient, in float32.
+    check_memory(
+        2 * 4 * largest * math.prod(shape) // len(devices),
+        devices[0],
+        f"batches of {largest} images {shape}",
+        "choose smaller images with --config.image_size=N, or smaller batches",
+    )
+    if config.evaluate_on == "test":
+        sizes = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None).sizes
+        host = jax.devices("cpu")[0]
+        check_memory(
+            sizes["test"] * math.prod(shape),
+            host,
+            f"the {sizes['test']:,} test images {shape}",
+            "choose smaller images with --config.image_size=N",
+        )
+
+
+def check_crop(config, shape) -> None:
+    """Raises UserError where a random crop would cut whole images away."""
+    if config.crop_padding >= min(shape[:2]):
+        raise UserError(
+            f"crop_padding is {config.crop_padding}, expected less than the images' {min(shape[:2])} pixels: "
+            "--config.crop_padding=N"
+        )
+
+
+def check_teacher_knows(accuracy: float, num_classes: int, config) -> None:
+    """Raises UserError where a teacher's percent on real test images are hardly better than chance."""
+    chance = 100 / num_classes
+    least = chance + LEAST_KNOWLEDGE * (100 - chance)
+    if accuracy < least and not config.allow_weak_teacher:
+        raise UserError(
+            f"the teacher gets {accuracy:.2f} % of the test images right, where chance is {chance:.2f} %: no student "
+            "can learn from it; usual causes are another normalization (--config.normalization=NAME), another order of "
+            "the classes, another data set, or too short a training (--config.teacher.epochs=N); "
+            "--config.allow_weak_teacher=true takes it all the same"
+        )
+
+
+def check_shares(shares, train) -> None:
+    """Raises UserError where a share of the training set is less than one image of a class; `train` is a Dataset."""
+    counts = [int((train.labels == label).sum()) for label in range(len(train.class_names))]
+    smallest = min(count for count in counts if count)
+    for share in shares:
+        if share * smallest < 1:
+            raise UserError(
+                f"baselines holds {share}, which is less than one image of a class with {smallest}; expected at least "
+                f"{1 / smallest:.2g}: --config.baselines='({math.ceil(1e4 / smallest) / 1e4},)'"
+            )
