@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssdkd_jax import data, tasks
+from ssdkd_jax import data, models, tasks
 from ssdkd_jax.batchnorm import has_batch_norm
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import torch_export
@@ -229,7 +229,7 @@ def _find_teacher(setting, given):
             teacher = load_teacher(config.teacher.path, config.teacher.name)
             shape, class_names = kind_of_images(config, classes_of(teacher))
             check_fits(teacher, len(class_names), shape, config.teacher.path)
-            public = "" if teacher.metadata or shape[-1] != 3 else data.public_normalization(teacher.architecture)
+            public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)
             images = describe_images(config, shape, class_names, teacher.metadata, public)
             _check_networks(setting, teacher.architecture, images, given)
         else:

@@ -6,6 +6,7 @@ All layers start with PyTorch's default weights.  There is no BatchNorm.
 import flax.linen as nn
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers, max_pool_2x2, torch_default, torch_default_bias
 
 
@@ -39,4 +40,11 @@ class LeNet5(nn.Module):
         return nn.relu(convolution(x))
 
 
-ARCHITECTURES = {"lenet5": LeNet5}
+_DEFINITION = published(
+    DATAFREE,
+    "datafree.models.classifiers.lenet",
+    "LeNet5(num_classes={classes})",
+    first_layer="features[0]",
+    channels=1,
+)
+ARCHITECTURES = {"lenet5": Architecture(LeNet5, _DEFINITION)}

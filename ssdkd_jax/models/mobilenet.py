@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 
+from ssdkd_jax.models.architecture import DATAFREE, TORCHVISION, Architecture, published
 from ssdkd_jax.models.layers import Layers, normal_0_01
 
 
@@ -72,5 +73,14 @@ class MobileNetV2(nn.Module):
         return layers.classify(x, self.num_classes, "classifier.1", return_features=return_features, init=normal_0_01)
 
 
+def _definition(source, module):
+    return published(source, module, "mobilenet_v2(num_classes={classes})", first_layer="features[0][0]")
+
+
 # One network under both public names.
-ARCHITECTURES = {"mobilenetv2": MobileNetV2, "mobilenetv2_imagenet": MobileNetV2}
+ARCHITECTURES = {
+    "mobilenetv2": Architecture(MobileNetV2, _definition(DATAFREE, "datafree.models.classifiers.mobilenetv2")),
+    "mobilenetv2_imagenet": Architecture(
+        MobileNetV2, _definition(TORCHVISION, "torchvision.models"), normalization="imagenet"
+    ),
+}

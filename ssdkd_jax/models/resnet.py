@@ -10,6 +10,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssdkd_jax.models.architecture import DATAFREE, TORCHVISION, Architecture, published
 from ssdkd_jax.models.layers import Layers, kaiming_fan_out, max_pool_3x3, torch_default
 
 
@@ -121,8 +122,19 @@ BLOCKS = {
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
 
+
+def _for_small_images(name, block, blocks):
+    definition = published(DATAFREE, "datafree.models.classifiers.resnet", f"{name}(num_classes={{classes}})")
+    return Architecture(functools.partial(ResNet, block=block, blocks=blocks), definition)
+
+
+def _for_imagenet(name, block, blocks):
+    definition = published(TORCHVISION, "torchvision.models", f"{name}(num_classes={{classes}})")
+    make = functools.partial(ResNet, block=block, blocks=blocks, imagenet=True)
+    return Architecture(make, definition, normalization="imagenet")
+
+
 ARCHITECTURES = {
-    f"{name}{suffix}": functools.partial(ResNet, block=block, blocks=blocks, imagenet=imagenet)
-    for suffix, imagenet in (("", False), ("_imagenet", True))
-    for name, (block, blocks) in BLOCKS.items()
+    **{name: _for_small_images(name, *shape) for name, shape in BLOCKS.items()},
+    **{f"{name}_imagenet": _for_imagenet(name, *shape) for name, shape in BLOCKS.items()},
 }

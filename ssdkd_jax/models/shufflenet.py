@@ -6,6 +6,7 @@ Convolutions start with PyTorch's default.
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers, torch_default
 
 
@@ -74,4 +75,10 @@ class ShuffleNetV2(nn.Module):
         return layers.classify(x, self.num_classes, "linear", return_features=return_features)
 
 
-ARCHITECTURES = {"shufflenetv2": ShuffleNetV2}
+_DEFINITION = published(
+    DATAFREE,
+    "datafree.models.classifiers.shufflenetv2",
+    "shuffle_v2(num_classes={classes})",
+    other_sizes="# The definition takes 32x32 images only: in its forward, average over the whole map.\n",
+)
+ARCHITECTURES = {"shufflenetv2": Architecture(ShuffleNetV2, _DEFINITION)}

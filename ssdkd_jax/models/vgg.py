@@ -5,6 +5,7 @@ import functools
 import flax.linen as nn
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers, max_pool_2x2, normal_0_01
 
 
@@ -49,9 +50,12 @@ BLOCKS = {
 }
 
 
-def _vgg(blocks):
+def _architecture(name, blocks):
     widths = (64, 128, 256, 512, 512)
-    return functools.partial(VGG, features=tuple((w,) * count for w, count in zip(widths, blocks, strict=True)))
+    features = tuple((width,) * count for width, count in zip(widths, blocks, strict=True))
+    constructor = f"{name}_bn(num_classes={{classes}})"
+    definition = published(DATAFREE, "datafree.models.classifiers.vgg", constructor, first_layer="block0[0]")
+    return Architecture(functools.partial(VGG, features=features), definition)
 
 
-ARCHITECTURES = {name: _vgg(blocks) for name, blocks in BLOCKS.items()}
+ARCHITECTURES = {name: _architecture(name, blocks) for name, blocks in BLOCKS.items()}

@@ -4,6 +4,7 @@ import functools
 
 import flax.linen as nn
 
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers
 
 
@@ -50,7 +51,16 @@ class WideResNet(nn.Module):
         return layers.classify(x, self.num_classes, "fc", return_features=return_features)
 
 
+def _architecture(depth, width):
+    # The public code has functions for some of the sizes only.
+    constructor = f"WideResNet(depth={depth}, widen_factor={width}, num_classes={{classes}})"
+    if depth in (16, 40):
+        constructor = f"wrn_{depth}_{width}(num_classes={{classes}})"
+    make = functools.partial(WideResNet, depth=depth, width=width)
+    return Architecture(make, published(DATAFREE, "datafree.models.classifiers.wresnet", constructor))
+
+
 ARCHITECTURES = {
-    f"wrn{depth}_{width}": functools.partial(WideResNet, depth=depth, width=width)
+    f"wrn{depth}_{width}": _architecture(depth, width)
     for depth, width in [(10, 1), (10, 2), (16, 1), (16, 2), (40, 1), (40, 2)]
 }
