@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import collectives
-from ssdkd_jax.data.normalization import to_uint8, to_unit
+from ssdkd_jax.data.preprocessing import to_uint8, to_unit
 
 # Priority of the first entries; later ones get the buffer's largest.
 FIRST_PRIORITY = 1.0

@@ -1,17 +1,10 @@
-"""Where real images come from, in which range they are, and how they are augmented on the device."""
+"""Where real images come from, and what happens to their pixels on the device."""
 
-from ssdkd_jax.data.augmentation import augment, random_crop, random_flip
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
 from ssdkd_jax.data.loading import dataset_info, load_split
-from ssdkd_jax.data.normalization import (
-    chosen_normalization,
-    normalization,
-    normalize,
-    public_normalization,
-    to_uint8,
-    to_unit,
-)
+from ssdkd_jax.data.normalization import chosen_normalization, normalization
 from ssdkd_jax.data.pixels import with_channels
+from ssdkd_jax.data.preprocessing import augment, normalize, random_crop, random_flip, to_uint8, to_unit
 
 __all__ = [
     "Dataset",
@@ -22,7 +15,6 @@ __all__ = [
     "load_split",
     "normalization",
     "normalize",
-    "public_normalization",
     "random_crop",
     "random_flip",
     "subset",
