@@ -16,10 +16,12 @@ from experiments.command_line import launch
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "The folder or file to write.")
-flags.DEFINE_string("arch", "", "from-torch: the architecture; inferred from names and shapes where not given.")
+flags.DEFINE_string(
+    "arch", "", "from-torch: the architecture, or path/to/file.py:make; inferred from names and shapes where not given."
+)
 flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.", lower_bound=0)
-flags.DEFINE_string("dataset", "", "from-torch: data set whose normalization and class names the network goes with.")
-flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets lie.")
+flags.DEFINE_string("dataset", "", "from-torch: data set whose normalization and class names the network is for.")
+flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets are stored.")
 flags.DEFINE_string("normalization", "", "from-torch: cifar10, imagenet, ..., half, or numbers: mean,mean/std,std.")
 flags.DEFINE_list("class_names", [], "from-torch: names of the classes, in the order of the logits.")
 flags.DEFINE_integer("image_size", 0, "from-torch: height and width of the images that the network is for.", 0)

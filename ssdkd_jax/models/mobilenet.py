@@ -51,7 +51,7 @@ class MobileNetV2(nn.Module):
     """Stem, 17 inverted residuals and a 1x1 convolution, which leave a thirty-second of the resolution.
 
     The public code drops a fifth of the classifier's inputs in training mode; here all stay, our reading: no other
-    network of the zoo needs random numbers.
+    network needs random numbers.
 
     See `create_model` for the arguments of `__call__`.
     """
