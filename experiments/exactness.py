@@ -33,6 +33,8 @@ def main(command, interruption):
     from ssdkd_jax.models import model_names
     from ssdkd_jax.training.interruption import Interrupted
 
+    out = pathlib.Path(FLAGS.out).expanduser()
+    out.parent.mkdir(parents=True, exist_ok=True)
     checkpoints, networks = {}, {}
     for path in map(pathlib.Path, FLAGS.checkpoints):
         checkpoints[path.name] = _measure_checkpoint(path)
@@ -51,7 +53,7 @@ def main(command, interruption):
         "networks": networks,
         "checkpoints": checkpoints,
     }
-    pathlib.Path(FLAGS.out).write_text(json.dumps(result, indent=1) + "\n")
+    out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def _measure(name):

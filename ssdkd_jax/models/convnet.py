@@ -3,6 +3,7 @@
 import functools
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.models.architecture import Architecture, Definition
 from ssdkd_jax.models.layers import Layers
@@ -24,7 +25,7 @@ class ConvNet(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         for i, (channels, stride) in enumerate(zip(self.channels, self.strides, strict=True), start=1):
             x = layers.conv(channels, 3, f"conv{i}", stride=stride)(x)

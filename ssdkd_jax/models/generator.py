@@ -28,7 +28,7 @@ class Generator(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, z, train=True):
+    def __call__(self, z: jax.Array, train: bool = True) -> jax.Array:
         """Makes images of latents.
 
         Args:

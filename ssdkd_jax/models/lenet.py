@@ -4,6 +4,7 @@ All layers start with PyTorch's default weights.  There is no BatchNorm.
 """
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
@@ -20,7 +21,7 @@ class LeNet5(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         height, width = x.shape[1:3]
         if (height, width) != (32, 32):
             raise UserError(

@@ -1,6 +1,7 @@
 """MobileNetV2 (Sandler et al., CVPR 2018), named as in torchvision; zju-vipa/Fast-Datafree has the same for CIFAR."""
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.models.architecture import DATAFREE, TORCHVISION, Architecture, published
 from ssdkd_jax.models.layers import Layers, normal_0_01
@@ -15,7 +16,7 @@ class InvertedResidual(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         wide = self.expansion * x.shape[-1]
         y = x
@@ -29,7 +30,17 @@ class InvertedResidual(nn.Module):
         return x + y if self.stride == 1 and x.shape[-1] == self.features else y
 
 
-def activated_convolution(x, features, size, name, train, layers, *, stride=1, groups=1):
+def activated_convolution(
+    x: jax.Array,
+    features: int,
+    size: int,
+    name: str,
+    train: bool,
+    layers: Layers,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+) -> jax.Array:
     """Convolution, BatchNorm and ReLU6, entries 0 to 2 of the PyTorch Sequential called `name`."""
     x = layers.conv(features, size, f"{name}.0", stride=stride, groups=groups)(x)
     return nn.relu6(layers.batch_norm(train, f"{name}.1")(x))
@@ -60,7 +71,7 @@ class MobileNetV2(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         x = activated_convolution(x, 32, 3, "features.0", train, layers, stride=2)
         entry = 1

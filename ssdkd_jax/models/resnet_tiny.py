@@ -7,6 +7,7 @@ like pad shortcuts with zeros and are named as in akamaster/pytorch_resnet_cifar
 import functools
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.models.architecture import AKAMASTER, DATAFREE, REPDISTILLER, Architecture, published
 from ssdkd_jax.models.layers import Layers, kaiming_fan_in, kaiming_fan_out
@@ -30,7 +31,7 @@ class TinyResNet(nn.Module):
     option_a: bool = False
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         init = kaiming_fan_in if self.option_a else kaiming_fan_out
         block = functools.partial(BasicBlock, shortcut=None if self.option_a else "downsample", init=init)

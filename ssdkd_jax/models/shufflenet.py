@@ -4,6 +4,7 @@ Convolutions start with PyTorch's default.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
@@ -16,7 +17,7 @@ class BasicBlock(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kept, y = jnp.split(x, 2, axis=-1)
         half = y.shape[-1]
         y = nn.relu(_normalized(y, half, 1, train, self.layers))
@@ -32,7 +33,7 @@ class DownBlock(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers, half = self.layers, self.features // 2
         left = _normalized(x, x.shape[-1], 1, train, layers, stride=2, by_channel=True)
         left = nn.relu(_normalized(left, half, 2, train, layers))
@@ -64,7 +65,7 @@ class ShuffleNetV2(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         x = nn.relu(_normalized(x, 24, 1, train, layers))
         for stage, (features, blocks) in enumerate([(116, 4), (232, 8), (464, 4)], start=1):

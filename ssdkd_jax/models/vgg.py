@@ -3,6 +3,7 @@
 import functools
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
@@ -23,7 +24,7 @@ class VGG(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         height, width = x.shape[1:3]
         if min(height, width) < 8:

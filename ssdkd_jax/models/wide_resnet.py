@@ -3,6 +3,7 @@
 import functools
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers
@@ -16,7 +17,7 @@ class Block(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         activated = nn.relu(layers.batch_norm(train, "bn1")(x))
         y = layers.conv(self.features, 3, "conv1", stride=self.stride)(activated)
@@ -39,7 +40,7 @@ class WideResNet(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         x = layers.conv(16, 3, "conv1")(x)
         for stage, stride in enumerate((1, 2, 2)):
