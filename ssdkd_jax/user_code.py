@@ -18,7 +18,7 @@ from ssdkd_jax.errors import UserError
 
 def is_user_code(text: str) -> bool:
     """Tells whether a name of a network or data set is one of a user's own, `path/to/file.py:Name`."""
-    return ".py:" in text
+    return ".py:" in str(text)
 
 
 def load_object(text: str) -> Any:

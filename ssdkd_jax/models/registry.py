@@ -57,7 +57,7 @@ def create_model(
     Raises:
       UserError: no network of this name, or a mistake in the user's file.
     """
-    if is_user_code(str(name)):
+    if is_user_code(name):
         return make_user_network(
             name,
             num_classes,
