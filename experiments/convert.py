@@ -16,13 +16,25 @@ from experiments.command_line import launch
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "The folder or file to write.")
-flags.DEFINE_string("arch", "", "from-torch: the architecture; inferred from names and shapes where not given.")
+flags.DEFINE_string(
+    "arch", "", "from-torch: the architecture, or path/to/file.py:make; inferred from names and shapes where not given."
+)
 flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.", lower_bound=0)
-flags.DEFINE_string("dataset", "", "from-torch: data set whose normalization and class names the network goes with.")
-flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets lie.")
+flags.DEFINE_string("dataset", "", "from-torch: data set whose normalization and class names the network is for.")
+flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets are stored.")
 flags.DEFINE_string("normalization", "", "from-torch: cifar10, imagenet, ..., half, or numbers: mean,mean/std,std.")
 flags.DEFINE_list("class_names", [], "from-torch: names of the classes, in the order of the logits.")
 flags.DEFINE_integer("image_size", 0, "from-torch: height and width of the images that the network is for.", 0)
+
+
+FROM_TORCH_FLAGS = ("arch", "num_classes", "dataset", "data_dir", "normalization", "class_names", "image_size")
+# What each action writes; from-torch writes a folder.
+SUFFIXES = {
+    "from-torch": (),
+    "to-torch": (".pth", ".pt", ".th", ".safetensors"),
+    "to-onnx": (".onnx",),
+    "to-stablehlo": (".stablehlo",),
+}
 
 
 def main(command, interruption, action, path):
@@ -37,6 +49,13 @@ def main(command, interruption, action, path):
     }
     if action not in actions:
         raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
+    unused = [name for name in FROM_TORCH_FLAGS if FLAGS[name].present and action != "from-torch"]
+    if unused:
+        raise UserError(f"--{unused[0]} has no effect on {action}; leave it out")
+    suffix, expected = pathlib.PurePath(FLAGS.out).suffix, SUFFIXES[action]
+    if suffix not in expected and suffix in {one for others in SUFFIXES.values() for one in others}:
+        kind = f"a file in {' or '.join(expected)}" if expected else "a folder"
+        raise UserError(f"--out={FLAGS.out} ends in {suffix}, which {action} does not write; expected {kind}")
     actions[action](pathlib.Path(path).expanduser(), pathlib.Path(FLAGS.out).expanduser())
 
 

@@ -1,8 +1,8 @@
-"""Where real images come from, in which range they are, and how they are augmented on the device."""
+"""Where real images come from, and what happens to their pixels on the device."""
 
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
 from ssdkd_jax.data.loading import dataset_info, load_split
-from ssdkd_jax.data.normalization import chosen_normalization, normalization, public_normalization
+from ssdkd_jax.data.normalization import chosen_normalization, normalization
 from ssdkd_jax.data.pixels import with_channels
 from ssdkd_jax.data.preprocessing import augment, normalize, random_crop, random_flip, to_uint8, to_unit
 
@@ -15,7 +15,6 @@ __all__ = [
     "load_split",
     "normalization",
     "normalize",
-    "public_normalization",
     "random_crop",
     "random_flip",
     "subset",

@@ -1,4 +1,4 @@
-"""A labeled set of images in memory, and what can be said of it without its images."""
+"""A labeled set of images in memory, and what is known of it without decoding its images."""
 
 from typing import NamedTuple
 
@@ -16,24 +16,26 @@ class Dataset(NamedTuple):
 
 
 class DatasetInfo(NamedTuple):
-    """Image shape (h, w, c), number and names of the classes, and the number of images of 'train' and 'test'."""
+    """Image shape (h, w, c), names of the classes, and the number of images of 'train' and 'test'."""
 
     image_shape: tuple[int, int, int]
-    num_classes: int
     class_names: tuple[str, ...]
     sizes: dict[str, int]
 
 
-def subset(dataset, fraction, seed):
-    """The same share of every class, at least one image of each, for baselines on little real data.
+def subset(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Draws the same share of every class, at least one image of each, for baselines on little real data.
 
     Args:
       dataset: a Dataset.
       fraction: in (0, 1]; a class of n images keeps round(fraction * n).
-      seed: int; the same seed gives the same images.
+      seed: the same seed gives the same images.
 
-    Returns: a Dataset in the old order.
-    Raises: UserError if the fraction lies outside of (0, 1].
+    Returns:
+      a Dataset in the old order.
+
+    Raises:
+      UserError: the fraction is not in (0, 1].
     """
     if not 0 < fraction <= 1:
         raise UserError(f"The fraction of real images is {fraction}; expected more than 0 and at most 1.")

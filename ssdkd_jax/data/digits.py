@@ -9,8 +9,8 @@ _CLASS_NAMES = tuple("0123456789")
 _SIZES = {"train": 1437, "test": 360}
 
 
-def load(split, size):
-    """The split 'train' (1,437 images) or 'test' (360) as a Dataset.
+def load(split: str, size: tuple[int, int] | None) -> Dataset:
+    """Reads the split 'train' (1,437 images) or 'test' (360).
 
     scikit-learn publishes no split; this one is stratified and drawn with seed 0.  Pixels 0..16 become 0..255.
     """
@@ -25,6 +25,6 @@ def load(split, size):
     return Dataset(np.stack(resized), labels[rows].astype(np.int32), _CLASS_NAMES)
 
 
-def info(size):
-    """The DatasetInfo."""
-    return DatasetInfo((*(size or (8, 8)), 1), 10, _CLASS_NAMES, dict(_SIZES))
+def info(size: tuple[int, int] | None) -> DatasetInfo:
+    """Describes the set; `size` is the (height, width) that images are resized to, or None."""
+    return DatasetInfo((*(size or (8, 8)), 1), _CLASS_NAMES, dict(_SIZES))

@@ -1,5 +1,9 @@
-"""Images in folders, one per class: <path>/train/<class>/*.png and <path>/test/<class>/*.png."""
+"""Images in folders, one per class: <path>/train/<class>/*.png and <path>/test/<class>/*.png.
 
+Files and folders whose names begin with a dot are none of the user's images: file managers leave them there.
+"""
+
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,8 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", "
 _GRAY_MODES = {"1", "L", "LA"}
 
 
-def load(path, split, size):
-    """One split as a Dataset; classes and files in alphabetical order."""
+def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> Dataset:
+    """Reads one split; classes and files in alphabetical order."""
     root = _root(path)
     class_names = _class_names(root)
     files = _files(root, split)
@@ -25,8 +29,8 @@ def load(path, split, size):
     return Dataset(images, labels, class_names)
 
 
-def info(path, size):
-    """The DatasetInfo, from the headers of the image files."""
+def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
+    """Describes the set by the headers of the image files."""
     root = _root(path)
     splits = {split: _files(root, split, required=False) for split in _SPLIT_FOLDERS}
     files = splits["train"] + splits["test"]
@@ -38,7 +42,7 @@ def info(path, size):
             pixels.check_same_size(_size(file), file, size, files[0])
     class_names = _class_names(root)
     sizes = {split: len(members) for split, members in splits.items()}
-    return DatasetInfo((*size, _channels(files)), len(class_names), class_names, sizes)
+    return DatasetInfo((*size, _channels(files)), class_names, sizes)
 
 
 def _root(path):
@@ -64,18 +68,28 @@ def _class_names(root):
 
 
 def _class_folders(folder):
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return sorted(child for child in _visible(folder) if child.is_dir())
+
+
+def _visible(folder):
+    return [child for child in folder.iterdir() if not child.name.startswith(".")]
 
 
 def _files(root, split, required=True):
     """The image files of a split; none is a UserError where they are required."""
     folder = _split_folder(root, split)
     classes = [] if folder is None else _class_folders(folder)
-    files = [file for c in classes for file in sorted(c.iterdir()) if file.suffix.lower() in _SUFFIXES]
-    if required and not files:
+    by_class = {c: [file for file in sorted(_visible(c)) if file.suffix.lower() in _SUFFIXES] for c in classes}
+    empty = [str(c) for c, files in by_class.items() if not files]
+    if empty:
+        raise UserError(
+            f"No images in {', '.join(empty)}; expected PNG, JPEG or WebP files in the folder of every class. "
+            "Add some, or remove what is no class."
+        )
+    if required and not classes:
         wanted = " or ".join(f"{root / name}/<class>/" for name in _SPLIT_FOLDERS[split])
         raise UserError(f"No images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}.")
-    return files
+    return [file for files in by_class.values() for file in files]
 
 
 def _channels(files):

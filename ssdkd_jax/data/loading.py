@@ -1,22 +1,30 @@
 """One name for every source of real images."""
 
-from ssdkd_jax.data import digits, folder, prepared
+from ssdkd_jax.data import digits, folder, prepared, user_dataset
+from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.user_code import is_user_code
+
+ImageSize = int | tuple[int, int] | None
 
 
-def load_split(name, split, *, data_dir=None, image_size=None):
+def load_split(name: str, split: str, *, data_dir: str | None = None, image_size: ImageSize = None) -> Dataset:
     """Reads one split of a classification set into memory.
 
     Args:
       name: 'digits' (scikit-learn's, comes with the installation); 'folder:/path' for images in
-        /path/train/<class>/ and /path/test/<class>/ (or val, validation); or a TFDS name such as 'cifar10' or
-        'imagenet2012_subset/10pct', prepared beforehand as array_record.
+        /path/train/<class>/ and /path/test/<class>/ (or val, validation); 'path/to/file.py:load' for a function of the
+        user's that takes the split and returns (images uint8 (n, h, w, c), labels int (n,), class names) or a Dataset;
+        or a TFDS name such as 'cifar10' or 'imagenet2012_subset/10pct', prepared beforehand as array_record.
       split: 'train' or 'test'; 'test' is the validation split of sets without labeled test images.
-      data_dir: where prepared TFDS sets lie; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
+      data_dir: where prepared TFDS sets are stored; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
       image_size: None, an int, or (height, width): every image is resized to it, without keeping its aspect.
 
-    Returns: a Dataset: images uint8 (n, h, w, c), labels int32 (n,), class_names.
-    Raises: UserError for everything that the user can mend; nothing is ever fetched from the network.
+    Returns:
+      a Dataset: images uint8 (n, h, w, c), labels int32 (n,), class_names.
+
+    Raises:
+      UserError: everything that the user can fix; nothing is ever fetched from the network.
     """
     if split not in ("train", "test"):
         raise UserError(f"There is no split '{split}'; expected 'train' or 'test'.")
@@ -25,24 +33,36 @@ def load_split(name, split, *, data_dir=None, image_size=None):
         return digits.load(split, size)
     if name.startswith("folder:"):
         return folder.load(name.removeprefix("folder:"), split, size)
+    if is_user_code(name):
+        return user_dataset.load(name, split, size)
     return prepared.load(name, split, data_dir, size)
 
 
-def dataset_info(name, data_dir=None, *, image_size=None, prepared_here=False):
-    """Shapes, classes and sizes of a set, without decoding its images.
+def dataset_info(
+    name: str, data_dir: str | None = None, *, image_size: ImageSize = None, prepared_here: bool = False
+) -> DatasetInfo:
+    """Describes a set's shape, classes and sizes without decoding its images (a user's function is called).
 
     Known for cifar10, cifar100, fashion_mnist, mnist and svhn_cropped even where they are not prepared, so that a
     data-free job needs no data.
 
-    Args: as for `load_split`; `prepared_here`: these too must lie here.
-    Returns: a DatasetInfo.
-    Raises: UserError as `load_split` does.
+    Args:
+      name, data_dir, image_size: as for `load_split`.
+      prepared_here: whether these too must be prepared on this machine.
+
+    Returns:
+      a DatasetInfo.
+
+    Raises:
+      UserError: as `load_split` does.
     """
     size = _height_and_width(image_size)
     if name == "digits":
         return digits.info(size)
     if name.startswith("folder:"):
         return folder.info(name.removeprefix("folder:"), size)
+    if is_user_code(name):
+        return user_dataset.info(name, size)
     return prepared.info(name, data_dir, size, prepared_here=prepared_here)
 
 

@@ -1,5 +1,9 @@
 """Decoding, resizing and stacking of images on the host."""
 
+import os
+from collections.abc import Iterable, Sequence
+from typing import IO
+
 import numpy as np
 from PIL import Image
 
@@ -9,22 +13,26 @@ from ssdkd_jax.errors import UserError
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def decode(file, channels):
+def decode(file: str | os.PathLike | IO[bytes], channels: int) -> np.ndarray:
     """A path or a binary file -> uint8 (h, w, channels), with 1 (gray), 3 (RGB) or 4 (RGBA) channels."""
     with Image.open(file) as image:
         return np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])).reshape(*image.size[::-1], channels)
 
 
-def resize(image, size):
+def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     """uint8 (h, w, c) -> uint8 (*size, c), bilinear with antialiasing; `size` None keeps the image as it is."""
     if size is None or image.shape[:2] == size:
         return image
-    flat = image[..., 0] if image.shape[-1] == 1 else image
+    channels = image.shape[-1]
+    # Pillow would take a fourth channel for transparency, and weight the other three by it.
+    if channels not in (1, 3):
+        return np.concatenate([resize(image[..., i : i + 1], size) for i in range(channels)], axis=-1)
+    flat = image[..., 0] if channels == 1 else image
     resized = Image.fromarray(flat).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized).reshape(*size, image.shape[-1])
+    return np.asarray(resized).reshape(*size, channels)
 
 
-def with_channels(images, channels):
+def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
     """uint8 (n, h, w, c) -> (n, h, w, channels): gray is repeated, colors become their luminance (ITU-R 601)."""
     if images.shape[-1] == channels:
         return images
@@ -34,7 +42,7 @@ def with_channels(images, channels):
     return np.repeat(gray[..., :1], channels, axis=-1)
 
 
-def stack(images, names):
+def stack(images: Iterable[np.ndarray], names: Sequence) -> np.ndarray:
     """An iterable of images uint8 (h, w, c) -> (n, h, w, c); `names` (n,) are for the message if their sizes differ."""
     stacked = None
     for i, image in enumerate(images):
@@ -45,7 +53,7 @@ def stack(images, names):
     return stacked
 
 
-def check_same_size(shape, name, first_shape, first_name):
+def check_same_size(shape: Sequence[int], name, first_shape: Sequence[int], first_name) -> None:
     """Raises UserError, naming both images, unless both shapes (h, w, ...) agree in height and width."""
     if tuple(shape[:2]) != tuple(first_shape[:2]):
         raise UserError(

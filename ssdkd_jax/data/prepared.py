@@ -8,22 +8,13 @@ import re
 import numpy as np
 
 from ssdkd_jax.data import pixels
-from ssdkd_jax.data.class_names import CLASS_NAMES
+from ssdkd_jax.data.benchmarks import BENCHMARKS
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
 
-# The benchmarks of this field, for data-free jobs on machines that have no data.
-_PUBLISHED = {
-    "cifar10": ((32, 32, 3), {"train": 50_000, "test": 10_000}),
-    "cifar100": ((32, 32, 3), {"train": 50_000, "test": 10_000}),
-    "fashion_mnist": ((28, 28, 1), {"train": 60_000, "test": 10_000}),
-    "mnist": ((28, 28, 1), {"train": 60_000, "test": 10_000}),
-    "svhn_cropped": ((32, 32, 3), {"train": 73_257, "test": 26_032}),
-}
 
-
-def load(name, split, data_dir, size):
-    """One split as a Dataset, in the order of the prepared files."""
+def load(name: str, split: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
+    """Reads one split, in the order of the prepared files."""
     builder = _open(name, data_dir)
     channels = _image_shape(builder, size)[-1]
     records = list(_source(builder, _split_name(builder, split)))
@@ -34,23 +25,22 @@ def load(name, split, data_dir, size):
     return Dataset(pixels.stack(images, names), labels, _class_names(builder))
 
 
-def info(name, data_dir, size, *, prepared_here=False):
-    """The DatasetInfo, from the set's metadata, or as published where it lies nowhere and need not be prepared here."""
+def info(name: str, data_dir: str | None, size: tuple[int, int] | None, *, prepared_here: bool = False) -> DatasetInfo:
+    """Describes a set by its metadata, or as published where its files are missing and `prepared_here` is false."""
     try:
         builder = _open(name, data_dir)
     except UserError:
-        if name not in _PUBLISHED or prepared_here:
+        published = BENCHMARKS.get(name)
+        if prepared_here or published is None or published.image_shape is None:
             raise
-        (*published_size, channels), sizes = _PUBLISHED[name]
-        names = CLASS_NAMES[name]
-        return DatasetInfo((*(size or published_size), channels), len(names), names, dict(sizes))
-    class_names = _class_names(builder)
+        *published_size, channels = published.image_shape
+        return DatasetInfo((*(size or published_size), channels), published.class_names, dict(published.sizes))
     sizes = {s: builder.info.splits[_split_name(builder, s)].num_examples for s in ("train", "test")}
-    return DatasetInfo(_image_shape(builder, size), len(class_names), class_names, sizes)
+    return DatasetInfo(_image_shape(builder, size), _class_names(builder), sizes)
 
 
 def _open(name, data_dir):
-    """The read-only builder of a prepared set.
+    """Makes the read-only builder of a prepared set.
 
     It is made from the files alone: a builder made from the set's code would go to the network, for minutes when there
     is none, and would not know the user's own sets.
@@ -64,8 +54,8 @@ def _open(name, data_dir):
         raise UserError(_not_prepared(name, data_dir, tfds.list_builders(with_community_datasets=False))) from error
     if builder.info.file_format.value != "array_record":
         raise UserError(
-            f"{name} lies in {builder.data_path} as {builder.info.file_format.value}, which cannot be read without "
-            "TensorFlow; prepare it as array_record in another data_dir: "
+            f"{name} is stored in {builder.data_path} as {builder.info.file_format.value}, which cannot be read "
+            "without TensorFlow; prepare it as array_record in another data_dir: "
             + _preparation(name, data_dir.rstrip("/") + "_array_record")
         )
     for key in ("image", "label"):
@@ -82,7 +72,7 @@ def _not_prepared(name, data_dir, known_names):
     hint = f"Did you mean {' or '.join(closest)}? " if closest else ""
     return (
         f"Unknown data set '{name}', and nothing of that name in {data_dir}. {hint}"
-        "Expected digits, folder:/path, or the name of a TFDS classification set."
+        "Expected digits, folder:/path, path/to/file.py:load, or the name of a TFDS classification set."
     )
 
 
@@ -129,4 +119,5 @@ def _class_names(builder):
     numbers = tuple(map(str, range(label.num_classes)))
     names = tuple(label.names or numbers)
     # Files that were prepared without names have numbers for names.
-    return CLASS_NAMES.get(builder.name, numbers) if names == numbers else names
+    published = BENCHMARKS.get(builder.name)
+    return published.class_names if published and published.class_names and names == numbers else names

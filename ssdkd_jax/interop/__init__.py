@@ -1,4 +1,7 @@
-"""PyTorch names and files, in both directions.  Only `load_torch_file` needs torch, and imports it when called."""
+"""PyTorch names and files, in both directions.
+
+Only reading and writing PyTorch files needs torch, which is imported when they are.
+"""
 
 from ssdkd_jax.interop.naming import LayoutError
 from ssdkd_jax.interop.torch_files import load_torch_file

@@ -8,6 +8,8 @@ A *template* is what a model's variables look like: {(collection, *module names,
 order in which the modules are called, which is the order of the public state_dicts.
 """
 
+from collections.abc import Iterable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,7 @@ from flax import traverse_util
 
 from ssdkd_jax.errors import UserError
 
+Template = dict[tuple[str, ...], jax.ShapeDtypeStruct]
 # (collection, leaf) -> last part of the PyTorch name, in the order of a state_dict.
 TORCH_LEAVES = {
     ("params", "kernel"): "weight",
@@ -24,7 +27,7 @@ TORCH_LEAVES = {
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",
 }
-# PyTorch's count of training steps, which nothing here has.
+# PyTorch's count of training steps, which no network here has.
 COUNTER = "num_batches_tracked"
 
 
@@ -33,22 +36,23 @@ class LayoutError(UserError):
 
 
 class UnknownModule(Exception):
-    """A network calls a module that a state_dict has nothing of."""
+    """A network calls a module of which a state_dict has no tensor."""
 
 
-def template(model, *inputs, within=None):
-    """What the variables of a Linen module look like, without computing anything.
+def template(model: nn.Module, *inputs, within: Iterable[str] | None = None) -> Template:
+    """Describes the variables of a Linen module without computing anything.
 
     Args:
       model: a Linen module with `params` and `batch_stats` of convolutions, BatchNorm and linear layers.
       *inputs: arrays or `jax.ShapeDtypeStruct`s that `model` is called with.
-      within: PyTorch names; stops at the first module that none of them lies in.
+      within: PyTorch names; stops at the first module that none of them is in.
 
     Returns:
       the template, see above.
 
     Raises:
       UnknownModule: see `within`.
+      UserError: a variable that PyTorch has no name for.
     """
     calls = {}
     known = None if within is None else _paths_of(within)
@@ -64,16 +68,18 @@ def template(model, *inputs, within=None):
         shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
     leaves = list(TORCH_LEAVES)
     flat = traverse_util.flatten_dict(shapes)
+    for path in flat:
+        torch_name(path)
     return {path: flat[path] for path in sorted(flat, key=lambda p: (calls[p[1:-1]], leaves.index((p[0], p[-1]))))}
 
 
 def _paths_of(names):
-    """All modules on the way to tensors: layer1.0.conv1.weight lies in "", layer1, layer1.0 and layer1.0.conv1."""
+    """All modules on the way to tensors: layer1.0.conv1.weight is in "", layer1, layer1.0 and layer1.0.conv1."""
     parts = [name.split(".")[:-1] for name in names]
     return {".".join(path[:depth]) for path in parts for depth in range(len(path) + 1)}
 
 
-def torch_name(path):
+def torch_name(path: tuple[str, ...]) -> str:
     """("params", "layer1.0", "conv1", "kernel") -> "layer1.0.conv1.weight"."""
     collection, *modules, leaf = path
     if (collection, leaf) not in TORCH_LEAVES:
@@ -81,12 +87,12 @@ def torch_name(path):
     return ".".join((*modules, TORCH_LEAVES[collection, leaf]))
 
 
-def torch_shape(path, shape):
-    """Shape of the PyTorch tensor that belongs to a variable's path and shape."""
+def torch_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Computes the shape of the PyTorch tensor for a variable's path and shape."""
     return tuple(shape[axis] for axis in _axes_to_torch(path, len(shape)))
 
 
-def torch_layout(template):
+def torch_layout(template: Template) -> dict[str, tuple[int, ...]]:
     """{state_dict name: shape}, without the counters `num_batches_tracked`."""
     return {torch_name(path): torch_shape(path, leaf.shape) for path, leaf in template.items()}
 
@@ -97,7 +103,7 @@ def _axes_to_torch(path, rank):
     return (rank - 1, rank - 2, *range(rank - 2))
 
 
-def to_torch(variables, template, owner="variables"):
+def to_torch(variables: dict, template: Template, owner: str = "variables") -> dict[str, np.ndarray]:
     """Linen variables -> PyTorch state_dict.
 
     Args:
@@ -124,7 +130,7 @@ def to_torch(variables, template, owner="variables"):
     return state_dict
 
 
-def from_torch(state_dict, template, owner="state_dict"):
+def from_torch(state_dict: dict, template: Template, owner: str = "state_dict") -> dict:
     """PyTorch state_dict -> Linen variables.
 
     Args:
@@ -153,8 +159,8 @@ def from_torch(state_dict, template, owner="state_dict"):
     return {"params": collections["params"], "batch_stats": collections.get("batch_stats", {})}
 
 
-def as_float32(value, name, owner):
-    """NumPy array or torch tensor of a floating dtype, wherever it lies -> float32 NumPy array."""
+def as_float32(value, name: str, owner: str) -> np.ndarray:
+    """NumPy array or torch tensor of a floating dtype, on any device -> float32 NumPy array."""
     is_tensor = hasattr(value, "detach")
     if not (value.is_floating_point() if is_tensor else jnp.issubdtype(value.dtype, jnp.floating)):
         raise UserError(f"{owner}: tensor {name!r} is {value.dtype}, expected a floating dtype")
@@ -163,7 +169,7 @@ def as_float32(value, name, owner):
     return np.asarray(value, np.float32)
 
 
-def check_layout(found, expected, owner):
+def check_layout(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], owner: str) -> None:
     """Raises LayoutError unless two layouts {name: shape} are the same.
 
     It names the first three tensors of another shape, and all that are missing or unexpected, block by block; of a

@@ -1,12 +1,14 @@
 """A network as a program of its own: StableHLO through `jax.export`, and ONNX through jax2onnx.
 
-Both take images in [0, 1] and normalize them themselves, so that nobody has to carry mean and deviation along.
+Both take images in [0, 1] and normalize them themselves, so that nobody has to pass mean and deviation on.
 """
 
 import importlib
 import logging
+import os
 import pathlib
 import warnings
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +16,16 @@ import numpy as np
 
 from ssdkd_jax import data, models
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import write_at_once
+from ssdkd_jax.user_code import reported_errors
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-# What jax2onnx converts to within is checked against what JAX computes, relative to the largest logit.
+# Largest difference between what onnxruntime and JAX compute, relative to the largest logit.
 ONNX_TOLERANCE = 1e-4
 
 
-def classifier(variables, metadata):
-    """The network as a function: images (n, h, w, c) float32 in [0, 1] -> logits (n, classes) float32."""
+def classifier(variables: dict, metadata: dict) -> Callable[[jax.Array], jax.Array]:
+    """Makes a function of the network: images (n, h, w, c) float32 in [0, 1] -> logits (n, classes) float32."""
     model = models.create_model(metadata["architecture"], metadata["num_classes"])
     variables = jax.tree.map(jnp.asarray, variables)
 
@@ -31,27 +35,34 @@ def classifier(variables, metadata):
     return logits
 
 
-def to_stablehlo(path, variables, metadata):
+def to_stablehlo(path: str | os.PathLike, variables: dict, metadata: dict) -> None:
     """Writes a serialized `jax.export.Exported` of `classifier`, for any number of images on CPU, CUDA and TPU.
 
-    Whoever has JAX runs it without this project: `jax.export.deserialize(bytes).call(images)`.
+    Anyone with JAX can run it without this project: `jax.export.deserialize(bytes).call(images)`.
 
     Args:
       path: of the file.
-      variables, metadata: as `runtime.saved_network.load_network` returns them.
+      variables, metadata: as `training.saved_network.load_network` returns them.
+
+    Raises:
+      UserError: a user's own network fails for any number of images.
     """
     (count,) = jax.export.symbolic_shape("n")
     images = jax.ShapeDtypeStruct((count, *metadata["image_shape"]), jnp.float32)
-    exported = jax.export.export(jax.jit(classifier(variables, metadata)), platforms=PLATFORMS)(images)
-    _replace(path, exported.serialize())
+    try:
+        with reported_errors(metadata["architecture"]):
+            exported = jax.export.export(jax.jit(classifier(variables, metadata)), platforms=PLATFORMS)(images)
+    except UserError as error:
+        raise UserError(f"{error}; it must take any number of images, so write x.shape[0] for len(x)") from error
+    write_at_once(_made(path), bytes(exported.serialize()))
 
 
-def to_onnx(path, variables, metadata):
+def to_onnx(path: str | os.PathLike, variables: dict, metadata: dict) -> float:
     """Writes an ONNX model of `classifier` with input `images` and output `logits`, and checks it with onnxruntime.
 
     Args:
       path: of the file.
-      variables, metadata: as `runtime.saved_network.load_network` returns them.
+      variables, metadata: as `training.saved_network.load_network` returns them.
 
     Returns:
       the largest difference of the logits of eight random images, relative to the largest logit.
@@ -74,7 +85,7 @@ def to_onnx(path, variables, metadata):
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"jax2onnx cannot convert {metadata['architecture']} ({reason}); nothing was written; "
-            "StableHLO takes every network: to-stablehlo"
+            "StableHLO takes every network of this project: to-stablehlo"
         ) from error
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not difference <= ONNX_TOLERANCE:
@@ -82,7 +93,7 @@ def to_onnx(path, variables, metadata):
             f"the ONNX model differs from the network by {difference:.1e} of the largest logit, expected at most "
             f"{ONNX_TOLERANCE}; nothing was written"
         )
-    _replace(path, content)
+    write_at_once(_made(path), content)
     return difference
 
 
@@ -106,11 +117,8 @@ def _import(package):
         ) from error
 
 
-def _replace(path, content):
+def _made(path):
+    """The path, whose folder exists."""
     path = pathlib.Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a directory, expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    return path

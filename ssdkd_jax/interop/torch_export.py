@@ -1,23 +1,26 @@
-"""A network as a PyTorch file, with a note beside it that says how to load it and what its images look like."""
+"""A network as a PyTorch file, with a note next to it that says how to load it and what its images look like."""
 
 import importlib.util
+import os
 import pathlib
 
 import numpy as np
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.interop.public_definitions import definition_of
+from ssdkd_jax.files import replaced_file, write_at_once
+from ssdkd_jax.interop import naming
 from ssdkd_jax.interop.torch_weights import to_torch_state_dict
+from ssdkd_jax.models import public_definition
 
 _NEEDS = {".pth": "torch", ".pt": "torch", ".th": "torch", ".safetensors": "safetensors"}
 
 
-def available_suffix():
-    """ ".pth" where torch is installed, else ".safetensors", else None."""
+def available_suffix() -> str | None:
+    """Returns ".pth" where torch is installed, else ".safetensors" where that package is, else None."""
     return next((suffix for suffix in (".pth", ".safetensors") if _installed(_NEEDS[suffix])), None)
 
 
-def check_can_write(path):
+def check_can_write(path: str | os.PathLike) -> None:
     """Raises UserError for a suffix that is no PyTorch file's, a directory, or a package that is missing."""
     path = pathlib.Path(path)
     if path.suffix not in _NEEDS:
@@ -35,13 +38,13 @@ def _installed(package):
         return False
 
 
-def export_network(path, variables, metadata):
+def export_network(path: str | os.PathLike, variables: dict, metadata: dict) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes a PyTorch file with the public names and shapes, and the note `<path>.md`.
 
     Args:
       path: `.pth`, `.pt`, `.th` or `.safetensors`.
       variables: {"params": ..., "batch_stats": ...}.
-      metadata: as `runtime.saved_network.save_network` keeps it beside a network.
+      metadata: as `training.saved_network.save_network` stores it next to a network.
 
     Returns:
       the paths of both files.
@@ -51,14 +54,13 @@ def export_network(path, variables, metadata):
     """
     path = pathlib.Path(path)
     check_can_write(path)
-    state_dict = to_torch_state_dict(metadata["architecture"], variables)
+    state_dict = to_torch_state_dict(metadata["architecture"], variables, metadata["image_shape"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever sees the file sees a whole one.
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    _write(unfinished, path.suffix, state_dict)
-    unfinished.replace(path)
+    with replaced_file(path) as unfinished:
+        _write(unfinished, path.suffix, state_dict)
     note = path.with_name(f"{path.name}.md")
-    note.write_text(describe(path, metadata), encoding="utf-8")
+    shapes = {name: array.shape for name, array in state_dict.items()}
+    write_at_once(note, describe(path, metadata, shapes))
     return path, note
 
 
@@ -73,11 +75,17 @@ def _write(path, suffix, state_dict):
         torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, path)
 
 
-def describe(path, metadata):
-    """Markdown: what the network is, its normalization and classes, and code that classifies an image with it."""
+def describe(path: pathlib.Path, metadata: dict, shapes: dict[str, tuple[int, ...]]) -> str:
+    """Writes Markdown: what the network is, its normalization and classes, and code that classifies an image with it.
+
+    Args:
+      path: of the file with the weights.
+      metadata: as for `export_network`.
+      shapes: of the file's tensors, for networks without a public definition.
+    """
     height, width, channels = metadata["image_shape"]
-    definition = definition_of(metadata["architecture"], metadata["num_classes"], channels, (height, width))
-    source = f"\nThe definition is in {definition.source}.\n" if definition.source else ""
+    definition = public_definition(metadata["architecture"], metadata["num_classes"], channels, (height, width))
+    source = f"\nThe definition is in {definition.source}.\n" if definition and definition.source else ""
     load = f'torch.load("{path.name}", weights_only=True)'
     load_import = ""
     if path.suffix == ".safetensors":
@@ -94,13 +102,33 @@ def describe(path, metadata):
         std=as_list[1],
         source=source,
         load_import=load_import,
-        definition=definition.lines,
+        definition=definition.lines if definition else _OWN_LINES,
+        tensors="" if definition else _tensors(metadata["architecture"], shapes),
         load=load,
         classes=list(metadata["class_names"]),
         mode=mode,
     )
 
 
+def _tensors(architecture, shapes):
+    """Markdown: what a user's own definition in PyTorch must be like."""
+    rows = [f"| `{name}` | {shape} |" for name, shape in shapes.items() if not name.endswith(naming.COUNTER)]
+    return _OWN_DEFINITION.format(architecture=architecture, rows="\n".join(rows))
+
+
+_OWN_LINES = """from my_network import MyNetwork  # your own definition in PyTorch, see below
+
+model = MyNetwork()
+"""
+_OWN_DEFINITION = """
+The definition is your own: {architecture}, in PyTorch a module with the tensors below, in the order in which the
+network calls them. A feature map that is flattened is flattened in the order height, width, channels:
+`x.permute(0, 2, 3, 1).flatten(1)`.
+
+| tensor | shape |
+|---|---|
+{rows}
+"""
 _NOTE = """# {architecture}
 
 A PyTorch state_dict for {height}x{width} {colors} images and {num_classes} classes. Images are scaled to [0, 1], then
@@ -121,4 +149,4 @@ x = ((pixels - mean) / std).permute(2, 0, 1)[None]
 with torch.no_grad():
     print(classes[int(model(x).argmax())])
 ```
-"""
+{tensors}"""

@@ -1,6 +1,7 @@
 """Files of PyTorch weights.  No code in a file is ever run."""
 
 import importlib
+import os
 import pathlib
 import pickle
 import re
@@ -25,12 +26,13 @@ OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim", 
 WRAPPERS = ("module.", "_orig_mod.")
 
 
-def load_torch_file(path):
-    """Tensors of a PyTorch or safetensors file.
+def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the tensors of a PyTorch or safetensors file.
 
     Args:
       path: one of SUFFIXES, written by `torch.save` (zip or legacy format), or `.safetensors`.  The
-        tensors may lie under a key such as `state_dict` or `model`; prefixes `module.` and `_orig_mod.` are dropped.
+        tensors may be stored under a key such as `state_dict` or `model`; prefixes `module.` and `_orig_mod.` are
+        dropped.
 
     Returns:
       {PyTorch name: NumPy array}; floating tensors as float32, others in their own dtype.
@@ -80,12 +82,12 @@ def _read_torch(path):
             raise UserError(f"{path} is no PyTorch file ({_reason(error)})") from error
         raise UserError(
             f"{path} holds Python objects ({found[1]}) that could run code when loaded, so it was not loaded; "
-            "where you trust it, save its weights alone: torch.save(model.state_dict(), path)"
+            "if you trust it, save its weights alone: torch.save(model.state_dict(), path)"
         ) from error
     except Exception as error:
         if "TorchScript archive" in str(error):
             raise UserError(
-                f"{path} is a TorchScript archive, which holds a program; save its weights alone, where you trust it: "
+                f"{path} is a TorchScript archive, which holds a program; if you trust it, save its weights alone: "
                 "torch.save(torch.jit.load(path).state_dict(), other_path)"
             ) from error
         # torch raises RuntimeError, EOFError, OSError, KeyError and more, depending on where the file ends.

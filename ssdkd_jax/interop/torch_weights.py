@@ -1,6 +1,7 @@
-"""PyTorch weights of the zoo's networks, in both directions."""
+"""PyTorch weights of the networks that `create_model` makes, in both directions."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +11,20 @@ from flax import traverse_util
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import naming
 from ssdkd_jax.models import create_model, model_names
+from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
 
-# No network's variables depend on the image size.
-ANY_IMAGES = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+ImageShape = tuple[int, int, int] | None
+# The variables of none of `model_names()` depend on the image size.
+ANY_SHAPE = (32, 32, 3)
 
 
-def from_torch_state_dict(arch, state_dict):
-    """Weights from PyTorch; class and image channel counts are read off the tensors.
+def from_torch_state_dict(arch: str, state_dict: Mapping, image_shape: ImageShape = None) -> dict:
+    """Reads weights from PyTorch; class and image channel counts are read off the tensors.
 
     Args:
-      arch: one of `ssdkd_jax.models.model_names()`.
+      arch: one of `ssdkd_jax.models.model_names()`, or a user's own `path/to/file.py:make`.
       state_dict: {public PyTorch name: NumPy array or torch tensor of any floating dtype}.
+      image_shape: (h, w, c), for a user's own network whose variables depend on it; others ignore it.
 
     Returns:
       {"params": ..., "batch_stats": ...} of float32 arrays; the latter is empty without BatchNorm.
@@ -30,7 +34,7 @@ def from_torch_state_dict(arch, state_dict):
     """
     shapes = _shapes(state_dict)
     try:
-        return naming.from_torch(state_dict, _fitting_template(arch, shapes), arch)
+        return naming.from_torch(state_dict, _fitting_template(arch, shapes, image_shape), arch)
     except naming.LayoutError as error:
         others = [name for name in infer_architecture(state_dict) if name != arch]
         if not others:
@@ -38,12 +42,13 @@ def from_torch_state_dict(arch, state_dict):
         raise naming.LayoutError(f"{error}; it has the tensors of a {' or '.join(others)}") from error
 
 
-def to_torch_state_dict(arch, variables):
-    """Weights for PyTorch, which `load_state_dict` takes once each array went through `torch.from_numpy`.
+def to_torch_state_dict(arch: str, variables: Mapping, image_shape: ImageShape = None) -> dict[str, np.ndarray]:
+    """Makes weights for PyTorch, which `load_state_dict` takes once each array went through `torch.from_numpy`.
 
     Args:
-      arch: one of `ssdkd_jax.models.model_names()`.
+      arch: one of `ssdkd_jax.models.model_names()`, or a user's own `path/to/file.py:make`.
       variables: {"params": ..., "batch_stats": ...} of that network.
+      image_shape: as for `from_torch_state_dict`.
 
     Returns:
       {public PyTorch name: float32 NumPy array} in the public order, with int64 zeros for `num_batches_tracked`.
@@ -51,11 +56,11 @@ def to_torch_state_dict(arch, variables):
     Raises:
       UserError: unknown architecture, or variables that are missing, unexpected or of another shape.
     """
-    return naming.to_torch(variables, _fitting_template(arch, _torch_shapes(variables)), arch)
+    return naming.to_torch(variables, _fitting_template(arch, _torch_shapes(variables), image_shape), arch)
 
 
-def infer_architecture(state_dict):
-    """Names of the networks whose tensors have exactly these names and shapes; empty if there is none."""
+def infer_architecture(state_dict: Mapping) -> list[str]:
+    """Lists those of `model_names()` whose tensors have exactly these names and shapes; empty if there is none."""
     shapes = {name: shape for name, shape in _shapes(state_dict).items() if not name.endswith(naming.COUNTER)}
     named_alike = [arch for arch in model_names() if _has_names(arch, shapes.keys())]
     return [arch for arch in named_alike if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
@@ -73,10 +78,21 @@ def _kind(value):
     return f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else f"a {type(value).__name__}"
 
 
-def classes_and_channels(arch, variables):
-    """(classes, image channels) of a network with these variables."""
-    layout = naming.torch_layout(_fitting_template(arch, _torch_shapes(variables)))
+def classes_and_channels(arch: str, variables: Mapping, image_shape: ImageShape = None) -> tuple[int, int]:
+    """Reads the number of classes and of image channels off a network's variables.
+
+    Args:
+      arch, variables, image_shape: as for `to_torch_state_dict`.
+
+    Raises:
+      UserError: a network without convolution, and no `image_shape`.
+    """
+    layout = naming.torch_layout(_fitting_template(arch, _torch_shapes(variables), image_shape))
     first, classifier = _first_and_classifier(layout)
+    if image_shape is not None and is_user_code(arch):
+        return layout[classifier][0], image_shape[-1]
+    if len(layout[first]) != 4:
+        raise UserError(f"{arch} has no convolution, whose kernel says how many channels the images have")
     return layout[classifier][0], layout[first][1]
 
 
@@ -85,29 +101,44 @@ def _torch_shapes(variables):
     return {naming.torch_name(path): naming.torch_shape(path, np.shape(value)) for path, value in flat.items()}
 
 
-def _fitting_template(arch, shapes):
+def _fitting_template(arch, shapes, image_shape=None):
     """The network's template with the classes and image channels of {PyTorch name: shape}, where it has them."""
-    first, classifier = _first_and_classifier(naming.torch_layout(_any_template(arch)))
-    num_classes = shapes[classifier][0] if len(shapes.get(classifier, ())) == 2 else 10
-    channels = shapes[first][1] if len(shapes.get(first, ())) == 4 else 3
-    return _template(arch, num_classes=num_classes, channels=channels)
+    if is_user_code(arch):
+        arch = absolute(arch)
+    else:
+        image_shape = None
+    height, width, channels = image_shape or ANY_SHAPE
+    layout = naming.torch_layout(_template(arch, 10, (height, width, channels)))
+    first, classifier = _first_and_classifier(layout)
+    num_classes = shapes[classifier][0] if len(shapes.get(classifier, ())) == len(layout[classifier]) else 10
+    if image_shape is None and len(shapes.get(first, ())) == 4:
+        channels = shapes[first][1]
+    return _template(arch, num_classes, (height, width, channels))
 
 
 def _has_names(arch, names):
     try:
-        return naming.torch_layout(naming.template(create_model(arch), ANY_IMAGES, within=names)).keys() == names
+        template = naming.template(create_model(arch), _images(ANY_SHAPE), within=names)
     except naming.UnknownModule:
         return False
+    return naming.torch_layout(template).keys() == names
 
 
 def _first_and_classifier(layout):
-    return next(iter(layout)), [name for name in layout if name.endswith(".weight")][-1]
-
-
-def _any_template(arch):
-    return _template(arch, num_classes=10, channels=3)
+    """Names of the first convolution's kernel and of the last layer's; a BatchNorm's weights have one dimension."""
+    kernels = [name for name, shape in layout.items() if name.endswith(".weight") and len(shape) > 1]
+    convolutions = [name for name in kernels if len(layout[name]) == 4]
+    return (convolutions or kernels)[0], kernels[-1]
 
 
 @functools.cache
-def _template(arch, *, num_classes, channels):
-    return naming.template(create_model(arch, num_classes), ANY_IMAGES.update(shape=(1, 32, 32, channels)))
+def _template(arch, num_classes, image_shape):
+    with reported_errors(arch):
+        template = naming.template(create_model(arch, num_classes), _images(image_shape))
+    if not any(path[-1] == "kernel" for path in template):
+        raise UserError(f"{arch} made a network without a convolution or linear layer, expected a classifier")
+    return template
+
+
+def _images(image_shape):
+    return jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)

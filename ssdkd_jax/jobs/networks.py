@@ -9,6 +9,7 @@ from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.training.devices import AXIS, spread
 from ssdkd_jax.training.evaluation import make_predictor
+from ssdkd_jax.user_code import absolute, is_user_code
 
 
 def make_model(context, name, num_classes, **kwargs):
@@ -80,7 +81,7 @@ def method_settings(config, name):
 def network_metadata(architecture, images):
     """What `saved_network.save_network` writes next to a network's variables."""
     return {
-        "architecture": architecture,
+        "architecture": absolute(architecture) if is_user_code(architecture) else architecture,
         "num_classes": len(images.class_names),
         "image_shape": images.shape,
         "mean": images.mean,

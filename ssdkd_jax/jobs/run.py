@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 
-from ssdkd_jax import data
+from ssdkd_jax import models
 from ssdkd_jax.files import make_folder
 from ssdkd_jax.interop import torch_export
 from ssdkd_jax.jobs import baselines, config_checks, run_folder
@@ -119,7 +119,7 @@ def _find_teacher(context, given):
             teacher = load_teacher(config.teacher.path, config.teacher.name)
             shape, class_names = shape_and_classes(config, classes_of(teacher))
             check_fits(teacher, len(class_names), shape, config.teacher.path)
-            public = "" if teacher.metadata or shape[-1] != 3 else data.public_normalization(teacher.architecture)
+            public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)
             images = describe_images(config, shape, class_names, teacher.metadata, public)
             check_networks(context, teacher.architecture, images, given)
         else:

@@ -21,6 +21,7 @@ from ssdkd_jax.training import saved_network, supervised
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.user_code import absolute, is_user_code
 
 
 class Teacher(NamedTuple):
@@ -133,12 +134,21 @@ def train_teacher(context, images):
         "image_shape": list(images.shape),
         "normalization": [list(images.mean), list(images.std)],
         "architecture": config.teacher.name,
+        "architecture_sha256": _file_digest(config.teacher.name),
         "recipe": recipe._asdict(),
         "seed": config.teacher.seed,
         "dtype": [config.dtype, config.param_dtype],
     }
     metadata = network_metadata(config.teacher.name, images)
     return kept_teacher(config.teacher.cache_dir, made_from, train, metadata, interruption=context.interruption)
+
+
+def _file_digest(architecture):
+    """Of a user's own file, which can change under the same name; "" of a network that is built in."""
+    if not is_user_code(architecture):
+        return ""
+    path = absolute(architecture).rpartition(":")[0]
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 def kept_teacher(folder, made_from, train, metadata, *, interruption=False):

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from ssdkd_jax import data, interop
+from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.teacher import FROM_TORCH
 
@@ -61,7 +61,7 @@ def _normalization(architecture, classes, channels, chosen, dataset):
     """(mean, std): what the user chose, else the data set's, otherwise a guess, which is printed."""
     if chosen:
         return data.chosen_normalization(chosen, channels)
-    public = data.public_normalization(architecture) if channels == 3 else ""
+    public = models.public_normalization(architecture) if channels == 3 else ""
     if dataset and not public:
         return data.normalization(dataset, channels)
     likely = public or (_BY_CLASSES.get(classes, "half") if channels == 3 else "half")

@@ -2,6 +2,13 @@
 
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.models.generator import create_generator
-from ssdkd_jax.models.registry import create_model, model_names
+from ssdkd_jax.models.registry import create_model, model_names, public_definition, public_normalization
 
-__all__ = ["create_generator", "create_model", "loop_friendly_conv_general_dilated", "model_names"]
+__all__ = [
+    "create_generator",
+    "create_model",
+    "loop_friendly_conv_general_dilated",
+    "model_names",
+    "public_definition",
+    "public_normalization",
+]

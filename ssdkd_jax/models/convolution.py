@@ -3,49 +3,56 @@
 The gradients that JAX derives for a convolution have dimension numbers for which XLA:CPU has no fast path inside `scan`
 and `while_loop` bodies, where they run 25-100 times slower than outside (jax-ml/jax#12868).  Here both gradients are
 spelled as ordinary NHWC/HWIO convolutions between explicit transposes, so that one scanned epoch serves every platform.
-Accelerators need none of this: leave `conv_general_dilated=None` there.
+Depthwise convolutions, whose gradients are slower still, become sums of products.  Accelerators need none of this:
+leave `conv_general_dilated=None` there.
 """
 
 import functools
+import operator
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
 
 def loop_friendly_conv_general_dilated(
-    lhs,
-    rhs,
-    window_strides,
-    padding,
-    lhs_dilation=None,
-    rhs_dilation=None,
-    dimension_numbers=None,
-    feature_group_count=1,
-    batch_group_count=1,
-    precision=None,
-    preferred_element_type=None,
-):
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: lax.ConvGeneralDilatedDimensionNumbers = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: lax.PrecisionLike = None,
+    preferred_element_type: DTypeLike | None = None,
+) -> jax.Array:
     """Drop-in for `lax.conv_general_dilated`, as `nn.Conv(conv_general_dilated=...)` calls it.
 
-    Plain two-dimensional NHWC/HWIO convolutions get the gradients of this module; all others (grouped, dilated, other
-    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way.  Reverse-mode derivatives of
-    any order work; forward-mode ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
+    Two-dimensional NHWC/HWIO convolutions, plain or depthwise (as many groups, input channels and output channels), are
+    computed as this module describes; all others (other groups, dilated, other layouts) go to
+    `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding where depthwise.  Reverse-mode
+    derivatives of any order work; forward-mode ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
 
     Args:
       lhs: images (n, h, w, c), any floating dtype.
-      rhs: kernel (kh, kw, c, o) of the same dtype.
+      rhs: kernel (kh, kw, c, o) of the same dtype; (kh, kw, 1, c) where depthwise.
       window_strides, padding, ...: as in `lax.conv_general_dilated`.
 
     Returns:
       (n, h', w', o) of the dtype of `lhs`.
     """
     dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    grouped = feature_group_count != 1 or batch_group_count != 1
-    plain = lhs.ndim == 4 and lhs.dtype == rhs.dtype and preferred_element_type in (None, lhs.dtype)
-    if dilated or grouped or not plain or not _is_nhwc(lhs, rhs, dimension_numbers):
+    nhwc = lhs.ndim == 4 and _is_nhwc(lhs, rhs, dimension_numbers)
+    one_dtype = lhs.dtype == rhs.dtype and preferred_element_type in (None, lhs.dtype)
+    depthwise = nhwc and feature_group_count == lhs.shape[-1] == rhs.shape[-1] > 1
+    grouped = not depthwise and feature_group_count != 1
+    if dilated or grouped or batch_group_count != 1 or not nhwc or not one_dtype:
         return lax.conv_general_dilated(
             lhs,
             rhs,
@@ -62,12 +69,30 @@ def loop_friendly_conv_general_dilated(
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
-    return _convolution(lhs, rhs, strides, tuple((int(low), int(high)) for low, high in padding), precision)
+    padding = tuple((int(low), int(high)) for low, high in padding)
+    if depthwise:
+        return _depthwise(lhs, rhs, strides, padding)
+    return _convolution(lhs, rhs, strides, padding, precision)
 
 
 def _is_nhwc(lhs, rhs, dimension_numbers):
     # None means NCHW/OIHW to lax.
     return lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == NHWC
+
+
+def _depthwise(images, kernel, strides, padding):
+    """Sums over the kernel's positions the shifted, strided images times that position's weight of each channel."""
+    padded = lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+    # Sums in float32 where the images have less, as convolutions do.
+    padded, weights = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (padded, kernel[:, :, 0]))
+    reach = [padded.shape[1 + axis] - kernel.shape[axis] + 1 for axis in (0, 1)]
+
+    def product(row, column):
+        shifted = padded[:, row : row + reach[0] : strides[0], column : column + reach[1] : strides[1]]
+        return shifted * weights[row, column]
+
+    products = (product(row, column) for row in range(kernel.shape[0]) for column in range(kernel.shape[1]))
+    return functools.reduce(operator.add, products).astype(images.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

@@ -1,17 +1,20 @@
 """Generators: latents to images."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models.layers import Layers, torch_default, torch_default_bias
 
 
 class Generator(nn.Module):
-    """A linear layer, then up-sampling by 2 and convolution, block by block (FastDFKD, AAAI 2022, for two blocks).
+    """A linear layer, then up-sampling by 2 and convolution, block by block (FastDFKD, AAAI 2022).
 
-    Layers are named as in zju-vipa/Fast-Datafree's `Generator`, for four blocks with the same counting.
+    Layers are named as in zju-vipa/Fast-Datafree's `Generator`, which has two blocks; four blocks count on alike.
 
     Attributes:
       image_shape: (h, w, c).
@@ -25,8 +28,8 @@ class Generator(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, z, train=True):
-        """Images of latents.
+    def __call__(self, z: jax.Array, train: bool = True) -> jax.Array:
+        """Makes images of latents.
 
         Args:
           z: (n, latent_size).
@@ -62,25 +65,26 @@ class Generator(nn.Module):
 
 
 def _upsample_2x2(x):
-    """Nearest neighbor, (n, h, w, c) -> (n, 2h, 2w, c)."""
+    """Repeats every pixel, (n, h, w, c) -> (n, 2h, 2w, c)."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 def create_generator(
-    image_shape,
-    latent_size=256,
-    width=64,
+    image_shape: tuple[int, int, int],
+    latent_size: int = 256,
+    width: int = 64,
     *,
-    dtype=jnp.float32,
-    param_dtype=jnp.float32,
-    bn_axis_name=None,
-    conv_general_dilated=None,
-):
+    dtype: DTypeLike = jnp.float32,
+    param_dtype: DTypeLike = jnp.float32,
+    bn_axis_name: str | None = None,
+    conv_general_dilated: Callable | None = None,
+) -> Generator:
     """Makes the generator for a size of image.
 
     Up to 32x32 it is FastDFKD's, which starts at a quarter of the size with 2*width channels.  Larger images start at a
-    sixteenth with blocks of 2*width, 2*width, width, width channels: FastDFKD's ImageNet generator with a linear first
-    layer in place of its convolutional latent, which is our reading.
+    sixteenth of the size with 2*width channels, from which four blocks make 2*width, width, width, width: the blocks of
+    FastDFKD's ImageNet generator.  Its latent is a small map that goes through a convolution; ours is a vector that
+    goes through a linear layer, as for small images, which is our reading.
 
     Args:
       image_shape: (h, w, c); h and w multiples of 4 up to 32, multiples of 16 where either is larger.
@@ -102,6 +106,6 @@ def create_generator(
             f"cannot generate images of (height, width, channels) = {(height, wide, channels)}; "
             "height and width must be multiples of 4 up to 32, or multiples of 16 where either is larger"
         )
-    features = (2 * width, width) if small else (2 * width, 2 * width, width, width)
+    features = (2 * width, width) if small else (2 * width, width, width, width)
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)
     return Generator((height, wide, channels), latent_size, features, layers)

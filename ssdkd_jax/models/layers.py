@@ -1,4 +1,4 @@
-"""What every network of the zoo is made of, and how its weights start.
+"""The layers that every network is made of, and their initial weights.
 
 Layers carry their public PyTorch path as their Linen name, dots included (`name="layer1.0"`, inside it `name="conv1"`),
 so that conversion of weights is one rule without a table per network (see `ssdkd_jax.interop`).
@@ -10,11 +10,11 @@ out unless it says otherwise), BatchNorm scale 1 and bias 0, linear layers unifo
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 # torch.nn.init.kaiming_normal_(mode="fan_out") and mode="fan_in", and the default of torch.nn.Conv2d and Linear.
 kaiming_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -24,8 +24,8 @@ torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 normal_0_01 = nn.initializers.normal(0.01)
 
 
-def torch_default_bias(inputs):
-    """Initializer of a bias uniform within 1/sqrt(inputs), as in `torch.nn.Linear` and `Conv2d`."""
+def torch_default_bias(inputs: int) -> Callable:
+    """Makes the initializer of a bias uniform within 1/sqrt(inputs), as in `torch.nn.Linear` and `Conv2d`."""
 
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
@@ -35,7 +35,7 @@ def torch_default_bias(inputs):
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """Makes the layers of one network; to be called inside the compact method that owns them.
+    """Makes the layers of one network; its methods are called inside the compact method that owns the layers.
 
     Attributes:
       dtype: of computation; classifiers and BatchNorm statistics are float32 whatever it is.
@@ -44,29 +44,36 @@ class Layers:
       conv_general_dilated: replaces `lax.conv_general_dilated` (see `convolution.py`).
     """
 
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
     bn_axis_name: str | None = None
     conv_general_dilated: Callable | None = None
 
     def conv(
         self,
-        features,
-        size,
-        name,
+        features: int,
+        size: int,
+        name: str,
         *,
-        stride=1,
-        groups=1,
-        padding=None,
-        use_bias=False,
-        init=kaiming_fan_out,
-        bias_init=None,
-    ):
+        stride: int = 1,
+        groups: int = 1,
+        padding: int | None = None,
+        use_bias: bool = False,
+        init: Callable = kaiming_fan_out,
+        bias_init: Callable | None = None,
+    ) -> nn.Conv:
         """Square convolution, padded alike on all four sides as PyTorch does, never as XLA's SAME.
 
         Args:
-          padding: pixels on each side; None keeps the size where the stride is 1.
+          features: number of output channels.
+          size: of the kernel, in pixels.
+          name: its PyTorch name within the module that owns it.
+          stride: of rows and columns.
           groups: of channels that are convolved on their own.
+          padding: pixels on each side; None keeps the size where the stride is 1.
+          use_bias: whether a bias is added.
+          init: initializer of the kernel.
+          bias_init: initializer of the bias; None is zeros.
         """
         pixels = size // 2 if padding is None else padding
         return nn.Conv(
@@ -84,7 +91,7 @@ class Layers:
             name=name,
         )
 
-    def batch_norm(self, train, name):
+    def batch_norm(self, train: bool, name: str) -> nn.BatchNorm:
         """PyTorch's BatchNorm2d: epsilon 1e-5, momentum 0.1 (which Flax calls 0.9)."""
         return nn.BatchNorm(
             use_running_average=not train,
@@ -96,12 +103,16 @@ class Layers:
             name=name,
         )
 
-    def classify(self, x, num_classes, name, *, return_features, init=None):
+    def classify(
+        self, x: jax.Array, num_classes: int, name: str, *, return_features: bool, init: Callable | None = None
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
         """Global average pooling and the linear classifier.
 
         Args:
           x: (n, h, w, c) last feature map.
-          return_features: whether to hand out the classifier's input too.
+          num_classes: of the classifier.
+          name: of the linear layer, as in `conv`.
+          return_features: whether to return the classifier's input too.
           init: as in `linear`.
 
         Returns:
@@ -111,11 +122,23 @@ class Layers:
         logits = self.linear(features, num_classes, name, dtype=jnp.float32, init=init)
         return (logits, features) if return_features else logits
 
-    def linear(self, x, features, name, *, dtype=None, init=None):
+    def linear(
+        self,
+        x: jax.Array,
+        features: int,
+        name: str,
+        *,
+        dtype: DTypeLike | None = None,
+        init: Callable | None = None,
+    ) -> jax.Array:
         """Linear layer of x (..., c) -> (..., features).
 
         Args:
-          init: initializer of the kernel, beside a bias of zero; None is PyTorch's default for both.
+          x: (..., c).
+          features: number of outputs.
+          name: as in `conv`.
+          dtype: of computation; None is the network's.
+          init: initializer of the kernel, with a bias of zero; None is PyTorch's default for both.
         """
         return nn.Dense(
             features,
@@ -127,12 +150,12 @@ class Layers:
         )(x)
 
 
-def max_pool_2x2(x):
+def max_pool_2x2(x: jax.Array) -> jax.Array:
     """(n, h, w, c) -> (n, h // 2, w // 2, c)."""
     return nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
 
 
-def max_pool_3x3(x):
+def max_pool_3x3(x: jax.Array) -> jax.Array:
     """Stride 2, one pixel of -inf on each side: (n, h, w, c) -> (n, (h + 1) // 2, (w + 1) // 2, c)."""
     # Padded apart from the pooling, since jax2onnx takes no padding of a pooling.
     padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-jnp.inf)

@@ -4,8 +4,10 @@ All layers start with PyTorch's default weights.  There is no BatchNorm.
 """
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers, max_pool_2x2, torch_default, torch_default_bias
 
 
@@ -19,7 +21,7 @@ class LeNet5(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         height, width = x.shape[1:3]
         if (height, width) != (32, 32):
             raise UserError(
@@ -39,4 +41,11 @@ class LeNet5(nn.Module):
         return nn.relu(convolution(x))
 
 
-ARCHITECTURES = {"lenet5": LeNet5}
+_DEFINITION = published(
+    DATAFREE,
+    "datafree.models.classifiers.lenet",
+    "LeNet5(num_classes={classes})",
+    first_layer="features[0]",
+    channels=1,
+)
+ARCHITECTURES = {"lenet5": Architecture(LeNet5, _DEFINITION)}

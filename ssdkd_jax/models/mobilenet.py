@@ -1,7 +1,9 @@
 """MobileNetV2 (Sandler et al., CVPR 2018), named as in torchvision; zju-vipa/Fast-Datafree has the same for CIFAR."""
 
 import flax.linen as nn
+import jax
 
+from ssdkd_jax.models.architecture import DATAFREE, TORCHVISION, Architecture, published
 from ssdkd_jax.models.layers import Layers, normal_0_01
 
 
@@ -14,7 +16,7 @@ class InvertedResidual(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         wide = self.expansion * x.shape[-1]
         y = x
@@ -28,7 +30,17 @@ class InvertedResidual(nn.Module):
         return x + y if self.stride == 1 and x.shape[-1] == self.features else y
 
 
-def activated_convolution(x, features, size, name, train, layers, *, stride=1, groups=1):
+def activated_convolution(
+    x: jax.Array,
+    features: int,
+    size: int,
+    name: str,
+    train: bool,
+    layers: Layers,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+) -> jax.Array:
     """Convolution, BatchNorm and ReLU6, entries 0 to 2 of the PyTorch Sequential called `name`."""
     x = layers.conv(features, size, f"{name}.0", stride=stride, groups=groups)(x)
     return nn.relu6(layers.batch_norm(train, f"{name}.1")(x))
@@ -50,7 +62,7 @@ class MobileNetV2(nn.Module):
     """Stem, 17 inverted residuals and a 1x1 convolution, which leave a thirty-second of the resolution.
 
     The public code drops a fifth of the classifier's inputs in training mode; here all stay, our reading: no other
-    network of the zoo needs random numbers.
+    network needs random numbers.
 
     See `create_model` for the arguments of `__call__`.
     """
@@ -59,7 +71,7 @@ class MobileNetV2(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         x = activated_convolution(x, 32, 3, "features.0", train, layers, stride=2)
         entry = 1
@@ -72,5 +84,14 @@ class MobileNetV2(nn.Module):
         return layers.classify(x, self.num_classes, "classifier.1", return_features=return_features, init=normal_0_01)
 
 
+def _definition(source, module):
+    return published(source, module, "mobilenet_v2(num_classes={classes})", first_layer="features[0][0]")
+
+
 # One network under both public names.
-ARCHITECTURES = {"mobilenetv2": MobileNetV2, "mobilenetv2_imagenet": MobileNetV2}
+ARCHITECTURES = {
+    "mobilenetv2": Architecture(MobileNetV2, _definition(DATAFREE, "datafree.models.classifiers.mobilenetv2")),
+    "mobilenetv2_imagenet": Architecture(
+        MobileNetV2, _definition(TORCHVISION, "torchvision.models"), normalization="imagenet"
+    ),
+}

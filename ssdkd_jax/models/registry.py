@@ -1,42 +1,50 @@
 """Networks by name."""
 
 import difflib
+from collections.abc import Callable
 
+import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import convnet, lenet, mobilenet, resnet, resnet_tiny, shufflenet, vgg, wide_resnet
+from ssdkd_jax.models.architecture import Architecture, Definition
 from ssdkd_jax.models.layers import Layers
+from ssdkd_jax.models.user_network import make_user_network
+from ssdkd_jax.user_code import is_user_code
 
-# name -> constructor that still wants num_classes and layers.
-ARCHITECTURES = {
-    **wide_resnet.ARCHITECTURES,
-    **resnet.ARCHITECTURES,
-    **resnet_tiny.ARCHITECTURES,
-    **vgg.ARCHITECTURES,
-    **mobilenet.ARCHITECTURES,
-    **shufflenet.ARCHITECTURES,
-    **lenet.ARCHITECTURES,
-    **convnet.ARCHITECTURES,
+FAMILIES = (wide_resnet, resnet, resnet_tiny, vgg, mobilenet, shufflenet, lenet, convnet)
+ARCHITECTURES: dict[str, Architecture] = {
+    name: architecture for family in FAMILIES for name, architecture in family.ARCHITECTURES.items()
 }
 
 
-def model_names():
-    """Names that `create_model` knows, family by family."""
+def model_names() -> list[str]:
+    """Lists the names that `create_model` knows, family by family."""
     return list(ARCHITECTURES)
 
 
 def create_model(
-    name, num_classes=10, *, dtype=jnp.float32, param_dtype=jnp.float32, bn_axis_name=None, conv_general_dilated=None
-):
+    name: str,
+    num_classes: int = 10,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    param_dtype: DTypeLike = jnp.float32,
+    bn_axis_name: str | None = None,
+    conv_general_dilated: Callable | None = None,
+) -> nn.Module:
     """Makes an image classifier, any channel count and image size (vgg: from 8x8 on; lenet5: 32x32).
 
     The module is called as `model.apply(variables, x, train=False, return_features=False)`; x is (n, h, w, c) and
     normalized.  It returns logits (n, num_classes), or (logits, features) with the classifier's input (n, f); float32.
     With `train=True` BatchNorm uses the batch's statistics and updates `batch_stats`, which must be mutable.
 
+    A user's own network is named as `path/to/file.py:make`.  `make` is called with `num_classes` and with those of the
+    other arguments that its signature has, and returns a Linen module.  That module need not know `return_features`.
+
     Args:
-      name: one of `model_names()`.
+      name: one of `model_names()`, or `path/to/file.py:make`.
       num_classes: of the classifier.
       dtype: of computation; logits are float32 whatever it is.
       param_dtype: of parameters.
@@ -47,15 +55,50 @@ def create_model(
       a Linen module.
 
     Raises:
-      UserError: no network of this name.
+      UserError: no network of this name, or a mistake in the user's file.
     """
+    if is_user_code(name):
+        return make_user_network(
+            name,
+            num_classes,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            bn_axis_name=bn_axis_name,
+            conv_general_dilated=conv_general_dilated,
+        )
     if name not in ARCHITECTURES:
         raise UserError(_unknown(name))
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)
-    return ARCHITECTURES[name](num_classes=num_classes, layers=layers)
+    return ARCHITECTURES[name].make(num_classes=num_classes, layers=layers)
+
+
+def public_definition(
+    name: str, num_classes: int, channels: int, image_size: tuple[int, int] = (32, 32)
+) -> Definition | None:
+    """Looks up the PyTorch definition of a network.
+
+    Args:
+      name: one of `model_names()`, or `path/to/file.py:make`.
+      num_classes: of the classifier.
+      channels: of the images.
+      image_size: (height, width).
+
+    Returns:
+      the Definition; None for a user's own network.
+    """
+    architecture = ARCHITECTURES.get(name)
+    if architecture is None or architecture.definition is None:
+        return None
+    return architecture.definition(num_classes, channels, tuple(image_size))
+
+
+def public_normalization(name: str) -> str:
+    """Names the normalization that a network's public checkpoints expect whatever their data set is, or ""."""
+    return ARCHITECTURES[name].normalization if name in ARCHITECTURES else ""
 
 
 def _unknown(name):
     closest = difflib.get_close_matches(str(name), ARCHITECTURES, n=1)
     suggestion = f"did you mean {closest[0]!r}? " if closest else ""
-    return f"unknown model {name!r}; {suggestion}known are: {', '.join(ARCHITECTURES)}"
+    own = "; your own network is named as path/to/file.py:make" if str(name).endswith(".py") else ""
+    return f"unknown model {name!r}; {suggestion}known are: {', '.join(ARCHITECTURES)}{own}"

@@ -8,8 +8,10 @@ import functools
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
+from ssdkd_jax.models.architecture import DATAFREE, TORCHVISION, Architecture, published
 from ssdkd_jax.models.layers import Layers, kaiming_fan_out, max_pool_3x3, torch_default
 
 
@@ -28,7 +30,7 @@ class Bottleneck(nn.Module):
     init: Callable = torch_default
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         wide = 4 * self.features
         y = nn.relu(layers.batch_norm(train, "bn1")(layers.conv(self.features, 1, "conv1", init=self.init)(x)))
@@ -55,7 +57,7 @@ class BasicBlock(nn.Module):
     init: Callable = torch_default
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         y = layers.conv(self.features, 3, "conv1", stride=self.stride, init=self.init)(x)
         y = nn.relu(layers.batch_norm(train, "bn1")(y))
@@ -68,13 +70,15 @@ class BasicBlock(nn.Module):
         return nn.relu(x + y)
 
 
-def projection(x, features, stride, train, layers, name, init):
+def projection(
+    x: jax.Array, features: int, stride: int, train: bool, layers: Layers, name: str, init: Callable
+) -> jax.Array:
     """Shortcut by a strided 1x1 convolution and BatchNorm."""
     x = layers.conv(features, 1, f"{name}.0", stride=stride, init=init)(x)
     return layers.batch_norm(train, f"{name}.1")(x)
 
 
-def zero_padded(x, features, stride):
+def zero_padded(x: jax.Array, features: int, stride: int) -> jax.Array:
     """Shortcut without parameters, "option A": every stride-th pixel, as many zero channels on either side."""
     missing = features - x.shape[-1]
     return jnp.pad(x[:, ::stride, ::stride], [(0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)])
@@ -98,7 +102,7 @@ class ResNet(nn.Module):
     imagenet: bool = False
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         init = kaiming_fan_out if self.imagenet else torch_default
         block = functools.partial(self.block, shortcut="downsample" if self.imagenet else "shortcut", init=init)
@@ -121,8 +125,19 @@ BLOCKS = {
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
 
+
+def _for_small_images(name, block, blocks):
+    definition = published(DATAFREE, "datafree.models.classifiers.resnet", f"{name}(num_classes={{classes}})")
+    return Architecture(functools.partial(ResNet, block=block, blocks=blocks), definition)
+
+
+def _for_imagenet(name, block, blocks):
+    definition = published(TORCHVISION, "torchvision.models", f"{name}(num_classes={{classes}})")
+    make = functools.partial(ResNet, block=block, blocks=blocks, imagenet=True)
+    return Architecture(make, definition, normalization="imagenet")
+
+
 ARCHITECTURES = {
-    f"{name}{suffix}": functools.partial(ResNet, block=block, blocks=blocks, imagenet=imagenet)
-    for suffix, imagenet in (("", False), ("_imagenet", True))
-    for name, (block, blocks) in BLOCKS.items()
+    **{name: _for_small_images(name, *shape) for name, shape in BLOCKS.items()},
+    **{f"{name}_imagenet": _for_imagenet(name, *shape) for name, shape in BLOCKS.items()},
 }

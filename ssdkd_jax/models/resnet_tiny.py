@@ -7,7 +7,9 @@ like pad shortcuts with zeros and are named as in akamaster/pytorch_resnet_cifar
 import functools
 
 import flax.linen as nn
+import jax
 
+from ssdkd_jax.models.architecture import AKAMASTER, DATAFREE, REPDISTILLER, Architecture, published
 from ssdkd_jax.models.layers import Layers, kaiming_fan_in, kaiming_fan_out
 from ssdkd_jax.models.resnet import BasicBlock
 
@@ -29,7 +31,7 @@ class TinyResNet(nn.Module):
     option_a: bool = False
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         init = kaiming_fan_in if self.option_a else kaiming_fan_out
         block = functools.partial(BasicBlock, shortcut=None if self.option_a else "downsample", init=init)
@@ -45,11 +47,28 @@ class TinyResNet(nn.Module):
 
 WIDE = (32, 64, 128, 256)
 
+_ANY_SIZE = "model.avgpool = torch.nn.AdaptiveAvgPool2d(1)  # the definition pools 8x8 maps\n"
+
+
+def _projected(name, **fields):
+    # CMI's code has no functions for two of the depths.
+    source, module = (DATAFREE, "datafree.models.classifiers.resnet_tiny")
+    if name in ("resnet14", "resnet44"):
+        source, module = (REPDISTILLER, "models.resnet")
+    definition = published(source, module, f"{name}(num_classes={{classes}})", other_sizes=_ANY_SIZE)
+    return Architecture(functools.partial(TinyResNet, **fields), definition)
+
+
+def _option_a(depth):
+    constructor = f"ResNet(BasicBlock, [{(depth - 2) // 6}] * 3, num_classes={{classes}})"
+    definition = published(AKAMASTER, "resnet", constructor, imports="ResNet, BasicBlock")
+    make = functools.partial(TinyResNet, depth=depth, option_a=True)
+    # His checkpoints are for CIFAR-10, trained with ImageNet's normalization.
+    return Architecture(make, definition, normalization="imagenet")
+
+
 ARCHITECTURES = {
-    **{f"resnet{depth}": functools.partial(TinyResNet, depth=depth) for depth in (8, 14, 20, 32, 44, 56, 110)},
-    **{f"resnet{depth}x4": functools.partial(TinyResNet, depth=depth, features=WIDE) for depth in (8, 32)},
-    **{
-        f"resnet{depth}_option_a": functools.partial(TinyResNet, depth=depth, option_a=True)
-        for depth in (20, 32, 44, 56, 110)
-    },
+    **{f"resnet{depth}": _projected(f"resnet{depth}", depth=depth) for depth in (8, 14, 20, 32, 44, 56, 110)},
+    **{f"resnet{depth}x4": _projected(f"resnet{depth}x4", depth=depth, features=WIDE) for depth in (8, 32)},
+    **{f"resnet{depth}_option_a": _option_a(depth) for depth in (20, 32, 44, 56, 110)},
 }

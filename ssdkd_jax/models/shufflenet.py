@@ -4,8 +4,10 @@ Convolutions start with PyTorch's default.
 """
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers, torch_default
 
 
@@ -15,7 +17,7 @@ class BasicBlock(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kept, y = jnp.split(x, 2, axis=-1)
         half = y.shape[-1]
         y = nn.relu(_normalized(y, half, 1, train, self.layers))
@@ -31,7 +33,7 @@ class DownBlock(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers, half = self.layers, self.features // 2
         left = _normalized(x, x.shape[-1], 1, train, layers, stride=2, by_channel=True)
         left = nn.relu(_normalized(left, half, 2, train, layers))
@@ -63,7 +65,7 @@ class ShuffleNetV2(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         x = nn.relu(_normalized(x, 24, 1, train, layers))
         for stage, (features, blocks) in enumerate([(116, 4), (232, 8), (464, 4)], start=1):
@@ -74,4 +76,10 @@ class ShuffleNetV2(nn.Module):
         return layers.classify(x, self.num_classes, "linear", return_features=return_features)
 
 
-ARCHITECTURES = {"shufflenetv2": ShuffleNetV2}
+_DEFINITION = published(
+    DATAFREE,
+    "datafree.models.classifiers.shufflenetv2",
+    "shuffle_v2(num_classes={classes})",
+    other_sizes="# The definition takes 32x32 images only: in its forward, average over the whole map.\n",
+)
+ARCHITECTURES = {"shufflenetv2": Architecture(ShuffleNetV2, _DEFINITION)}

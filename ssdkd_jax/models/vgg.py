@@ -3,8 +3,10 @@
 import functools
 
 import flax.linen as nn
+import jax
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers, max_pool_2x2, normal_0_01
 
 
@@ -22,7 +24,7 @@ class VGG(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         height, width = x.shape[1:3]
         if min(height, width) < 8:
@@ -49,9 +51,12 @@ BLOCKS = {
 }
 
 
-def _vgg(blocks):
+def _architecture(name, blocks):
     widths = (64, 128, 256, 512, 512)
-    return functools.partial(VGG, features=tuple((w,) * count for w, count in zip(widths, blocks, strict=True)))
+    features = tuple((width,) * count for width, count in zip(widths, blocks, strict=True))
+    constructor = f"{name}_bn(num_classes={{classes}})"
+    definition = published(DATAFREE, "datafree.models.classifiers.vgg", constructor, first_layer="block0[0]")
+    return Architecture(functools.partial(VGG, features=features), definition)
 
 
-ARCHITECTURES = {name: _vgg(blocks) for name, blocks in BLOCKS.items()}
+ARCHITECTURES = {name: _architecture(name, blocks) for name, blocks in BLOCKS.items()}

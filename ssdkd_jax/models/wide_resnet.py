@@ -3,7 +3,9 @@
 import functools
 
 import flax.linen as nn
+import jax
 
+from ssdkd_jax.models.architecture import DATAFREE, Architecture, published
 from ssdkd_jax.models.layers import Layers
 
 
@@ -15,7 +17,7 @@ class Block(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         activated = nn.relu(layers.batch_norm(train, "bn1")(x))
         y = layers.conv(self.features, 3, "conv1", stride=self.stride)(activated)
@@ -38,7 +40,7 @@ class WideResNet(nn.Module):
     layers: Layers
 
     @nn.compact
-    def __call__(self, x, train=False, return_features=False):
+    def __call__(self, x: jax.Array, train: bool = False, return_features: bool = False):
         layers = self.layers
         x = layers.conv(16, 3, "conv1")(x)
         for stage, stride in enumerate((1, 2, 2)):
@@ -50,7 +52,16 @@ class WideResNet(nn.Module):
         return layers.classify(x, self.num_classes, "fc", return_features=return_features)
 
 
+def _architecture(depth, width):
+    # The public code has functions for some of the sizes only.
+    constructor = f"WideResNet(depth={depth}, widen_factor={width}, num_classes={{classes}})"
+    if depth in (16, 40):
+        constructor = f"wrn_{depth}_{width}(num_classes={{classes}})"
+    make = functools.partial(WideResNet, depth=depth, width=width)
+    return Architecture(make, published(DATAFREE, "datafree.models.classifiers.wresnet", constructor))
+
+
 ARCHITECTURES = {
-    f"wrn{depth}_{width}": functools.partial(WideResNet, depth=depth, width=width)
+    f"wrn{depth}_{width}": _architecture(depth, width)
     for depth, width in [(10, 1), (10, 2), (16, 1), (16, 2), (40, 1), (40, 2)]
 }

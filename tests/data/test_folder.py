@@ -45,7 +45,7 @@ def test_the_test_split_has_three_names(root, name):
 
 def test_the_info_agrees_with_the_images(root):
     info = dataset_info(f"folder:{root}")
-    assert info == ((4, 6, 3), 2, ("ant", "cat"), {"train": 3, "test": 1})
+    assert info == ((4, 6, 3), ("ant", "cat"), {"train": 3, "test": 1})
     assert dataset_info(f"folder:{root}", image_size=8).image_shape == (8, 8, 3)
 
 
@@ -78,6 +78,35 @@ def test_an_image_cut_short_is_named(root):
     (root / "train" / "cat" / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"cut\.png cannot be read as an image"):
         load_split(f"folder:{root}", "train")
+
+
+def test_hidden_files_are_no_images(root):
+    """macOS leaves an AppleDouble file next to every image that it copies, and Linux trash folders."""
+    (root / "train" / "cat" / "._1.png").write_bytes(b"\x00\x05\x16\x07")
+    (root / "train" / "cat" / ".DS_Store").write_bytes(b"Bud1")
+    (root / "train" / ".DS_Store").write_bytes(b"Bud1")
+    put(root, "train/.trash/1.png", RED)
+    train = load_split(f"folder:{root}", "train")
+    assert train.class_names == ("ant", "cat")
+    np.testing.assert_array_equal(train.labels, [0, 0, 1])
+    assert dataset_info(f"folder:{root}").sizes == {"train": 3, "test": 1}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("read", [lambda name: load_split(name, "train"), dataset_info])
+def test_classes_without_images_are_named(root, split, read):
+    (root / "train" / "bee").mkdir()
+    (root / "train" / "dog").mkdir()
+    put(root, "train/bee/1.png", RED)
+    put(root, "train/dog/1.png", RED)
+    for name in ("bee", "dog"):
+        (root / split / name).mkdir(exist_ok=True)
+        (root / split / name / "1.png").unlink(missing_ok=True)
+        (root / split / name / "._1.png").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        read(f"folder:{root}")
+    message = str(caught.value)
+    assert f"No images in {root}/{split}/bee, {root}/{split}/dog; expected PNG" in message and "\n" not in message
 
 
 def test_no_folder_no_images_no_class(tmp_path, root):

@@ -7,12 +7,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import random
 
-from ssdkd_jax.data import augment, random_crop, random_flip
+from ssdkd_jax.data import augment, normalize, random_crop, random_flip, to_uint8, to_unit
 from ssdkd_jax.data.preprocessing import random_resized_crop
 
-# Few shapes: each one compiles anew.
+# Few shapes, since each one is compiled.
 shapes = st.sampled_from([(3, 5, 4, 1), (2, 4, 6, 3)])
 seeds = st.integers(0, 2**31 - 1)
+
+
+def test_every_byte_survives_the_unit_interval():
+    pixels = np.arange(256, dtype=np.uint8)
+    unit = to_unit(pixels)
+    assert unit.dtype == jnp.float32 and unit.min() == 0 and unit.max() == 1
+    np.testing.assert_array_equal(to_uint8(unit), pixels)
+
+
+def test_to_uint8_rounds_and_clips():
+    np.testing.assert_array_equal(to_uint8(jnp.array([-0.5, 0.4 / 255, 0.6 / 255, 1.7])), [0, 0, 1, 255])
+
+
+def test_normalize_by_hand():
+    images = jnp.full((1, 1, 1, 3), 0.5)
+    np.testing.assert_allclose(normalize(images, (0.5, 0.25, 0.0), (1.0, 0.5, 0.25)).ravel(), [0.0, 0.5, 2.0])
+
+
+def test_normalize_keeps_half_precision():
+    assert normalize(jnp.ones((1, 1, 1, 1), jnp.bfloat16), (0.5,), (0.5,)).dtype == jnp.bfloat16
 
 
 def numbered(shape):

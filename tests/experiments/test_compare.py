@@ -35,6 +35,7 @@ XLA_FLAGS = (
 def start(workdir, cache_dir, methods=METHODS, seeds=2, **fields):
     """experiments.compare on the tiny job, as a program of its own; `scratch` diverges."""
     shared = tiny_job.FIELDS | {"epochs": 2, "evaluate_every": 1, "teacher.epochs": 1, "teacher.cache_dir": cache_dir}
+    shared |= {"allow_weak_teacher": True}
     for method in METHODS:
         shared |= {f"{method}.{name}": tiny_job.FIELDS[f"ssdkd.{name}"] for name in STUDENT} | {f"{method}.kd_steps": 4}
     fields = {**shared, "scratch.student_learning_rate": 1e30, **fields}

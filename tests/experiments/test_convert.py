@@ -86,7 +86,10 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
             ["from-torch", "FILE", "--arch=resnet8", "--dataset=cifar100", "--out=OUT"],
             "FILE has 10 classes and 3 channels, but cifar100",
         ),
-        (["from-torch", "FILE", "--out=FILE"], "FILE exists and is no saved network; give another folder"),
+        (
+            ["from-torch", "FILE", "--out=FILE"],
+            "--out=FILE ends in .pth, which from-torch does not write; expected a folder",
+        ),
         (["to-torch", "FOLDER", "--out=OUT.h5"], "OUT.h5 ends in '.h5', expected a PyTorch file"),
         (["to-torch", "FOLDER", "--out=OUT.pth"], "FOLDER is not a saved network"),
     ],
@@ -110,7 +113,7 @@ def test_mistakes(resnet8, tmp_path, arguments, expected):
     [
         ({}, ((32, 32, 3), (0.4914, 0.4822, 0.4465), tuple("0123456789"))),
         ({"normalization": "half"}, ((32, 32, 3), (0.5, 0.5, 0.5), tuple("0123456789"))),
-        ({"normalization": "0.1,0.2,0.3/1,2,3"}, ((32, 32, 3), (0.1, 0.2, 0.3), tuple("0123456789"))),
+        ({"normalization": "0.1,0.2,0.3/0.4,0.5,0.6"}, ((32, 32, 3), (0.1, 0.2, 0.3), tuple("0123456789"))),
         ({"image_size": 48, "class_names": tuple("abcdefghij")}, ((48, 48, 3), (0.4914, 0.4822, 0.4465), None)),
         ({"dataset": "svhn_cropped"}, ((32, 32, 3), (0.5, 0.5, 0.5), None)),
     ],

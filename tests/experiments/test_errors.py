@@ -15,6 +15,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import make_folder
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.models import registry
+from ssdkd_jax.models.architecture import Architecture
 from ssdkd_jax.training import saved_network, supervised
 from tests.tiny_job import arguments, command_line, job
 
@@ -240,7 +241,7 @@ def test_teacher_without_batch_norm(refusal, monkeypatch):
         def __call__(self, x, train=False):
             return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
 
-    monkeypatch.setitem(registry.ARCHITECTURES, "plain", lambda num_classes, layers: Plain(num_classes))
+    monkeypatch.setitem(registry.ARCHITECTURES, "plain", Architecture(lambda num_classes, layers: Plain(num_classes)))
     assert "the teacher plain has no BatchNorm layers" in refusal(teacher__name="plain")
 
 

@@ -14,7 +14,7 @@ from tests.tiny_job import SIGNALS, arguments, command_line, epochs_done, start,
 
 EPOCHS = tiny_job.FIELDS["epochs"]
 # With the number of devices that these tests choose.
-COMMAND = "XLA_FLAGS=--xla_force_host_platform_device_count=1 python -m experiments.main"
+COMMAND = "XLA_FLAGS='--xla_force_host_platform_device_count=1 --xla_llvm_disable_expensive_passes=true' python -m experiments.main"
 
 
 def accuracy_of(folder):
@@ -78,9 +78,12 @@ def test_report_is_a_page_about_this_run(finished):
 
 @pytest.mark.parametrize("which", ["latest", "best"])
 def test_checkpoints_are_orbax_folders(finished, which):
-    (step,) = (finished / "checkpoints" / which).iterdir()
-    assert int(step.name) == EPOCHS if which == "latest" else int(step.name) in (2, 4, 6, 8)
-    assert (step / "_CHECKPOINT_METADATA").exists()
+    steps = sorted((finished / "checkpoints" / which).iterdir())
+    if which == "latest":  # the last one, and the one before in case that is damaged
+        assert [int(step.name) for step in steps] == [6, EPOCHS]
+    else:
+        assert len(steps) == 1 and int(steps[0].name) in (2, 4, 6, 8)
+    assert all((step / "_CHECKPOINT_METADATA").exists() for step in steps)
 
 
 def test_what_the_user_sees(finished, shared):

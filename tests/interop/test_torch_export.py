@@ -1,4 +1,4 @@
-"""Exported students: PyTorch computes what we compute, and the note beside the file works as it stands."""
+"""Exported students: PyTorch computes what we compute, and the note next to the file works as it stands."""
 
 import functools
 import re
@@ -13,8 +13,7 @@ from PIL import Image
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import from_torch_state_dict, load_torch_file, to_torch_state_dict, torch_export
-from ssdkd_jax.interop.public_definitions import definition_of
-from ssdkd_jax.models import create_model, model_names
+from ssdkd_jax.models import create_model, model_names, public_definition
 
 torch = pytest.importorskip("torch")
 
@@ -80,7 +79,7 @@ def test_file_keeps_every_bit(tmp_path, suffix):
 def test_every_network_has_a_definition():
     """A public one by its constructor, or our own as code that PyTorch runs."""
     for name in model_names():
-        definition = definition_of(name, num_classes=5, channels=3)
+        definition = public_definition(name, num_classes=5, channels=3)
         compile(definition.lines, name, "exec")
         if definition.source:
             assert re.search(r"^from [\w.]+ import (\w+)(, \w+)?\n\nmodel = \1\(", definition.lines), definition
@@ -108,14 +107,14 @@ def test_every_network_has_a_definition():
     ],
 )
 def test_public_definitions(name, expected):
-    assert expected in definition_of(name, 7, 3).lines
+    assert expected in public_definition(name, 7, 3).lines
 
 
 def test_a_gray_student_of_a_public_definition():
     """The printed lines replace the first convolution, so that strict loading works."""
     torch_reference = pytest.importorskip("tests.models.torch_reference")
     for name in ("resnet8", "vgg8", "mobilenetv2", "wrn10_1"):
-        lines = definition_of(name, 5, channels=1).lines.partition("\nmodel = ")[2].partition("\n")[2]
+        lines = public_definition(name, 5, channels=1).lines.partition("\nmodel = ")[2].partition("\n")[2]
         scope = {"torch": torch, "model": torch_reference.build(name, 5)}
         exec(lines, scope)
         network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 16, 16, 1), np.float32))
@@ -124,8 +123,8 @@ def test_a_gray_student_of_a_public_definition():
 
 
 def test_a_note_for_another_size_of_images():
-    assert "AdaptiveAvgPool2d" in definition_of("resnet20", 10, 3, (64, 64)).lines
-    assert "AdaptiveAvgPool2d" not in definition_of("resnet20", 10, 3, (32, 32)).lines
+    assert "AdaptiveAvgPool2d" in public_definition("resnet20", 10, 3, (64, 64)).lines
+    assert "AdaptiveAvgPool2d" not in public_definition("resnet20", 10, 3, (32, 32)).lines
 
 
 def test_a_public_definition_is_named_in_the_note(tmp_path):

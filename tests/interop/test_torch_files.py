@@ -178,7 +178,7 @@ def test_package_not_installed(tmp_path, monkeypatch, module, suffix):
     assert f"needs {module}; install it: pip install {module}" in refusal(path)
 
 
-def test_the_room_is_importable_without_torch():
+def test_interop_is_importable_without_torch():
     program = "import sys; sys.modules['torch'] = sys.modules['safetensors'] = None; import ssdkd_jax.interop"
     root = pathlib.Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", program], check=True, cwd=root)

@@ -19,7 +19,7 @@ EVERY = {"baselines": "()", "epochs": 20, "evaluate_every": 20, "teacher.epochs"
 LENET = {"image_size": 32, "teacher.learning_rate": 0.02, "epochs": 14, "evaluate_every": 14}
 # Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them, and
 # DFQ's student depends on the rounding of the machine.
-SETTINGS = {"dfq": {"kd_steps_per_round": 2, "kd_steps": 240}}
+SETTINGS = {"dfq": {"kd_steps_per_round": 2, "kd_steps": 120}}
 # Noise, with as many student steps, comes closer then.
 MARGINS = {"dfq": 10.0}
 LENET_STUDENT = {"kd_steps": 40, "student_learning_rate": 0.02}

@@ -63,33 +63,74 @@ def test_stride_that_leaves_pixels_out():
     assert not np.any(gradient[:, -1])
 
 
-def test_bfloat16():
-    x, kernel = inputs((2, 8, 8, 4), (3, 3, 4, 5), jnp.bfloat16)
-    assert_same(x, kernel, (2, 2), [(1, 1), (1, 1)], dimension_numbers=NHWC, tolerance=0.02)
+@pytest.mark.parametrize(
+    ("image", "size", "strides", "padding"),
+    [
+        ((8, 8), 3, (1, 1), [(1, 1), (1, 1)]),
+        ((8, 8), 3, (2, 2), [(1, 1), (1, 1)]),
+        ((7, 10), 3, (2, 2), [(1, 1), (1, 1)]),
+        ((7, 10), 3, (1, 2), [(0, 2), (1, 0)]),
+        ((7, 10), 5, (2, 2), "SAME"),
+        ((8, 9), 3, (3, 2), "VALID"),
+        ((5, 5), 1, (2, 2), [(0, 0), (0, 0)]),
+        ((4, 4), 4, (1, 1), [(0, 0), (0, 0)]),
+    ],
+    ids=str,
+)
+def test_depthwise_values_and_gradients_equal_those_of_lax(image, size, strides, padding):
+    x, kernel = inputs((3, *image, 6), (size, size, 1, 6))
+    assert_same(x, kernel, strides, padding, dimension_numbers=NHWC, feature_group_count=6)
+
+
+def test_depthwise_contains_no_convolution():
+    """Whose gradients would be slow in loops."""
+    x, kernel = inputs((2, 8, 8, 4), (3, 3, 1, 4))
+
+    def gradients(x, kernel):
+        return values_and_gradients(
+            convolution, x, kernel, (2, 2), "SAME", dimension_numbers=NHWC, feature_group_count=4
+        )
+
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(gradients)(x, kernel))
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_bfloat16(groups):
+    x, kernel = inputs((2, 8, 8, 4), (3, 3, 4 // groups, 4), jnp.bfloat16)
+    options = {"dimension_numbers": NHWC, "feature_group_count": groups}
+    assert_same(x, kernel, (2, 2), [(1, 1), (1, 1)], tolerance=0.02, **options)
 
 
 @pytest.mark.parametrize(
     ("shape", "kernel_shape", "options"),
     [
+        ((2, 8, 8, 4), (3, 3, 2, 4), {"dimension_numbers": NHWC, "feature_group_count": 2}),
         ((2, 8, 8, 4), (3, 3, 1, 8), {"dimension_numbers": NHWC, "feature_group_count": 4}),
+        (
+            (2, 8, 8, 4),
+            (3, 3, 1, 4),
+            {"dimension_numbers": NHWC, "feature_group_count": 4, "rhs_dilation": (2, 2)},
+        ),
         ((2, 8, 8, 4), (3, 3, 4, 5), {"dimension_numbers": NHWC, "rhs_dilation": (2, 2)}),
         ((2, 8, 8, 4), (3, 3, 4, 5), {"dimension_numbers": NHWC, "lhs_dilation": (2, 2)}),
         ((2, 4, 8, 8), (5, 4, 3, 3), {}),
     ],
-    ids=["grouped", "dilated kernel", "dilated images", "NCHW"],
+    ids=["grouped", "two outputs per channel", "dilated depthwise", "dilated kernel", "dilated images", "NCHW"],
 )
 def test_other_convolutions_go_to_lax(shape, kernel_shape, options):
     x, kernel = inputs(shape, kernel_shape)
     assert_same(x, kernel, (1, 1), [(1, 1), (1, 1)], **options)
 
 
-def test_inside_scan_jit_and_vmap():
-    x, kernel = inputs((2, 4, 6, 6, 3), (3, 3, 3, 3))
+@pytest.mark.parametrize("groups", [1, 3])
+def test_inside_scan_jit_and_vmap(groups):
+    x, kernel = inputs((2, 4, 6, 6, 3), (3, 3, 3 // groups, 3))
+    options = {"dimension_numbers": NHWC, "feature_group_count": groups}
 
     def descend(function):
         def step(kernel, x):
             def loss(kernel):
-                per_image = jax.vmap(lambda one: function(one[None], kernel, (2, 2), "SAME", dimension_numbers=NHWC))
+                per_image = jax.vmap(lambda one: function(one[None], kernel, (2, 2), "SAME", **options))
                 return jnp.sum(jnp.square(per_image(x)))
 
             return kernel - 1e-3 * jax.grad(loss)(kernel), None

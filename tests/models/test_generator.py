@@ -1,6 +1,7 @@
 """Generators against the public layout and a PyTorch definition."""
 
 import functools
+import json
 
 import golden_values
 import jax
@@ -100,11 +101,20 @@ def test_large_images_start_at_a_sixteenth_and_count_layers_alike():
     convolutions = {name: shape[:2] for name, shape in names.items() if len(shape) == 4}
     assert convolutions == {
         "conv_blocks.2.weight": (4, 4),
-        "conv_blocks.6.weight": (4, 4),
-        "conv_blocks.10.weight": (2, 4),
+        "conv_blocks.6.weight": (2, 4),
+        "conv_blocks.10.weight": (2, 2),
         "conv_blocks.14.weight": (2, 2),
         "conv_blocks.17.weight": (3, 2),
     }
+
+
+def test_blocks_for_large_images_are_those_of_the_public_deep_generator():
+    """Its l1 is never used, and its first convolution takes the latent map in the place of our linear layer."""
+    public = json.loads((golden_values.FOLDER / "deep_generator_layout.json").read_text())
+    del public["l1.0.weight"], public["l1.0.bias"], public["conv_blocks.0.weight"]
+    ours = naming.torch_layout(layout(create_generator((224, 224, 3))))
+    assert ours.pop("l1.0.weight") == (14 * 14 * 128, 256) and ours.pop("l1.0.bias") == (14 * 14 * 128,)
+    assert list(ours.values()) == list(without_counters(public).values())
 
 
 def test_bfloat16_computes_low_and_answers_in_float32():

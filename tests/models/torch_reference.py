@@ -1,4 +1,4 @@
-"""Every network of the zoo in plain torch.nn with the public names."""
+"""Every public network in plain torch.nn with the public names."""
 
 import re
 

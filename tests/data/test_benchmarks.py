@@ -1,0 +1,16 @@
+import pytest
+
+from ssdkd_jax.data.benchmarks import BENCHMARKS
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_row_says_all_of_the_images_or_nothing(name):
+    row = BENCHMARKS[name]
+    if row.image_shape is None:
+        assert not row.sizes and not row.class_names and row.mean
+    else:
+        assert len(row.image_shape) == 3 and set(row.sizes) == {"train", "test"}
+        assert len(set(row.class_names)) == len(row.class_names) == (100 if name == "cifar100" else 10)
+    if row.mean is not None:
+        assert len(row.mean) == len(row.std) == (row.image_shape or (224, 224, 3))[-1]
+        assert all(0 < number < 1 for number in (*row.mean, *row.std))

@@ -1,0 +1,85 @@
+"""What no run can mean is refused before any work, in one line that says what would do."""
+
+import numpy as np
+import pytest
+
+from configs import digits
+from ssdkd_jax.data import Dataset
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import config_checks, plausibility
+from ssdkd_jax.training.devices import local_devices
+
+
+def a_config(**fields):
+    config = digits.get_config()
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return config
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"image_size": 100_000}, "batches of 64 images (100000, 100000, 1) take at least 5,120.0 GB, but there are"),
+        ({"ssdkd__kd_batch_size": 10**10}, "choose smaller images with --config.image_size=N, or smaller batches"),
+        ({"crop_padding": 8}, "crop_padding is 8, expected less than the images' 8 pixels: --config.crop_padding=N"),
+        ({"crop_padding": 100}, "crop_padding is 100, expected less than the images' 8 pixels"),
+    ],
+)
+def test_sizes(fields, expected):
+    with pytest.raises(UserError) as error:
+        plausibility.check_sizes(a_config(**fields), local_devices(1))
+    assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_sizes_of_the_configs_pass():
+    plausibility.check_sizes(a_config(), local_devices(1))
+
+
+@pytest.mark.parametrize(("accuracy", "classes", "weak"), [(10, 10, True), (18.9, 10, True), (20, 10, False),
+                                                           (54, 2, True), (56, 2, False), (5, 100, True)])  # fmt: skip
+def test_a_teacher_that_knows_next_to_nothing(accuracy, classes, weak):
+    if not weak:
+        return plausibility.check_teacher_knows(accuracy, classes, a_config())
+    with pytest.raises(UserError, match=r"where chance is .* usual causes are another normalization"):
+        plausibility.check_teacher_knows(accuracy, classes, a_config())
+    return plausibility.check_teacher_knows(accuracy, classes, a_config(allow_weak_teacher=True))
+
+
+def test_a_share_of_less_than_one_image_a_class():
+    train = Dataset(np.zeros((30, 2, 2, 1), np.uint8), np.repeat([0, 1], [10, 20]).astype(np.int32), ("a", "b"))
+    plausibility.check_shares((0.1, 1.0), train)
+    with pytest.raises(UserError, match=r"baselines holds 0.05, which is less than one image of a class with 10"):
+        plausibility.check_shares((0.05,), train)
+
+
+@pytest.mark.parametrize(
+    ("overridden", "fields", "expected"),
+    [
+        (
+            ["fastdfkd.bn"],
+            {"method": "fastdfkd10"},
+            "no effect on fastdfkd10; did you mean --config.fastdfkd10.bn?",
+        ),
+        (["cmi.cr"], {}, "--config.cmi.cr has no effect on ssdkd; choose that method with --config.method=cmi"),
+        (["teacher.epochs"], {"teacher__path": "x.th"}, "no effect on a teacher that is given (teacher.path)"),
+        (["teacher.batch_size"], {"teacher__path": "x", "baselines": ()}, "(teacher.path), without baselines"),
+        (["held_out_batches"], {}, "no effect where real test images are at hand (evaluate_on=test)"),
+        (["ssdkd.warmup_epochs"], {"ssdkd__warmup_epochs": 500}, "ssdkd.warmup_epochs is 500, expected less than"),
+    ],
+)
+def test_options_without_effect(overridden, fields, expected):
+    with pytest.raises(UserError) as error:
+        config_checks.check_overrides(a_config(**fields), overridden)
+    assert expected in str(error.value)
+
+
+def test_options_with_an_effect_pass():
+    given = a_config(teacher__path="x", baselines=(0.1,))
+    config_checks.check_overrides(given, ["teacher.batch_size", "ssdkd.alpha", "seed"])
+    config_checks.check_overrides(a_config(), ["cmi.cr", "dfq.bn"], methods=["cmi", "dfq"])
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(0, 1), (-3, 1), (1, 2), (10**7, 1)])
+def test_numbers_of_seeds(seeds, least):
+    with pytest.raises(UserError, match=f"--seeds is {seeds}, expected at least {least} and at most 1000"):
+        config_checks.check_seeds(seeds, least)
