@@ -88,7 +88,7 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
         ),
         (
             ["from-torch", "FILE", "--out=FILE"],
-            "--out=FILE ends in .pth, which from-torch does not write; expected a folder",
+            "FILE ends in .pth, which from-torch does not write; expected a folder",
         ),
         (["to-torch", "FOLDER", "--out=OUT.h5"], "OUT.h5 ends in '.h5', expected a PyTorch file"),
         (["to-torch", "FOLDER", "--out=OUT.pth"], "FOLDER is not a saved network"),
