@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssdkd_jax.reports import charts, pages, tables
-from ssdkd_jax.reports.run_files import BUFFER, image_source, read_buffer, with_current_names
+from ssdkd_jax.reports.run_files import BUFFER, image_source, read_buffer
 from ssdkd_jax.reports.seed_statistics import twice_standard_error
 from ssdkd_jax.reports.thumbnails import Thumbnail, keeps_pixels, thumbnails
 
@@ -35,7 +35,6 @@ def comparison_page(result: dict, shown: dict[str, pathlib.Path]) -> str:
     Raises:
       UserError: a buffer.npz cannot be read.
     """
-    result = with_current_names(result)
     finished = {name: row for name, row in result["methods"].items() if row["seeds"]}
     finished = dict(sorted(finished.items(), key=lambda item: -item[1]["mean"]))
     return pages.render(

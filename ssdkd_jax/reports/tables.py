@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports.run_files import image_source, with_current_names
+from ssdkd_jax.reports.run_files import image_source
 
 _MOST_POINTS = 40
 
@@ -57,9 +57,7 @@ def time_table(results: Iterable[dict]) -> str:
 def rows(result: dict) -> list[tuple[str, ...]]:
     """Returns one row of text a method of a comparison, under HEADER."""
     seeds = len(result["seeds"])
-    # A comparison that is still running may have rows from runs of an older version.
-    methods = with_current_names(result)["methods"]
-    return [(_name(method, row), accuracy(row, seeds), *_costs(row)) for method, row in methods.items()]
+    return [(_name(method, row), accuracy(row, seeds), *_costs(row)) for method, row in result["methods"].items()]
 
 
 def _name(method: str, row: dict) -> str:
