@@ -13,7 +13,7 @@ from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods.base import Method
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.clock import Clock, training_seconds
-from ssdkd_jax.training.compilation import CompileOnce
+from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
 from ssdkd_jax.training.devices import gather, pmap, spread
 from ssdkd_jax.training.host_bank import HostBank
 from ssdkd_jax.training.interruption import Interrupted
@@ -100,7 +100,7 @@ class _Run:
         self.method, self.plan, self.folder, self._clock = method, plan, folder, clock
         self._key = jax.random.key(plan.seed)
         with clock.measure("compile"):
-            canonical = jax.jit(method.init)(jax.random.fold_in(self._key, plan.epochs), teacher)
+            canonical = jit_for_one_call(method.init)(jax.random.fold_in(self._key, plan.epochs), teacher)
         self._sharded, self._shapes = method.sharded(canonical), jax.eval_shape(lambda: canonical)
         # Of the latest two, so that a damaged one costs a few epochs only.
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)

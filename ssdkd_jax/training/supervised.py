@@ -9,7 +9,7 @@ import optax
 from ssdkd_jax import collectives, losses, train_state
 from ssdkd_jax.data.preprocessing import augment, normalize, to_unit
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training.compilation import CompileOnce
+from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
 from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, spread
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.progress import Progress
@@ -134,7 +134,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
 
 def _first_state(model, dataset, optimizer, key, checkpoints):
     """(state, epochs done): the newest checkpoint's, or initial weights."""
-    variables = jax.jit(model.init)(key, jnp.zeros((1, *dataset.images.shape[1:])))
+    variables = jit_for_one_call(model.init)(key, jnp.zeros((1, *dataset.images.shape[1:])))
     state = train_state.init_train_state(variables, optimizer)
     restored = checkpoints.restore(state) if checkpoints else None
     return (restored[0], restored[1]["epoch"]) if restored else (state, 0)
