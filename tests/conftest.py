@@ -1,13 +1,15 @@
 """Eight virtual CPU devices for every test, which must be said before JAX is imported, and one cache of programs."""
 
 import os
+import pathlib
+import time
 
 import pytest
 
 # Programs of tests take longer to compile than to run, and twice as long with all of XLA's optimizations.
 FLAGS = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true"
+    "--xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
 )
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -29,6 +31,25 @@ def shared(tmp_path_factory):
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(shared):
+    """(name, make) -> folder of this name, which the first test process that asks for it had made by `make(folder)`."""
+    from ssdkd_jax.jobs.run_folder import try_lock
+
+    def made(name, make) -> pathlib.Path:
+        folder = shared / name
+        while (lock := try_lock(folder.with_name(folder.name + ".lock"))) is None:
+            time.sleep(0.1)
+        done = folder.with_name(folder.name + ".done")
+        with lock:
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session", autouse=True)

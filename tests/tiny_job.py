@@ -42,11 +42,17 @@ def arguments(workdir, cache_dir, **fields):
     return [f"--config=configs/digits.py:{PAIR}", f"--workdir={workdir}", *overrides]
 
 
+def xla_flags(devices=1):
+    """So many virtual devices, and less work for the compiler than is worth it for programs that run for seconds."""
+    return (
+        f"--xla_force_host_platform_device_count={devices} --xla_llvm_disable_expensive_passes=true "
+        "--xla_cpu_use_fusion_emitters=false"
+    )
+
+
 def start(arguments, devices=1):
     """The job as a program of its own."""
-    # Programs that run for seconds are not worth all of the compiler's work.
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_llvm_disable_expensive_passes=true"
-    environment = os.environ | {"XLA_FLAGS": flags}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(devices)}
     command = [sys.executable, "-m", "experiments.main", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -2,11 +2,9 @@
 
 import pathlib
 import shutil
-import time
 
 import pytest
 
-from ssdkd_jax.jobs.run_folder import try_lock
 from tests import tiny_job
 
 
@@ -17,16 +15,16 @@ def cache_dir(shared):
 
 
 @pytest.fixture(scope="session")
-def finished(shared, cache_dir):
+def finished(shared, cache_dir, made_once):
     """Workdir of a job that the real command line ran without interruption; read it only."""
-    workdir = shared / "finished"
-    with waited_lock(shared / "finished.lock"):
-        if not (workdir / "summary.json").exists():
-            status, out, err = tiny_job.command_line(tiny_job.arguments(workdir, cache_dir))
-            (shared / "finished.out").write_text(out)
-            (shared / "finished.err").write_text(err)
-            assert status == 0, err
-    return workdir
+
+    def run(workdir):
+        status, out, err = tiny_job.command_line(tiny_job.arguments(workdir, cache_dir))
+        (shared / "finished.out").write_text(out)
+        (shared / "finished.err").write_text(err)
+        assert status == 0, err
+
+    return made_once("finished", run)
 
 
 @pytest.fixture
@@ -34,10 +32,3 @@ def teacher(finished, cache_dir, tmp_path):
     """Folder of a trained teacher, a copy to be damaged at will."""
     (found,) = [path for path in cache_dir.iterdir() if (path / "network.json").exists()]
     return pathlib.Path(shutil.copytree(found, tmp_path / "teacher"))
-
-
-def waited_lock(path):
-    """An exclusive lock among the test processes."""
-    while (lock := try_lock(path)) is None:
-        time.sleep(0.1)
-    return lock

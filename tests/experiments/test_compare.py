@@ -26,10 +26,7 @@ from tests.tiny_job import SIGNALS, finish, stop_when
 METHODS = ("ssdkd", "scratch", "noise_kd")
 STUDENT = ("warmup_epochs", "kd_batch_size", "student_learning_rate")
 # Nobody looks at the speed of these programs, which take longer to compile than to run.
-XLA_FLAGS = (
-    "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true"
-)
+XLA_FLAGS = f"{tiny_job.xla_flags()} --xla_backend_optimization_level=0"
 
 
 def start(workdir, cache_dir, methods=METHODS, seeds=2, **fields):

@@ -14,8 +14,7 @@ from tests.tiny_job import SIGNALS, arguments, command_line, epochs_done, start,
 
 EPOCHS = tiny_job.FIELDS["epochs"]
 # With the number of devices that these tests choose.
-FLAGS = "--xla_force_host_platform_device_count=1 --xla_llvm_disable_expensive_passes=true"
-COMMAND = f"XLA_FLAGS='{FLAGS}' python -m experiments.main"
+COMMAND = f"XLA_FLAGS='{tiny_job.xla_flags()}' python -m experiments.main"
 
 
 def accuracy_of(folder):

@@ -52,7 +52,7 @@ def test_three_generator_steps_equal_pytorch(name):
     for key, value in parameters.items():
         error, largest = np.abs(ours[key] - value), np.abs(value).max()
         # Rounding decides the sign of Adam's first step where a gradient is all but zero.
-        assert np.quantile(error, 0.995) < 1e-3 * largest, key
+        assert np.quantile(error, 0.995) < 2e-3 * largest, key
         assert error.max() < 3 * 2 * method.generator_learning_rate, key
 
 
