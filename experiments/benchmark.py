@@ -8,6 +8,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments.command_line import launch
+from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file whose networks, batch sizes and buffer are taken.")
@@ -19,8 +20,10 @@ flags.DEFINE_string("out", None, "JSON file with the results.")
 def main(command, interruption):
     """Runs the benchmark of the flags."""
     from ssdkd_jax.jobs.benchmark import benchmark
+    from ssdkd_jax.jobs.config_checks import check_overrides
 
     del interruption
+    check_overrides(FLAGS.config, overridden_fields())
     benchmark(FLAGS.config, FLAGS.capacity, FLAGS.repeats, FLAGS.out, command=command)
 
 

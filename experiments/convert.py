@@ -62,14 +62,15 @@ def main(command, interruption, action, path):
 def _from_torch(path, out):
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.jobs.teacher import load_teacher
-    from ssdkd_jax.jobs.torch_import import describe_conversion
+    from ssdkd_jax.jobs.torch_import import describe_conversion, image_shape_of
     from ssdkd_jax.training import saved_network
 
     if out.exists() and not (out / saved_network.METADATA).is_file():
         raise UserError(f"{out} exists and is no saved network; give another folder with --out=DIR")
     if not path.is_file():
         raise UserError(f"there is no PyTorch file at {path}")
-    network = load_teacher(path, FLAGS.arch, flag="--arch")
+    image_shape = image_shape_of(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
+    network = load_teacher(path, FLAGS.arch, image_shape=image_shape, flag="--arch")
     metadata = describe_conversion(
         network,
         path,

@@ -8,7 +8,6 @@ test images here, and in PyTorch after the way through an exported file.
 """
 
 import datetime
-import json
 import pathlib
 import tempfile
 
@@ -21,6 +20,7 @@ flags.DEFINE_string("out", None, "JSON file to write.")
 flags.DEFINE_list("checkpoints", [], "PyTorch files of networks for CIFAR-10, separated by commas.")
 flags.DEFINE_list("networks", [], "Names of the networks; all where not given.")
 
+KIND = "exactness"
 CLASSES = 10
 
 
@@ -29,12 +29,12 @@ def main(command, interruption):
     import jax
     import torch
 
+    from ssdkd_jax.files import check_results_file, write_at_once
     from ssdkd_jax.jobs import run_folder
     from ssdkd_jax.models import model_names
     from ssdkd_jax.training.interruption import Interrupted
 
-    out = pathlib.Path(FLAGS.out).expanduser()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = check_results_file(FLAGS.out, KIND)
     checkpoints, networks = {}, {}
     for path in map(pathlib.Path, FLAGS.checkpoints):
         checkpoints[path.name] = _measure_checkpoint(path)
@@ -45,7 +45,7 @@ def main(command, interruption):
         networks[name] = _measure(name)
         print(name, networks[name], flush=True)
     result = {
-        "kind": "exactness",
+        "kind": KIND,
         "command": command,
         "hardware": run_folder.hardware(jax.local_devices()),
         "date": datetime.date.today().isoformat(),
@@ -53,7 +53,7 @@ def main(command, interruption):
         "networks": networks,
         "checkpoints": checkpoints,
     }
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_at_once(out, result)
 
 
 def _measure(name):

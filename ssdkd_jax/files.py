@@ -32,11 +32,18 @@ def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def write_at_once(path: pathlib.Path, content: Any) -> None:
     """Writes a file wholly or not at all: bytes and text as they stand, anything else as JSON."""
-    if not isinstance(content, bytes):
-        text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
-        content = text.encode("utf-8", errors="replace")
-    with replaced_file(path) as unfinished:
-        unfinished.write_bytes(content)
+    write_together({path: content})
+
+
+def write_together(contents: dict[pathlib.Path, Any]) -> None:
+    """Writes several files as `write_at_once` does, all of them or none."""
+    with contextlib.ExitStack() as stack:
+        unfinished = {path: stack.enter_context(replaced_file(path)) for path in contents}
+        for path, content in contents.items():
+            if not isinstance(content, bytes):
+                text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
+                content = text.encode("utf-8", errors="replace")
+            unfinished[path].write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -88,6 +95,31 @@ def check_ours(folder: pathlib.Path, own: set[str]) -> None:
             f"{folder} holds {', '.join(foreign[:3])}, expected nothing but {', '.join(sorted(own))}; "
             "nothing was written: move that elsewhere, or choose another folder"
         )
+
+
+def check_results_file(path: pathlib.Path, kind: str, flag: str = "--out") -> pathlib.Path:
+    """The path of a JSON file for results, in a folder that exists then and can be written.
+
+    Args:
+      path: where the results are to be written.
+      kind: entry "kind" of what will be written; an earlier file of the same kind may be replaced.
+      flag: what chooses the path, for messages.
+
+    Raises:
+      UserError: another suffix than .json, a directory, a folder that cannot be written, a file of something else.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.suffix != ".json":
+        raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a name for JSON: {flag}=FILE.json")
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, expected the name of a file to write: {flag}=FILE.json")
+    make_folder(path.parent, flag)
+    if path.exists():
+        another = f"choose another file: {flag}=FILE.json"
+        found = read_object(path, another).get("kind")
+        if found != kind:
+            raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {another}")
+    return path
 
 
 def read_object(path: pathlib.Path, fix: str = "delete it and run the same command again") -> dict:

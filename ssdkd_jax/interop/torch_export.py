@@ -1,13 +1,14 @@
 """A network as a PyTorch file, with a note next to it that says how to load it and what its images look like."""
 
 import importlib.util
+import io
 import os
 import pathlib
 
 import numpy as np
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import replaced_file, write_at_once
+from ssdkd_jax.files import write_together
 from ssdkd_jax.interop import naming
 from ssdkd_jax.interop.torch_weights import to_torch_state_dict
 from ssdkd_jax.models import public_definition
@@ -56,23 +57,23 @@ def export_network(path: str | os.PathLike, variables: dict, metadata: dict) -> 
     check_can_write(path)
     state_dict = to_torch_state_dict(metadata["architecture"], variables, metadata["image_shape"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_file(path) as unfinished:
-        _write(unfinished, path.suffix, state_dict)
     note = path.with_name(f"{path.name}.md")
     shapes = {name: array.shape for name, array in state_dict.items()}
-    write_at_once(note, describe(path, metadata, shapes))
+    write_together({path: _serialized(state_dict, path.suffix), note: describe(path, metadata, shapes)})
     return path, note
 
 
-def _write(path, suffix, state_dict):
+def _serialized(state_dict, suffix):
+    """The bytes of a file; written by torch itself, a full disk would end in an error about its own format."""
     if suffix == ".safetensors":
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        save_file(state_dict, path, metadata={"format": "pt"})
-    else:
-        import torch
+        return save(state_dict, metadata={"format": "pt"})
+    import torch
 
-        torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, path)
+    content = io.BytesIO()
+    torch.save({name: torch.from_numpy(np.array(array)) for name, array in state_dict.items()}, content)
+    return content.getvalue()
 
 
 def describe(path: pathlib.Path, metadata: dict, shapes: dict[str, tuple[int, ...]]) -> str:

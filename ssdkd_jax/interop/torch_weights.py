@@ -13,7 +13,7 @@ from ssdkd_jax.interop import naming
 from ssdkd_jax.models import create_model, model_names
 from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
 
-ImageShape = tuple[int, int, int] | None
+ImageShape = tuple[int, int, int | None] | None
 # The variables of none of `model_names()` depend on the image size.
 ANY_SHAPE = (32, 32, 3)
 
@@ -24,7 +24,8 @@ def from_torch_state_dict(arch: str, state_dict: Mapping, image_shape: ImageShap
     Args:
       arch: one of `ssdkd_jax.models.model_names()`, or a user's own `path/to/file.py:make`.
       state_dict: {public PyTorch name: NumPy array or torch tensor of any floating dtype}.
-      image_shape: (h, w, c), for a user's own network whose variables depend on it; others ignore it.
+      image_shape: (h, w, c), for a user's own network whose variables depend on it; others ignore it.  A `c` of None
+        is read off the first convolution.
 
     Returns:
       {"params": ..., "batch_stats": ...} of float32 arrays; the latter is empty without BatchNorm.
@@ -89,7 +90,7 @@ def classes_and_channels(arch: str, variables: Mapping, image_shape: ImageShape 
     """
     layout = naming.torch_layout(_fitting_template(arch, _torch_shapes(variables), image_shape))
     first, classifier = _first_and_classifier(layout)
-    if image_shape is not None and is_user_code(arch):
+    if image_shape is not None and image_shape[-1] is not None and is_user_code(arch):
         return layout[classifier][0], image_shape[-1]
     if len(layout[first]) != 4:
         raise UserError(f"{arch} has no convolution, whose kernel says how many channels the images have")
@@ -107,11 +108,13 @@ def _fitting_template(arch, shapes, image_shape=None):
         arch = absolute(arch)
     else:
         image_shape = None
+    channels_given = image_shape is not None and image_shape[-1] is not None
     height, width, channels = image_shape or ANY_SHAPE
+    channels = channels or ANY_SHAPE[-1]
     layout = naming.torch_layout(_template(arch, 10, (height, width, channels)))
     first, classifier = _first_and_classifier(layout)
     num_classes = shapes[classifier][0] if len(shapes.get(classifier, ())) == len(layout[classifier]) else 10
-    if image_shape is None and len(shapes.get(first, ())) == 4:
+    if not channels_given and len(shapes.get(first, ())) == 4:
         channels = shapes[first][1]
     return _template(arch, num_classes, (height, width, channels))
 

@@ -8,13 +8,13 @@ import jax
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import make_folder, write_at_once
+from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs.config_checks import check_seeds
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.reports.seed_statistics import mean_and_std, twice_standard_error
 from ssdkd_jax.training.progress import RunCounter
 
-DEFAULT = "default"
+KIND, DEFAULT = "ablation", "default"
 # What the results file says of all runs alike.
 _SHARED = ("method", "dataset", "teacher", "student", "teacher_accuracy", "epochs", "hardware", "date", "versions")
 
@@ -63,7 +63,7 @@ def ablate(config, seeds, folder, out, *, only=(), command="", interruption=Fals
       Interrupted: on request, after saving.
     """
     changes = _changes(config, seeds, only)
-    make_folder(pathlib.Path(out).parent, "--out")
+    out = check_results_file(out, KIND)
     accuracies, summaries, counter = {}, [], RunCounter(len(changes) * seeds)
     for name, change in changes.items():
         for seed in range(config.seed, config.seed + seeds):
@@ -77,7 +77,7 @@ def ablate(config, seeds, folder, out, *, only=(), command="", interruption=Fals
             jax.clear_caches()
             accuracies.setdefault(name, []).append(summaries[-1].student_accuracy)
         results = _results(command, summaries, accuracies)
-        write_at_once(pathlib.Path(out), results)
+        write_at_once(out, results)
         row = results["variants"][name]
         print(f"{name:28s} {row['mean']:.2f} +- {row['std']:.2f}", flush=True)
 
@@ -133,7 +133,7 @@ def _results(command, summaries, accuracies):
     first = summaries[0]
     parts = first.seconds
     return {
-        "kind": "ablation",
+        "kind": KIND,
         "command": command,
         **{field: getattr(first, field) for field in _SHARED},
         "images_kept": first.images_kept,

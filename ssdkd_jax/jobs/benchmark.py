@@ -4,7 +4,7 @@ Every figure is the median of repeated calls of a compiled program, after a firs
 """
 
 import datetime
-import pathlib
+import math
 import statistics
 import time
 
@@ -12,8 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import data, distillation, losses, models, replay_buffer, train_state
-from ssdkd_jax.files import make_folder, write_at_once
-from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import check_results_file, write_at_once
+from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs.plausibility import check_memory
+
+KIND = "buffer_benchmark"
 
 
 def median_milliseconds(function, *arguments, repeats):
@@ -106,14 +110,19 @@ def benchmark(config, capacity, repeats, out, *, command=""):
       repeats: calls whose median counts.
       out: JSON file of the results.
       command: the command line, for the file.
+
+    Raises:
+      UserError: anything that the user can fix.
     """
-    make_folder(pathlib.Path(out).parent, "--out")
+    out = check_results_file(out, KIND)
+    config_checks.check_values(config)
     settings = config.ssdkd
     info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
     shape, num_classes = tuple(info.image_shape), len(info.class_names)
+    _check(config, capacity, shape)
     buffer = filled_buffer(settings, shape, num_classes, capacity)
     result = {
-        "kind": "buffer_benchmark",
+        "kind": KIND,
         "command": command,
         "hardware": run_folder.hardware(jax.local_devices()[:1]),
         "date": datetime.date.today().isoformat(),
@@ -128,6 +137,21 @@ def benchmark(config, capacity, repeats, out, *, command=""):
             "student step": student_step_milliseconds(config, settings, shape, num_classes, repeats),
         },
     }
-    write_at_once(pathlib.Path(out), result)
+    write_at_once(out, result)
     for name, value in result["milliseconds"].items():
         print(f"{name:20s} {value:10.2f} ms", flush=True)
+
+
+def _check(config, capacity, image_shape):
+    """Raises UserError where the method has no such buffer, or the buffer cannot be of this capacity."""
+    if config.method != "ssdkd":
+        raise UserError(f"method is {config.method}, but the benchmark is of ssdkd's buffer: --config.method=ssdkd")
+    least = config.ssdkd.synthesis_batch_size
+    if capacity < least:
+        raise UserError(
+            f"capacity is {capacity}, expected at least one batch (ssdkd.synthesis_batch_size={least}): --capacity=N"
+        )
+    # Twice, since the buffer is copied once.
+    size = 2 * capacity * math.prod(image_shape) * jnp.dtype(config.ssdkd.buffer_dtype).itemsize
+    what = f"two buffers of {capacity:,} images {image_shape}"
+    check_memory(size, jax.local_devices()[0], what, "choose fewer entries: --capacity=N")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import make_folder, write_at_once
+from ssdkd_jax.files import make_folder, write_together
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
 from ssdkd_jax.jobs.run import run_job
@@ -192,7 +192,7 @@ def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
         if run.summary.teacher_sha256 != first.summary.teacher_sha256:
             raise UserError(
                 f"{run.method}, seed {run.seed} had another teacher than {first.method}, seed {first.seed}, so they "
-                "cannot be compared; delete the folder of the older run and run the same command again"
+                "cannot be compared; choose another --workdir=DIR for the comparison, with one teacher for all of it"
             )
     versions = [run.summary.versions for run in runs]
     return {
@@ -247,11 +247,15 @@ def _largest(summaries, field):
 
 
 def write(folder, result: dict) -> None:
-    """Writes comparison.json, comparison.md and comparison.html, each wholly or not at all."""
+    """Writes comparison.json, comparison.md and comparison.html, all of them or none."""
     folder = pathlib.Path(folder)
-    write_at_once(folder / run_files.COMPARISON, result)
-    write_at_once(folder / "comparison.md", tables.markdown(result) + "\n")
     shown = {
         method: folder_of(folder, method, row["seeds"][0]) for method, row in result["methods"].items() if row["seeds"]
     }
-    write_at_once(folder / "comparison.html", comparison_page(result, shown))
+    write_together(
+        {
+            folder / run_files.COMPARISON: result,
+            folder / "comparison.md": tables.markdown(result) + "\n",
+            folder / "comparison.html": comparison_page(result, shown),
+        }
+    )

@@ -20,6 +20,7 @@ from ssdkd_jax.jobs.student_images import agreement_score, save_images, shown_im
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import check_fits, classes_of, load_teacher, train_teacher
 from ssdkd_jax.methods import METHODS, find_method, section_of
+from ssdkd_jax.reports.run_files import REPORT
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
@@ -62,7 +63,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
         if summary is None:
             config_checks.check_teacher_exists(config)
             return _run(Context(config, devices, Clock(), interruption, folder), command)
-        if not (folder / "report.html").exists():
+        if not (folder / REPORT).exists():
             write_report(folder)
         if config.export_torch and config.epochs:
             _export(folder)
@@ -74,6 +75,7 @@ def _run(context, command):
     """The job itself, in a folder that no other run uses."""
     config, folder, clock = context.config, context.folder, context.clock
     check_sizes(config, context.devices)
+    run_folder.check_can_write(folder)
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     with clock.measure("setup"):
@@ -116,8 +118,9 @@ def _find_teacher(context, given):
     config = context.config
     with context.clock.measure("teacher"):
         if config.teacher.path:
-            teacher = load_teacher(config.teacher.path, config.teacher.name)
-            shape, class_names = shape_and_classes(config, classes_of(teacher))
+            shape, _ = shape_and_classes(config)
+            teacher = load_teacher(config.teacher.path, config.teacher.name, image_shape=shape)
+            shape, class_names = shape_and_classes(config, classes_of(teacher, shape))
             check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)
             images = describe_images(config, shape, class_names, teacher.metadata, public)

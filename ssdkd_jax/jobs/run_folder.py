@@ -9,11 +9,14 @@ import pathlib
 import platform
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import read_object, write_at_once
+from ssdkd_jax.files import check_ours, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports.run_files import COMPARISON, SUMMARY, with_current_names
+from ssdkd_jax.reports.run_files import BUFFER, COMPARISON, IMAGES, REPORT, SUMMARY, with_current_names
+from ssdkd_jax.training import saved_network
 
 EXPERIMENT = "experiment.json"
+# What only a run that has begun leaves in its folder.
+RESULTS = ("checkpoints", "student")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -58,12 +61,15 @@ def claim(workdir, identity, *, write=True):
       write: whether to note the identity where there is none yet.
 
     Raises:
-      UserError: it belongs to another; names the first field that differs.
+      UserError: it belongs to another, whose first field that differs is named; nothing says to which it belongs.
     """
     path = pathlib.Path(workdir) / EXPERIMENT
+    another = "nothing was changed; choose another --workdir=DIR"
+    if not path.exists() and any((pathlib.Path(workdir) / name).exists() for name in RESULTS):
+        raise UserError(f"{workdir} holds a run whose {EXPERIMENT} is missing, which says what was run; {another}")
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        there, here = _flat(read_object(path)), _flat(identity)
+        there, here = _flat(read_object(path, another)), _flat(identity)
         # The method decides which other fields there are.
         for field in sorted(there.keys() | here.keys(), key=lambda field: (field != "method", field)):
             if there.get(field) != here.get(field):
@@ -75,6 +81,19 @@ def claim(workdir, identity, *, write=True):
                 )
     elif write:
         write_at_once(path, identity)
+
+
+def check_can_write(workdir):
+    """Raises UserError where something that is not ours has the name of a file or folder that a run writes at its end.
+
+    Known only then, it would cost the whole run.
+    """
+    check_ours(workdir / "student", saved_network.OWN)
+    for name in (SUMMARY, BUFFER, REPORT, IMAGES):
+        if (workdir / name).is_dir():
+            raise UserError(
+                f"{workdir / name} is a directory, where the run writes a file; choose another --workdir=DIR"
+            )
 
 
 def read_summary(workdir):

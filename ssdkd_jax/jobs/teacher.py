@@ -43,12 +43,13 @@ class Teacher(NamedTuple):
 FROM_TORCH = "from_torch"
 
 
-def load_teacher(path, architecture="", *, flag="--config.teacher.name"):
+def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teacher.name"):
     """Reads a teacher from a folder of ours or from a PyTorch file.
 
     Args:
       path: folder or file.
       architecture: its name; "" takes the folder's word, or infers it from the tensors of a PyTorch file.
+      image_shape: as for `interop.from_torch_state_dict`.
       flag: what chooses the architecture on the command line, for messages.
 
     Raises:
@@ -71,12 +72,12 @@ def load_teacher(path, architecture="", *, flag="--config.teacher.name"):
     if not architecture:
         architecture = _only_one(interop.infer_architecture(state_dict), path, flag)
     try:
-        variables = interop.from_torch_state_dict(architecture, state_dict)
+        variables = interop.from_torch_state_dict(architecture, state_dict, image_shape)
     except interop.LayoutError as error:
         raise UserError(f"{path} is no {error}; say what it is with {flag}=NAME") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    classes, channels = interop.classes_and_channels(architecture, variables)
+    classes, channels = interop.classes_and_channels(architecture, variables, image_shape)
     print(f"{path}: {architecture} with {classes} classes, for images of {channels} channels", flush=True)
     return Teacher(architecture, variables, {}, from_torch=True)
 
@@ -87,8 +88,12 @@ def _only_one(candidates, path, flag):
         if len(candidates) > 1:
             print(f"{path} looks like a {candidates[0]} (also known as {', '.join(candidates[1:])})", flush=True)
         return candidates[0]
-    found = f"fits several architectures: {', '.join(candidates)}" if candidates else "fits no architecture we know"
-    raise UserError(f"{path} {found}; say which with {flag}=NAME ({', '.join(models.model_names())})")
+    if candidates:
+        raise UserError(f"{path} fits several architectures: {', '.join(candidates)}; say which with {flag}=NAME")
+    raise UserError(
+        f"{path} fits no architecture that is built in ({', '.join(models.model_names())}); bring its definition as a "
+        f"Linen module: {flag}=path/to/file.py:make (docs/extending.md)"
+    )
 
 
 def recipe_of(config, epochs):
@@ -210,6 +215,6 @@ def check_fits(teacher, num_classes, image_shape, path):
             )
 
 
-def classes_of(teacher):
+def classes_of(teacher, image_shape):
     """Length of the teacher's logits."""
-    return interop.classes_and_channels(teacher.architecture, teacher.variables)[0]
+    return interop.classes_and_channels(teacher.architecture, teacher.variables, image_shape)[0]

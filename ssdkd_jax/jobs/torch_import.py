@@ -29,7 +29,8 @@ def describe_conversion(
     Raises:
       UserError: another number of classes or channels than the network's, or an unknown name.
     """
-    classes, channels = interop.classes_and_channels(network.architecture, network.variables)
+    image_shape = image_shape_of(dataset, data_dir, image_size)
+    classes, channels = interop.classes_and_channels(network.architecture, network.variables, image_shape)
     if num_classes not in (0, classes):
         raise UserError(f"{path} has {classes} classes, not {num_classes}: its classifier's tensors say so")
     side = image_size or (224 if classes == IMAGENET_CLASSES else 32)
@@ -55,6 +56,13 @@ def describe_conversion(
         "class_names": tuple(class_names) or names,
         FROM_TORCH: pathlib.Path(path).name,
     }
+
+
+def image_shape_of(dataset, data_dir, image_size):
+    """(h, w, c) of the images that a converted network is for; c is None where its tensors are to say it."""
+    if dataset:
+        return tuple(data.dataset_info(dataset, data_dir or None, image_size=image_size or None).image_shape)
+    return (image_size or 32, image_size or 32, None)
 
 
 def _normalization(architecture, classes, channels, chosen, dataset):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ssdkd_jax.files import replaced_file
-from ssdkd_jax.reports.run_files import Buffer
+from ssdkd_jax.reports.run_files import IMAGES, Buffer
 
 _MOST_CLASSES = 10
 _IMAGES_PER_CLASS = 12
@@ -38,7 +38,7 @@ def write_image_sheet(folder: pathlib.Path, buffer: Buffer | None) -> pathlib.Pa
     """
     if buffer is None or not len(buffer.images):
         return None
-    path = pathlib.Path(folder) / "images.png"
+    path = pathlib.Path(folder) / IMAGES
     classes = buffer.shown_classes(_MOST_CLASSES)
     rows = [[fitted(buffer.images[i]) for i in buffer.sample_of_class(c, _IMAGES_PER_CLASS)] for c in classes]
     with matplotlib.rc_context({"font.size": 15}), warnings.catch_warnings():

@@ -105,7 +105,7 @@ def _run(workdir: pathlib.Path) -> dict:
         for line in run_files.read_metrics(workdir)
     ]
     curve = [line for line in numbers if any(score in line for score in _SCORES)]
-    fix = f"delete the folder {workdir} and run the command that made it again"
+    fix = f"delete {path} and run the command that made it again, which goes on from its last checkpoint"
     return {**_checked({"kind": "run", **summary}, path, fix), "curve": curve}
 
 

@@ -13,6 +13,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import read_object
 
 SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
+REPORT, IMAGES = "report.html", "images.png"
 
 # Field names that older versions wrote, and today's.
 _RENAMED_FIELDS = {
@@ -145,7 +146,7 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
             )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a buffer ({reason}): delete it, or {_fix(path.parent)}") from error
+        raise UserError(f"{path} is not a buffer ({reason}); {_fix(path.parent)}") from error
     _check_buffer(buffer, path)
     return _with_all_classes_named(buffer)
 
@@ -176,7 +177,7 @@ def _existing(workdir: pathlib.Path, name: str) -> pathlib.Path:
 
 def _fix(workdir: pathlib.Path) -> str:
     if (workdir / SUMMARY).exists():
-        return f"delete the folder {workdir} and run the command that made it again"
+        return "the student beside it is as it was; run the same command again in another folder: --workdir=DIR"
     return f"make one with `python -m experiments.main --config=FILE --workdir={shlex.quote(str(workdir))}`"
 
 

@@ -7,6 +7,7 @@ from ssdkd_jax.files import write_at_once
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.image_sheet import write_image_sheet
 from ssdkd_jax.reports.run_files import (
+    REPORT,
     baselines_of,
     curve,
     image_source,
@@ -67,7 +68,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         facts=_facts(summary),
     )
     write_image_sheet(workdir, buffer)
-    path = workdir / "report.html"
+    path = workdir / REPORT
     write_at_once(path, page)
     return path
 

@@ -6,22 +6,38 @@ import pathlib
 
 from tensorboardX import SummaryWriter
 
+from ssdkd_jax.files import write_at_once
+
 
 class MetricsLog:
     """`metrics.jsonl`, one object an epoch, and the same numbers as TensorBoard scalars under `tensorboard/`."""
 
     def __init__(self, workdir, done=0):
-        """`done`: epochs of the checkpoint that a run resumes from; later lines of an interrupted run are dropped."""
+        """Opens the log of a run that goes on after `done` epochs, those of its checkpoint.
+
+        Later lines of an interrupted run are dropped.  A damaged log is kept as `metrics.jsonl.damaged`, and what can
+        be read of it goes on.
+        """
         path = pathlib.Path(workdir) / "metrics.jsonl"
-        kept = [line for line in _lines(path) if _epoch(line) <= done]
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_text("".join(line + "\n" for line in kept))
-        unfinished.replace(path)
+        lines = _lines(path)
+        kept = [line for line in lines if _epoch(line) <= done]
+        missing = sorted(set(range(1, done + 1)) - {_epoch(line) for line in kept})
+        if missing:
+            self._keep_damaged(path, missing)
+        write_at_once(path, "".join(line + "\n" for line in kept))
         self._file = path.open("a")
         # The suffix keeps a run that resumes within the same second from overwriting the file of the run before.
         self._writer = SummaryWriter(
             str(pathlib.Path(workdir) / "tensorboard"), purge_step=done + 1, filename_suffix=f".after_epoch_{done}"
         )
+
+    def _keep_damaged(self, path, missing):
+        where = f"{path} lacks {len(missing)} of the epochs so far, the first is {missing[0]}"
+        if path.exists():
+            damaged = path.with_name(f"{path.name}.damaged")
+            path.replace(damaged)
+            where += f"; as it was it is kept as {damaged.name}"
+        print(f"{where}; the run goes on, its curves will have a gap", flush=True)
 
     def write(self, epoch, metrics):
         """`metrics`: names to floats."""

@@ -58,7 +58,7 @@ def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
     [
         ([], "nothing to do; give --record=WORKDIR, --readme=FILE or --docs=DIR"),
         (["--merge"], "--merge adds the seeds of a comparison; give it with --record=WORKDIR"),
-        (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; delete the folder run"),
+        (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; delete run/summary.json"),
         (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; record it again"),
     ],
 )

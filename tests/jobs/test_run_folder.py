@@ -81,7 +81,7 @@ def a_summary(**changes):
 @pytest.mark.parametrize("content", ["", "null", '{"seed": '])
 def test_damaged_claim_is_named(tmp_path, content):
     (tmp_path / "experiment.json").write_text(content)
-    with pytest.raises(UserError, match=r"experiment.json is damaged.*delete it"):
+    with pytest.raises(UserError, match=r"experiment.json is damaged.*nothing was changed; choose another"):
         run_folder.claim(tmp_path, IDENTITY)
 
 

@@ -219,7 +219,10 @@ def test_half_a_last_line_and_repeated_epochs(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "fix"),
-    [("summary.json", "make one with `python -m experiments.main"), ("metrics.jsonl", "delete the folder ")],
+    [
+        ("summary.json", "make one with `python -m experiments.main"),
+        ("metrics.jsonl", "the student beside it is as it was"),
+    ],
 )
 def test_a_missing_file_is_named(tmp_path, name, fix):
     _report(tmp_path)

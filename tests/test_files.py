@@ -1,0 +1,102 @@
+"""Files and folders are written wholly or not at all, and nothing of anybody else's is touched."""
+
+import json
+
+import pytest
+
+from ssdkd_jax import files
+from ssdkd_jax.errors import UserError
+
+OWN = {"a", "b"}
+
+
+def test_a_file_appears_whole(tmp_path):
+    files.write_at_once(tmp_path / "text", "ä")
+    files.write_at_once(tmp_path / "bytes", b"\x00")
+    files.write_at_once(tmp_path / "json", {"a": [1]})
+    assert (tmp_path / "text").read_text(encoding="utf-8") == "ä"
+    assert (tmp_path / "bytes").read_bytes() == b"\x00"
+    assert json.loads((tmp_path / "json").read_text()) == {"a": [1]}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path):
+    (tmp_path / "file").write_text("before")
+    with pytest.raises(RuntimeError), files.replaced_file(tmp_path / "file") as unfinished:
+        unfinished.write_text("half")
+        raise RuntimeError
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for text in ("one", "two"):
+        with files.replaced_folder(tmp_path / "folder", OWN) as unfinished:
+            (unfinished / "a").write_text(text)
+    assert (tmp_path / "folder" / "a").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_fails_stays_as_it_was(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("before")
+    with pytest.raises(RuntimeError), files.replaced_folder(tmp_path / "folder", OWN) as unfinished:
+        (unfinished / "a").write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "folder" / "a").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_with_a_foreign_file_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("mine")
+    with (
+        pytest.raises(UserError, match=r"holds notes.txt, expected nothing but a, b; nothing was written"),
+        files.replaced_folder(tmp_path / "folder", OWN),
+    ):
+        pytest.fail("the block must not run")
+    assert (tmp_path / "folder" / "notes.txt").read_text() == "mine"
+
+
+def test_killed_while_replacing(tmp_path):
+    """Between the two renames the folder is not there; the next program that looks for it puts it back."""
+    (tmp_path / ".folder.replaced").mkdir()
+    (tmp_path / ".folder.replaced" / "a").write_text("before")
+    files.recover_folder(tmp_path / "folder")
+    assert (tmp_path / "folder" / "a").read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("out.csv", None, "--out={path} ends in '.csv', expected a name for JSON: --out=FILE.json"),
+        ("out", None, "--out={path} ends in '', expected a name for JSON: --out=FILE.json"),
+        ("out.json", "[1]", "{path} is damaged, it holds a list: expected a JSON object; choose another file"),
+        ("out.json", "{", "{path} is damaged, it is not JSON"),
+        ("out.json", '{"name": "x"}', "{path} holds something else, expected ablation to replace; choose another file"),
+        ("out.json", '{"kind": "run"}', "{path} holds run, expected ablation to replace; choose another file"),
+    ],
+)
+def test_results_go_into_a_json_file_of_their_own(tmp_path, name, content, expected):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError) as error:
+        files.check_results_file(path, "ablation")
+    assert str(error.value).startswith(expected.format(path=path))
+    assert content is None or path.read_text() == content
+
+
+def test_results_may_replace_their_own_kind(tmp_path):
+    path = tmp_path / "new" / "out.json"
+    assert files.check_results_file(path, "ablation") == path
+    path.write_text('{"kind": "ablation"}')
+    assert files.check_results_file(path, "ablation") == path
+
+
+def test_results_cannot_be_a_directory_or_below_a_file(tmp_path):
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(UserError, match=r"out.json is a directory"):
+        files.check_results_file(tmp_path / "out.json", "ablation")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written .*choose another: --out=DIR"):
+        files.check_results_file(tmp_path / "file" / "out.json", "ablation")
