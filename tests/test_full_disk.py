@@ -16,6 +16,7 @@ from ssdkd_jax import models
 from ssdkd_jax.interop import onnx_stablehlo, torch_export
 from ssdkd_jax.jobs import comparison, run_folder, student_images
 from ssdkd_jax.reports import documents, results_files
+from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import Checkpoints
 from ssdkd_jax.training.metrics_log import MetricsLog
@@ -38,14 +39,14 @@ class Disk:
 
     def __init__(self, folder):
         self.folder = folder
-        self._mounted = not subprocess.run(
+        self.mounted = not subprocess.run(
             ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True
         ).returncode
 
     @contextlib.contextmanager
     def full(self):
         """Nothing more can be written meanwhile."""
-        if not self._mounted:
+        if not self.mounted:
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
             yield
@@ -59,7 +60,7 @@ class Disk:
         filler.unlink()
 
     def close(self):
-        if self._mounted:
+        if self.mounted:
             subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
 
 
@@ -90,6 +91,12 @@ def images(folder, number):
     student_images.save_images(folder, ("a", "b"), None, noise, np.zeros(64, int), np.ones(64))
 
 
+def report(folder, number):
+    if number == 1:
+        _report(folder)
+    write_report(folder)
+
+
 def record(folder, number):
     work = folder.parent / f"work{number}"
     work.mkdir(exist_ok=True)
@@ -117,7 +124,7 @@ WRITERS = {
     "summary": lambda folder, number: run_folder.write_summary(folder, a_summary(seed=number)),
     "experiment": lambda folder, number: run_folder.claim(folder / str(number), {"seed": number}),
     "images": images,
-    "report": lambda folder, number: _report(folder),
+    "report": report,
     "torch": lambda folder, number: torch_export.export_network(folder / "s.pth", variables(number), METADATA),
     "safetensors": lambda folder, number: torch_export.export_network(
         folder / "s.safetensors", variables(number), METADATA
@@ -132,13 +139,15 @@ WRITERS = {
 
 
 def content(folder: pathlib.Path):
-    """{path: digest} of every file."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "filler")
+    """{path: digest} of every file that counts; Orbax clears away what it has not finished when it starts again."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "filler" and "-tmp" not in str(path))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk_costs_nothing_that_was_there(disk, writer):
+    if writer == "checkpoint" and not disk.mounted:
+        pytest.skip("a checkpoint asks for the disk's room first: this needs the right to mount a small disk")
     for number in (1, 2):
         (disk.folder / str(number)).mkdir()
     WRITERS[writer](disk.folder, 1)
