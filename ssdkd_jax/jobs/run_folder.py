@@ -92,7 +92,7 @@ def check_can_write(workdir):
     for name in (SUMMARY, BUFFER, REPORT, IMAGES):
         if (workdir / name).is_dir():
             raise UserError(
-                f"{workdir / name} is a directory, where the run writes a file; choose another --workdir=DIR"
+                f"{workdir / name} is a directory, expected a file or nothing; choose another --workdir=DIR"
             )
 
 

@@ -214,6 +214,13 @@ def test_several_networks_are_listed(tmp_path, monkeypatch):
         load_teacher(tmp_path / "w.safetensors", flag="--arch")
 
 
+def test_a_network_that_is_not_built_in_is_to_be_brought_along(tmp_path):
+    np_file = pytest.importorskip("safetensors.numpy")
+    np_file.save_file({"w": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"fits no architecture that is built in .*--arch=path/to/file.py:make"):
+        load_teacher(tmp_path / "w.safetensors", flag="--arch")
+
+
 def test_no_architecture_is_inferred_from_strange_tensors():
     assert infer_architecture({"w": np.ones(3)}) == []
     assert infer_architecture({}) == []

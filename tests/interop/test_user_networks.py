@@ -16,6 +16,7 @@ from ssdkd_jax.interop import (
     to_torch_state_dict,
     torch_export,
 )
+from ssdkd_jax.jobs.teacher import classes_of, load_teacher
 from ssdkd_jax.models import create_model
 
 NETWORKS = """
@@ -113,6 +114,21 @@ def test_there_and_back(network, name, shape):
     back = from_torch_state_dict(architecture, state_dict, shape)
     jax.tree.map(np.testing.assert_array_equal, back, {"batch_stats": {}, **variables})
     assert classes_and_channels(architecture, variables, shape) == (3, shape[-1])
+
+
+def test_a_file_of_a_network_that_flattens_its_images(network, tmp_path):
+    """The size comes from the run or from --image_size, the channels from the kernel where nobody says them."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    architecture, variables = network("Flat", (28, 28, 1))
+    state_dict = to_torch_state_dict(architecture, variables, (28, 28, 1))
+    safetensors.save_file(state_dict, tmp_path / "flat.safetensors")
+    for channels in (1, None):
+        shape = (28, 28, channels)
+        teacher = load_teacher(tmp_path / "flat.safetensors", architecture, image_shape=shape)
+        jax.tree.map(np.testing.assert_array_equal, teacher.variables, {"batch_stats": {}, **variables})
+        assert classes_of(teacher, shape) == 3
+    with pytest.raises(UserError, match=r"flat.safetensors: .*fc"):
+        load_teacher(tmp_path / "flat.safetensors", architecture, image_shape=(32, 32, 1))
 
 
 def test_names_and_channels_without_an_image_shape(network):

@@ -85,6 +85,30 @@ def test_damaged_claim_is_named(tmp_path, content):
         run_folder.claim(tmp_path, IDENTITY)
 
 
+@pytest.mark.parametrize("left", ["checkpoints", "student"])
+@pytest.mark.parametrize("write", [True, False])
+def test_a_run_that_does_not_say_what_it_is_stays_untouched(tmp_path, left, write):
+    (tmp_path / left).mkdir()
+    with pytest.raises(UserError, match=r"holds a run whose experiment.json is missing.*choose another --workdir=DIR"):
+        run_folder.claim(tmp_path, IDENTITY, write=write)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "report.html", "images.png", "buffer.npz"])
+def test_a_directory_in_the_place_of_a_result_is_found_before_the_run(tmp_path, name):
+    run_folder.check_can_write(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name} is a directory, expected a file or nothing; choose another"):
+        run_folder.check_can_write(tmp_path)
+
+
+def test_foreign_files_in_the_students_place_are_found_before_the_run(tmp_path):
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"student holds thesis.tex, expected nothing but"):
+        run_folder.check_can_write(tmp_path)
+
+
 def test_alone_is_freed(tmp_path):
     with run_folder.alone(tmp_path), pytest.raises(UserError, match="another run is using"), run_folder.alone(tmp_path):
         pass

@@ -40,6 +40,26 @@ def test_damaged_lines_are_dropped(tmp_path, garbage):
     assert [line["epoch"] for line in lines(tmp_path)] == [1, 2, 3]
 
 
+def test_a_log_that_lacks_epochs_is_kept_and_told(tmp_path, capsys):
+    write(tmp_path, [1, 2, 3])
+    path = tmp_path / "metrics.jsonl"
+    damaged = path.read_text().replace('"epoch": 2', '"epoch: 2')
+    path.write_text(damaged)
+    capsys.readouterr()
+    write(tmp_path, [4], done=3)
+    assert [line["epoch"] for line in lines(tmp_path)] == [1, 3, 4]
+    assert (tmp_path / "metrics.jsonl.damaged").read_text() == damaged
+    assert capsys.readouterr().out == (
+        f"{path} lacks 1 of the epochs so far, the first is 2; as it was it is kept as metrics.jsonl.damaged; the run "
+        "goes on, its curves will have a gap\n"
+    )
+
+
+def test_a_log_that_is_gone_is_told(tmp_path, capsys):
+    write(tmp_path, [3], done=2)
+    assert "metrics.jsonl lacks 2 of the epochs so far, the first is 1; the run goes on" in capsys.readouterr().out
+
+
 def test_new_run_starts_anew(tmp_path):
     write(tmp_path, [1, 2, 3])
     write(tmp_path, [1])

@@ -1,0 +1,36 @@
+"""The benchmark of the buffer: what it cannot measure is refused, and what it measures is written."""
+
+import json
+
+import pytest
+
+from configs import digits
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.benchmark import benchmark
+
+
+@pytest.mark.parametrize(
+    ("method", "capacity", "name", "expected"),
+    [
+        ("fastdfkd", 100, "out.json", "method is fastdfkd, but the benchmark is of ssdkd's buffer"),
+        ("ssdkd", 63, "out.json", "capacity is 63, expected at least one batch (ssdkd.synthesis_batch_size=64)"),
+        ("ssdkd", 10**13, "out.json", "two buffers of 10,000,000,000,000 images (8, 8, 1) take at least"),
+        ("ssdkd", 100, "out.txt", "ends in '.txt', expected a name for JSON"),
+    ],
+)
+def test_mistakes(tmp_path, method, capacity, name, expected):
+    config = digits.get_config()
+    config.method = method
+    with pytest.raises(UserError) as error:
+        benchmark(config, capacity, 1, tmp_path / name)
+    assert expected in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / name).exists()
+
+
+def test_every_operation_is_timed(tmp_path):
+    config = digits.get_config("convnet_8-convnet_8")
+    benchmark(config, 100, 1, tmp_path / "out.json")
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["kind"] == "buffer_benchmark" and result["capacity"] == 100
+    assert set(result["milliseconds"]) == {"insert", "sample", "read", "update_priorities", "student step"}
+    assert all(value > 0 for value in result["milliseconds"].values())
