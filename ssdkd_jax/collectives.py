@@ -46,6 +46,42 @@ def sum_scatter(x, axis_name=None):
     return lax.psum_scatter(x, axis_name, scatter_dimension=0, tiled=True)
 
 
+def put_rows(rows, slots, values, axis_name=None):
+    """Sets rows of an array whose first axis is split over the devices.
+
+    Args:
+      rows: (slots, ...) this device's slots.
+      slots: (b,) int, numbers of slots of the whole array.
+      values: (b, ...) of the whole batch.
+      axis_name: the pmapped axis.
+    """
+    return rows.at[_rows_here(rows, slots, axis_name)].set(values, mode="drop")
+
+
+def take_rows(rows, slots, axis_name=None, *within):
+    """Reads rows of an array whose first axis is split over the devices.
+
+    Args:
+      rows: (slots, ...) this device's slots.
+      slots: (b,) int, numbers of slots of the whole array.
+      axis_name: the pmapped axis.
+      *within: (b,) int, indices of further axes.
+
+    Returns:
+      (b / devices, ...), this device's part of the batch.
+    """
+    here = _rows_here(rows, slots, axis_name)
+    found = rows[(jnp.where(here < rows.shape[0], here, 0), *within)]
+    there = (here < rows.shape[0]).reshape(-1, *[1] * (found.ndim - 1))
+    return sum_scatter(jnp.where(there, found, 0), axis_name)
+
+
+def _rows_here(rows, slots, axis_name):
+    """Rows on this device that hold the given slots; out of range for slots of other devices."""
+    here = slots - device_index(axis_name) * rows.shape[0]
+    return jnp.where((here >= 0) & (here < rows.shape[0]), here, rows.shape[0])
+
+
 def device_index(axis_name=None):
     """Position of this device on the axis, int32 scalar."""
     return jnp.int32(0) if axis_name is None else lax.axis_index(axis_name)

@@ -84,18 +84,23 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
     batch_size, capacity = predicted_class.shape[0], buffer.valid.shape[0]
     if batch_size > capacity:
         raise ValueError(f"a batch of {batch_size} images does not fit into a buffer of {capacity}")
-    # Priorities are all equal until the first student step; without ages a warm-up would only ever replace the
-    # images that it made last.
-    slots = jnp.lexsort((-buffer.age, jnp.where(buffer.valid, reward, -jnp.inf)))[:batch_size]
+    slots = slots_to_fill(buffer, reward, batch_size)
     largest = jnp.max(jnp.where(buffer.valid, buffer.priority, 0.0))
     return ReplayBuffer(
-        images=buffer.images.at[_local_rows(buffer, slots, axis_name)].set(images, mode="drop"),
+        images=collectives.put_rows(buffer.images, slots, images, axis_name),
         predicted_class=buffer.predicted_class.at[slots].set(predicted_class.astype(jnp.int32)),
         confidence=buffer.confidence.at[slots].set(confidence.astype(jnp.float32)),
         priority=buffer.priority.at[slots].set(jnp.where(jnp.any(buffer.valid), largest, FIRST_PRIORITY)),
         age=(buffer.age + buffer.valid).at[slots].set(0),
         valid=buffer.valid.at[slots].set(True),
     )
+
+
+def slots_to_fill(buffer, reward, batch_size):
+    """The slots that `insert` fills with a batch: (batch_size,) int32."""
+    # Priorities are all equal until the first student step; without ages a warm-up would only ever replace the
+    # images that it made last.
+    return jnp.lexsort((-buffer.age, jnp.where(buffer.valid, reward, -jnp.inf)))[:batch_size]
 
 
 def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalize_by="batch"):
@@ -137,10 +142,7 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalize_by="
 
 def read(buffer, indices, dtype=jnp.float32, *, axis_name=None):
     """Images of the given entries: (b,) int -> (b / devices, h, w, c) in [0, 1], this device's part of the batch."""
-    rows = _local_rows(buffer, indices, axis_name)
-    here = rows < buffer.images.shape[0]
-    found = jnp.where(here[:, None, None, None], buffer.images[jnp.where(here, rows, 0)], 0)
-    return _decode(collectives.sum_scatter(found, axis_name), dtype)
+    return _decode(collectives.take_rows(buffer.images, indices, axis_name), dtype)
 
 
 def update_priorities(buffer, indices, priorities):
@@ -175,13 +177,6 @@ def _encode(images, dtype):
 
 def _decode(stored, dtype):
     return to_unit(stored, dtype) if stored.dtype == jnp.uint8 else stored.astype(dtype)
-
-
-def _local_rows(buffer, slots, axis_name):
-    """Rows of `buffer.images` on this device that hold the given slots; out of range for slots of other devices."""
-    rows_here = buffer.images.shape[0]
-    rows = slots - collectives.device_index(axis_name) * rows_here
-    return jnp.where((rows >= 0) & (rows < rows_here), rows, rows_here)
 
 
 def _nearest_valid(valid, indices):

@@ -43,9 +43,16 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int, *, axis_name: s
     """
     if padding == 0:
         return images
-    padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     corners = random.randint(key, (_whole_batch(images, axis_name), 2), 0, 2 * padding + 1)
-    corners = collectives.local_part(corners, axis_name)
+    return crop(images, collectives.local_part(corners, axis_name), padding)
+
+
+def crop(images: jax.Array, corners: jax.Array, padding: int) -> jax.Array:
+    """Pads images (n, h, w, c) with zeros on all sides and cuts out the windows of the old size at `corners`.
+
+    `corners` (n, 2) int, row and column, are in 0..2 * padding; (padding, padding) is the image as it was.
+    """
+    padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     # Of the ways to write this (selection-matrix matmuls, take_along_axis, barrel shifter), the plain one is the
     # fastest on CPU, forward and backward, and compiles to a loop of slices on TPU.
     return jax.vmap(lambda image, corner: lax.dynamic_slice(image, (*corner, 0), images.shape[1:]))(padded, corners)

@@ -87,8 +87,8 @@ def check_teacher_exists(config):
 def check_batches(config, devices):
     """Raises UserError unless every batch can be divided over the devices."""
     values, section = method_settings(config, config.method), section_of(config.method)
-    names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in values]
-    sizes = {f"{section}.{name}": values[name] for name in names}
+    names = [name for name in ("synthesis_batch_size", "kd_batch_size", "renewed_views") if name in values]
+    sizes = {f"{section}.{name}": values[name] for name in names if name != "renewed_views" or values[name]}
     if not config.teacher.path or config.baselines:
         sizes["teacher.batch_size"] = config.teacher.batch_size
     check_divisible(devices, **sizes)

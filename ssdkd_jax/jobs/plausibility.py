@@ -5,10 +5,11 @@ import os
 
 import jax
 
-from ssdkd_jax import data
+from ssdkd_jax import data, kept_views
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.methods import section_of
 
 # A teacher must get at least this share of the way from chance to all right.
 LEAST_KNOWLEDGE = 0.1
@@ -35,7 +36,8 @@ def _gigabytes(count):
 
 def check_sizes(config, devices) -> None:
     """Raises UserError where batches or data sets of the run's images cannot fit, before any image is read."""
-    shape, _ = shape_and_classes(config)
+    shape, class_names = shape_and_classes(config)
+    classes = len(class_names)
     check_crop(config, shape)
     values = method_settings(config, config.method)
     names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in values]
@@ -47,6 +49,15 @@ def check_sizes(config, devices) -> None:
         f"batches of {largest} images {shape}",
         "choose smaller images with --config.image_size=N, or smaller batches",
     )
+    if values.get("views"):
+        views = min(values["views"], kept_views.count(config.crop_padding, config.flip))
+        prefix = f"--config.{section_of(config.method)}.views"
+        check_memory(
+            4 * values["buffer_size"] * views * classes // len(devices),
+            devices[0],
+            f"the teacher's outputs for {views} views of {values['buffer_size']:,} images",
+            f"keep fewer views: {prefix}=N, or none: {prefix}=0",
+        )
     if config.evaluate_on == "test":
         sizes = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None).sizes
         host = jax.devices("cpu")[0]

@@ -13,12 +13,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import batchnorm, collectives, inversion, modulation, replay_buffer
+from ssdkd_jax import batchnorm, collectives, inversion, kept_views, modulation, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
 from ssdkd_jax.methods.base import generate, preprocess, see
 from ssdkd_jax.methods.student_training import StudentTraining
 from ssdkd_jax.settings import setting
 from ssdkd_jax.train_state import TrainState
+
+# What the key of the kept views is folded from: no other key of a synthesis comes from this number.
+VIEWS = 1
 
 
 class State(NamedTuple):
@@ -27,12 +30,14 @@ class State(NamedTuple):
     student: TrainState.
     synthesis: inversion.MetaState.
     buffer: replay_buffer.ReplayBuffer.
+    views: kept_views.KeptViews of the buffer's entries; () where none are kept.
     epoch: int32 scalar, epochs done.
     """
 
     student: TrainState
     synthesis: inversion.MetaState
     buffer: replay_buffer.ReplayBuffer
+    views: kept_views.KeptViews | tuple
     epoch: jax.Array
 
 
@@ -79,6 +84,11 @@ class SSDKD(StudentTraining):
     gradient_through_phi: bool = setting(False, "images are also optimized for their phi [our reading: no]")
     buffer_size: int = setting(5000, "images in the replay buffer; the paper's is 10 % of the training set", at_least=1)
     buffer_dtype: str = setting("uint8", "of the stored images", choices=("uint8", "bfloat16", "float32"))
+    views: int = setting(
+        0, "views of each buffer entry whose teacher outputs are kept, at most as many as there are; 0 runs the "
+        "teacher in every student step [ours]", at_least=0,
+    )  # fmt: skip
+    renewed_views: int = setting(0, "entries that get new views in each epoch, over all devices [ours]", at_least=0)
     replacement: str = setting(
         "lowest_priority", "which entries new images replace [our reading: lowest priority]",
         choices=("lowest_priority", "oldest", "lowest_phi", "random"),
@@ -99,6 +109,11 @@ class SSDKD(StudentTraining):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.renewed_views > (self.buffer_size if self.views else 0):
+            raise ValueError(
+                f"renewed_views is {self.renewed_views}, expected at most buffer_size={self.buffer_size}, and 0 where "
+                "views=0 keeps none"
+            )
         product = self.alpha * max(self.beta_start, self.beta_end)
         if self.priority == "weighted_kl" and product >= 1:
             raise ValueError(
@@ -120,6 +135,7 @@ class SSDKD(StudentTraining):
                 dtype=jnp.dtype(self.buffer_dtype),
                 batch_size=self.synthesis_batch_size,
             ),
+            views=kept_views.init(self.buffer_size, self._views, self.problem.num_classes) if self.views else (),
             epoch=jnp.int32(0),
         )
 
@@ -131,15 +147,20 @@ class SSDKD(StudentTraining):
         made = self.make_images(state, teacher, self.draw(draw_key), step_key)
         problem, task = self.problem, self.problem.task
         output = problem.teacher.apply(teacher, normalize(made.images, problem.mean, problem.std))
+        reward = self.reward(state.buffer, replacement_key)
         buffer = replay_buffer.insert(
             state.buffer,
             made.images,
             task.predicted_class(output),
             task.confidence(output),
-            self.reward(state.buffer, replacement_key),
+            reward,
             axis_name=problem.axis_name,
         )
-        state = state._replace(synthesis=made.state, buffer=buffer)
+        views = state.views
+        if self.views:
+            slots = replay_buffer.slots_to_fill(state.buffer, reward, self.synthesis_batch_size)
+            views = self.keep_views(views, buffer, teacher, state.epoch, slots, jax.random.fold_in(key, VIEWS))
+        state = state._replace(synthesis=made.state, buffer=buffer, views=views)
         metrics = {
             "buffer_size": replay_buffer.size(buffer).astype(jnp.float32),
             "class_entropy": replay_buffer.class_entropy(buffer, problem.num_classes),
@@ -220,6 +241,28 @@ class SSDKD(StudentTraining):
             use_difficulty=self.use_difficulty,
         )
 
+    def keep_views(self, views, buffer, teacher, epoch, slots, key):
+        """The kept views: new ones of the entries at `slots`, which are new, and of the next entries in turn."""
+        new_key, renewal_key = jax.random.split(key)
+        views = self._with_new_views(views, buffer, teacher, slots, new_key)
+        if not self.renewed_views:
+            return views
+        turn = (epoch * self.renewed_views + jnp.arange(self.renewed_views)) % self.buffer_size
+        return self._with_new_views(views, buffer, teacher, turn, renewal_key)
+
+    def _with_new_views(self, views, buffer, teacher, slots, key):
+        problem, view = self.problem, {"padding": self.problem.crop_padding, "flip": self.problem.flip}
+        # As they are stored, which is how the student will see them.
+        images = replay_buffer.read(buffer, slots, axis_name=problem.axis_name)
+        number = kept_views.draw(key, len(slots), self._views, kept_views.count(**view))
+        number = collectives.local_part(number, problem.axis_name)
+
+        def run_teacher(images):
+            return problem.teacher.apply(teacher, normalize(images, problem.mean, problem.std))
+
+        output = kept_views.answers(run_teacher, images, number, **view)
+        return kept_views.put(views, slots, number, output, axis_name=problem.axis_name)
+
     def reward(self, buffer, key):
         """(B,) what each entry is worth; new images replace the lowest."""
         if self.replacement == "oldest":
@@ -246,8 +289,15 @@ class SSDKD(StudentTraining):
             normalize_by=self.weight_normalization,
         )
         images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
-        images = preprocess(problem, augment_key, images)
-        student, loss, divergence = self.student_step(state.student, teacher, images, weights)
+        if self.views:
+            columns = jax.random.randint(augment_key, (self.kd_batch_size,), 0, self._views)
+            number, output = kept_views.pick(state.views, indices, columns, axis_name=problem.axis_name)
+            images = kept_views.look(images, number, padding=problem.crop_padding, flip=problem.flip)
+            images = normalize(images, problem.mean, problem.std)
+            student, loss, divergence = self.learn(state.student, images, weights, output)
+        else:
+            images = preprocess(problem, augment_key, images)
+            student, loss, divergence = self.student_step(state.student, teacher, images, weights)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
@@ -286,6 +336,14 @@ class SSDKD(StudentTraining):
     def images_processed(self, epoch):
         """Those of the synthesis and of the student steps."""
         return self.synthesis_batch_size + self.student_steps(epoch) * self.kd_batch_size
+
+    def sharded(self, state):
+        """Kept views are split over the devices like the images."""
+        return super().sharded(state)._replace(views=jax.tree.map(lambda _: True, state.views))
+
+    @functools.cached_property
+    def _views(self):
+        return min(self.views, kept_views.count(self.problem.crop_padding, self.problem.flip))
 
     @functools.cached_property
     def _optimizers(self):

@@ -79,12 +79,16 @@ class StudentTraining(Method):
         Returns:
           (TrainState, loss, this device's divergences (n,)), see `distillation.distill_step`.
         """
+        return self.learn(student, images, weights, self.problem.teacher.apply(teacher, images))
+
+    def learn(self, student, images, weights, teacher_output):
+        """`student_step` where the teacher's output on these images is known already."""
         problem = self.problem
         return distillation.distill_step(
             student,
             images,
             collectives.local_part(weights, problem.axis_name),
-            problem.teacher.apply(teacher, images),
+            teacher_output,
             apply_student=self.apply_student,
             kl=self.student_loss,
             temperature=self.temperature,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import batchnorm, losses, models, replay_buffer, tasks
+from ssdkd_jax import batchnorm, kept_views, losses, models, replay_buffer, tasks
 from ssdkd_jax.data import normalize, to_uint8
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.methods.ssdkd import SSDKD, Draws
@@ -340,6 +340,44 @@ def test_an_unknown_name_of_a_switch_is_refused(switch):
         SSDKD(problem=PROBLEM, **{switch: "nonsense"})
 
 
+def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
+    method = SSDKD(problem=PROBLEM, **(TINY | {"views": 9}))
+    teacher = a_teacher(PROBLEM)
+    state, _ = method.synthesize(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
+    assert state.views.output.shape == (20, 9, CLASSES)
+    state, metrics = method.distill_step(state, teacher, key := jax.random.key(2))
+
+    start, _ = method.synthesize(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
+    sample_key, view_key = jax.random.split(key)
+    indices, weights = replay_buffer.sample(
+        start.buffer, sample_key, 8, alpha=0.6, beta=method.beta(start.epoch), normalize_by="mean"
+    )
+    number = start.views.number[indices, jax.random.randint(view_key, (8,), 0, 9)]
+    images = kept_views.look(replay_buffer.read(start.buffer, indices), number, padding=1, flip=False)
+    student, loss, _ = method.student_step(start.student, teacher, normalize(images, MEAN, STD), weights)
+    assert_allclose(metrics["student_loss"], loss, rtol=1e-5)
+    jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.student.params, student.params)
+
+
+def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
+    """After four epochs, in which half of the buffer was replaced and 6 entries in turn got other views."""
+    method, teacher = SSDKD(problem=PROBLEM, **(TINY | {"views": 3, "renewed_views": 6})), a_teacher(PROBLEM)
+    states, _ = train(method, uncompiled_epoch(method), epochs=4)
+    buffer, views = states[-1].buffer, states[-1].views
+    for column in range(3):
+        seen = kept_views.look(buffer.images, views.number[:, column], padding=1, flip=False)
+        output = PROBLEM.teacher.apply(teacher, normalize(seen, MEAN, STD))
+        assert_allclose(views.output[:, column], output, rtol=1e-4, atol=1e-4)
+    renewed = np.arange(18, 24) % 20
+    assert (np.asarray(states[-2].views.number)[renewed] != np.asarray(views.number)[renewed]).any()
+
+
+@pytest.mark.parametrize("settings", [{"views": 0, "renewed_views": 1}, {"views": 3, "renewed_views": 21}])
+def test_renewing_what_is_not_there_is_refused(settings):
+    with pytest.raises(ValueError, match=r"renewed_views is .*, expected at most buffer_size=20, and 0 where views=0"):
+        SSDKD(problem=PROBLEM, **(TINY | settings))
+
+
 def test_a_buffer_smaller_than_a_batch_is_refused():
     method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_size": 7}))
     with pytest.raises(ValueError, match="at least one batch of 8"):
@@ -349,7 +387,8 @@ def test_a_buffer_smaller_than_a_batch_is_refused():
 # ---- devices
 
 
-def test_eight_devices_are_one():
+@pytest.mark.parametrize("views", [{}, {"views": 6, "renewed_views": 8}], ids=["recomputed", "kept"])
+def test_eight_devices_are_one(views):
     """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
 
     Devices sum up in another order than one does, which can tip a decision: which entry has the lowest priority, on
@@ -364,7 +403,7 @@ def test_eight_devices_are_one():
         models.create_generator((8, 8, 1), 8, 4, **kwargs),
         tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
     )  # fmt: skip
-    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
+    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False, **views}
     method, teacher = SSDKD(problem=problem, **(TINY | settings)), a_teacher(problem)
     start = jax.jit(method.init)(jax.random.key(0), teacher)
     sharded = method.sharded(start)
