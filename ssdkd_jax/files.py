@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,8 +127,10 @@ def read_object(path: pathlib.Path, fix: str = "delete it and run the same comma
     """The object that a JSON file holds; `fix` ends the message where there is none.
 
     Raises:
-      UserError: the file is damaged.
+      UserError: the file is damaged, or a directory.
     """
+    if pathlib.Path(path).is_dir():
+        raise UserError(f"{path} is a directory, expected a JSON file; {fix}")
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -155,12 +158,13 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir") -> pathlib.Path:
     Raises:
       UserError: it cannot.
     """
+    if "://" in str(folder):
+        raise UserError(f"{folder} is an address, expected a folder of this machine's file system: {flag}=DIR")
     folder = pathlib.Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
     except OSError as error:
         raise UserError(
             f"the folder {folder} cannot be written ({error.strerror or error}); choose another: {flag}=DIR"

@@ -86,6 +86,18 @@ def test_results_go_into_a_json_file_of_their_own(tmp_path, name, content, expec
     assert content is None or path.read_text() == content
 
 
+def test_probing_a_folder_leaves_nothing_and_takes_nothing(tmp_path):
+    (tmp_path / ".writable").write_text("mine")
+    assert files.make_folder(tmp_path) == tmp_path
+    assert [path.name for path in tmp_path.iterdir()] == [".writable"]
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/x", "gs://bucket/x"])
+def test_an_address_is_no_folder(address):
+    with pytest.raises(UserError, match=f"{address} is an address, expected a folder of this machine's file system"):
+        files.make_folder(address)
+
+
 def test_results_may_replace_their_own_kind(tmp_path):
     path = tmp_path / "new" / "out.json"
     assert files.check_results_file(path, "ablation") == path

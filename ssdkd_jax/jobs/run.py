@@ -2,11 +2,13 @@
 
 import datetime
 import json
+import pathlib
 
 import jax
 import numpy as np
 
 from ssdkd_jax import models
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import make_folder
 from ssdkd_jax.interop import torch_export
 from ssdkd_jax.jobs import baselines, config_checks, run_folder
@@ -18,7 +20,7 @@ from ssdkd_jax.jobs.plausibility import check_sizes, check_teacher_knows
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.student_images import agreement_score, save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.jobs.teacher import check_fits, classes_of, load_teacher, train_teacher
+from ssdkd_jax.jobs.teacher import check_fits, classes_of, file_digest, load_teacher, train_teacher
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports.run_files import REPORT
 from ssdkd_jax.reports.run_page import write_report
@@ -28,6 +30,7 @@ from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import local_devices
 from ssdkd_jax.training.evaluation import accuracy
 from ssdkd_jax.training.loop import Plan, distill
+from ssdkd_jax.user_code import is_user_code
 
 # Fields that say where and how often, and change nothing about the result.
 PLACE_FIELDS = (
@@ -55,14 +58,19 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     config = with_fitting_warmup(config)
     devices = local_devices(config.devices)
     config_checks.check_batches(config, devices)
-    folder = make_folder(folder)
+    if not run_folder.is_finished(folder):  # which can be said on a full disk too
+        folder = make_folder(folder)
+    folder = pathlib.Path(folder).expanduser()
     run_folder.check_kind(folder, comparison=False)
     with run_folder.alone(folder):
         run_folder.claim(folder, _identity(config), write=False)
         summary = run_folder.read_summary(folder)
-        if summary is None:
+        if summary is None or not (folder / "student").exists():
+            if summary:
+                print(f"the student of {folder} is missing; it is made again", flush=True)
             config_checks.check_teacher_exists(config)
             return _run(Context(config, devices, Clock(), interruption, folder), command)
+        _check_same_teacher(config, summary)
         if not (folder / REPORT).exists():
             write_report(folder)
         if config.export_torch and config.epochs:
@@ -256,4 +264,18 @@ def _identity(config):
         del values[field]
     del values["teacher"]["cache_dir"]
     chosen = section_of(config.method)
-    return {name: value for name, value in values.items() if name not in METHODS or name == chosen}
+    identity = {name: value for name, value in values.items() if name not in METHODS or name == chosen}
+    names = {"method": config.method, "dataset": config.dataset}
+    names |= {"teacher": config.teacher.name, "student": config.student.name}
+    digests = {field: file_digest(name) for field, name in names.items() if is_user_code(name)}
+    return identity | ({run_folder.CODE: digests} if digests else {})
+
+
+def _check_same_teacher(config, summary):
+    """Raises UserError where the teacher of a finished run is a file or folder that has changed since."""
+    path = config.teacher.path
+    if path and pathlib.Path(path).expanduser().exists():
+        shape, _ = shape_and_classes(config)
+        teacher = load_teacher(path, config.teacher.name, image_shape=shape)
+        if sha256(teacher.variables) != summary.teacher_sha256:
+            raise UserError(f"{path} is not the teacher that this run had any more; choose another --workdir=DIR")

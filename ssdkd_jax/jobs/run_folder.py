@@ -11,18 +11,21 @@ import platform
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports.run_files import BUFFER, COMPARISON, IMAGES, REPORT, SUMMARY, with_current_names
+from ssdkd_jax.reports.run_files import BUFFER, COMPARISON, IMAGES, METRICS, REPORT, SUMMARY, with_current_names
 from ssdkd_jax.training import saved_network
+from ssdkd_jax.user_code import absolute, is_user_code
 
 EXPERIMENT = "experiment.json"
-# What only a run that has begun leaves in its folder.
-RESULTS = ("checkpoints", "student")
+# Entry of it with the digests of a user's own files, which can change under the same name.
+CODE = "code_sha256"
+# What else a run writes into its folder.
+OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, "tensorboard", "checkpoints", "student")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def try_lock(path):
     """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed."""
-    file = path.open("w")
+    file = path.open("a")  # which leaves a file of somebody else's as it is
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -65,22 +68,39 @@ def claim(workdir, identity, *, write=True):
     """
     path = pathlib.Path(workdir) / EXPERIMENT
     another = "nothing was changed; choose another --workdir=DIR"
-    if not path.exists() and any((pathlib.Path(workdir) / name).exists() for name in RESULTS):
-        raise UserError(f"{workdir} holds a run whose {EXPERIMENT} is missing, which says what was run; {another}")
-    identity = json.loads(json.dumps(identity))
+    found = [] if path.exists() else [name for name in OWN if (pathlib.Path(workdir) / name).exists()]
+    if found and not (found == [SUMMARY] and _is_of_a_teacher(workdir)):
+        raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {another}")
+    identity = _with_whole_paths(json.loads(json.dumps(identity)))
     if path.exists():
-        there, here = _flat(read_object(path, another)), _flat(identity)
+        there, here = _flat(_with_whole_paths(read_object(path, another))), _flat(identity)
         # The method decides which other fields there are.
         for field in sorted(there.keys() | here.keys(), key=lambda field: (field != "method", field)):
             if there.get(field) != here.get(field):
                 planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
+                repeat = f", or repeat its settings: --config.{field}={there.get(field)}"
                 raise UserError(
                     f"the workdir {workdir} belongs to another experiment: {field} is {there.get(field)!r} there and "
-                    f"{here.get(field)!r} here{planned}; choose another --workdir=DIR, or say what it was run with: "
-                    f"--config.{field}={there.get(field)}"
+                    f"{here.get(field)!r} here{planned}; choose another --workdir=DIR"
+                    f"{repeat if there.get(field) is not None and not field.startswith(CODE) else ''}"
                 )
     elif write:
         write_at_once(path, identity)
+
+
+def _is_of_a_teacher(workdir):
+    """True for the summary of a run without epochs, which has trained and measured a teacher only."""
+    try:
+        return Summary.from_dict(with_current_names(read_object(pathlib.Path(workdir) / SUMMARY))).epochs == 0
+    except (UserError, ValueError):
+        return False
+
+
+def _with_whole_paths(value):
+    """Names of user code with their paths from the root on, so that a file has the same name in every directory."""
+    if isinstance(value, dict):
+        return {name: _with_whole_paths(inner) for name, inner in value.items()}
+    return absolute(value) if isinstance(value, str) and is_user_code(value) else value
 
 
 def check_can_write(workdir):
@@ -89,7 +109,7 @@ def check_can_write(workdir):
     Known only then, it would cost the whole run.
     """
     check_ours(workdir / "student", saved_network.OWN)
-    for name in (SUMMARY, BUFFER, REPORT, IMAGES):
+    for name in (SUMMARY, METRICS, BUFFER, REPORT, IMAGES):
         if (workdir / name).is_dir():
             raise UserError(
                 f"{workdir / name} is a directory, expected a file or nothing; choose another --workdir=DIR"
@@ -109,9 +129,25 @@ def read_summary(workdir):
     if not content.get("epochs"):
         return None
     try:
-        return Summary.from_dict(content)
+        summary = Summary.from_dict(content)
+        _check_same_run(summary, pathlib.Path(workdir) / EXPERIMENT)
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}; delete it and run the same command again") from error
+    return summary
+
+
+def _check_same_run(summary, experiment):
+    """Raises ValueError where a summary contradicts the experiment that it is of."""
+    claimed = read_object(experiment) if experiment.exists() else {}
+    for field in ("epochs", "seed"):
+        there, here = claimed.get(field, getattr(summary, field)), getattr(summary, field)
+        if there != here:
+            raise ValueError(f"{field} is {here}, but {EXPERIMENT} says {there}")
+
+
+def is_finished(workdir):
+    """True where there is a summary of a run, damaged or not."""
+    return (pathlib.Path(workdir).expanduser() / SUMMARY).is_file()
 
 
 def write_summary(workdir, summary):

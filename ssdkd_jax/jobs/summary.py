@@ -1,6 +1,7 @@
 """The summary of a run, as in its summary.json."""
 
 import dataclasses
+import math
 from typing import Any
 
 
@@ -73,7 +74,13 @@ class Summary:
                 raise ValueError(f"{field.name} is missing")
             if field.name in content:
                 values[field.name] = _checked(field, content[field.name])
-        return cls(**values)
+        summary = cls(**values)
+        if summary.epochs and summary.student_agreement is None and None in summary._accuracies():
+            raise ValueError("it has neither accuracies nor a student_agreement")
+        return summary
+
+    def _accuracies(self):
+        return self.teacher_accuracy, self.student_accuracy
 
     def in_one_line(self) -> str:
         """The result in words."""
@@ -106,4 +113,9 @@ def _checked(field, value):
     number = field.name == "seconds" or field.name == "baselines"
     if number and not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value.values()):
         raise ValueError(f"{field.name} is {value!r}, expected numbers by name")
+    if field.name == "seconds" and value and "total" not in value:
+        raise ValueError("seconds has no total")
+    numbers = value.values() if number else [value] if isinstance(value, float) else []
+    if not all(math.isfinite(x) for x in numbers):
+        raise ValueError(f"{field.name} is {value!r}, expected finite numbers")
     return value

@@ -14,6 +14,7 @@ import numpy as np
 
 from ssdkd_jax import interop, models
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import check_ours
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.image_spec import load_split
 from ssdkd_jax.jobs.networks import make_model, network_metadata
@@ -78,7 +79,8 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     classes, channels = interop.classes_and_channels(architecture, variables, image_shape)
-    print(f"{path}: {architecture} with {classes} classes, for images of {channels} channels", flush=True)
+    kind = "gray images" if channels == 1 else f"images of {channels} channels"
+    print(f"{path}: {architecture} with {classes} classes, for {kind}", flush=True)
     return Teacher(architecture, variables, {}, from_torch=True)
 
 
@@ -139,7 +141,7 @@ def train_teacher(context, images):
         "image_shape": list(images.shape),
         "normalization": [list(images.mean), list(images.std)],
         "architecture": config.teacher.name,
-        "architecture_sha256": _file_digest(config.teacher.name),
+        "architecture_sha256": file_digest(config.teacher.name),
         "recipe": recipe._asdict(),
         "seed": config.teacher.seed,
         "dtype": [config.dtype, config.param_dtype],
@@ -148,11 +150,11 @@ def train_teacher(context, images):
     return kept_teacher(config.teacher.cache_dir, made_from, train, metadata, interruption=context.interruption)
 
 
-def _file_digest(architecture):
-    """Of a user's own file, which can change under the same name; "" of a network that is built in."""
-    if not is_user_code(architecture):
+def file_digest(name):
+    """Digest of a user's own file, which can change under the same name; "" for the name of anything built in."""
+    if not is_user_code(name):
         return ""
-    path = absolute(architecture).rpartition(":")[0]
+    path = absolute(name).rpartition(":")[0]
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
@@ -173,7 +175,8 @@ def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
     with _wait_for_lock(kept.with_name(kept.name + ".lock"), interruption):
         if (kept / saved_network.METADATA).is_file():
             print(f"teacher: {kept}", flush=True)
-            return load_teacher(kept)
+            return _load_kept(kept)
+        check_ours(kept, saved_network.OWN)
         unfinished = Checkpoints(kept.with_name(kept.name + ".training"))
         try:
             variables = train(unfinished)
@@ -184,6 +187,13 @@ def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
         saved_network.save_network(kept, variables, {**metadata, "made_from": made_from})
         shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
     return Teacher(metadata["architecture"], variables, metadata)
+
+
+def _load_kept(folder):
+    try:
+        return load_teacher(folder)
+    except UserError as error:
+        raise UserError(f"{error}: delete {folder} and run the same command again, which trains it anew") from error
 
 
 def _wait_for_lock(path, interruption):

@@ -144,7 +144,7 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
                 real_class=arrays["real_class"].astype(np.int64) if "real_class" in arrays else None,
                 real_confidence=arrays["real_confidence"].astype(np.float64) if "real_confidence" in arrays else None,
             )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a buffer ({reason}); {_fix(path.parent)}") from error
     _check_buffer(buffer, path)

@@ -98,6 +98,11 @@ class Checkpoints:
         state, info = jax.tree.map(np.asarray, restored.state), restored.info
         if not isinstance(info, dict):
             raise ValueError(f"its info is a {type(info).__name__}")
+        if info.get("epoch", step) != step:
+            raise ValueError(f"it is of epoch {info['epoch']}")
+        shapes = [leaf.shape for leaf in jax.tree.leaves(state)]
+        if shapes != [leaf.shape for leaf in jax.tree.leaves(like)]:
+            raise ValueError("it is of other networks")
         # Checkpoints of earlier versions have no digest.
         written = info.pop(DIGEST, None)
         if written not in (None, _digest(state, info)):

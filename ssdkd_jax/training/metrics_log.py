@@ -1,5 +1,6 @@
 """The metrics of every epoch: `metrics.jsonl` and TensorBoard event files."""
 
+import itertools
 import json
 import math
 import pathlib
@@ -34,7 +35,8 @@ class MetricsLog:
     def _keep_damaged(self, path, missing):
         where = f"{path} lacks {len(missing)} of the epochs so far, the first is {missing[0]}"
         if path.exists():
-            damaged = path.with_name(f"{path.name}.damaged")
+            names = (f"{path.name}.damaged{number or ''}" for number in itertools.count())
+            damaged = next(path.with_name(name) for name in names if not path.with_name(name).exists())
             path.replace(damaged)
             where += f"; as it was it is kept as {damaged.name}"
         print(f"{where}; the run goes on, its curves will have a gap", flush=True)

@@ -1,6 +1,7 @@
 """Whose folder it is."""
 
 import json
+import math
 import re
 
 import pytest
@@ -43,8 +44,9 @@ def test_summary_counts_only_after_an_epoch(tmp_path):
     assert run_folder.read_summary(tmp_path) is None
     run_folder.write_summary(tmp_path, a_summary(epochs=0))
     assert run_folder.read_summary(tmp_path) is None
-    run_folder.write_summary(tmp_path, a_summary(epochs=3, student_accuracy=90.5))
-    assert run_folder.read_summary(tmp_path) == a_summary(epochs=3, student_accuracy=90.5)
+    accuracies = {"teacher_accuracy": 95.0, "student_accuracy": 90.5}
+    run_folder.write_summary(tmp_path, a_summary(epochs=3, **accuracies))
+    assert run_folder.read_summary(tmp_path) == a_summary(epochs=3, **accuracies)
 
 
 @pytest.mark.parametrize("content", ['{"epochs": 3, "tea', "[1]", "", '{"epochs": 3}'])
@@ -85,11 +87,11 @@ def test_damaged_claim_is_named(tmp_path, content):
         run_folder.claim(tmp_path, IDENTITY)
 
 
-@pytest.mark.parametrize("left", ["checkpoints", "student"])
+@pytest.mark.parametrize("left", run_folder.OWN)
 @pytest.mark.parametrize("write", [True, False])
 def test_a_run_that_does_not_say_what_it_is_stays_untouched(tmp_path, left, write):
     (tmp_path / left).mkdir()
-    with pytest.raises(UserError, match=r"holds a run whose experiment.json is missing.*choose another --workdir=DIR"):
+    with pytest.raises(UserError, match=rf"holds {left}, but no experiment.json.*choose another --workdir=DIR"):
         run_folder.claim(tmp_path, IDENTITY, write=write)
     assert [path.name for path in tmp_path.iterdir()] == [left]
 
@@ -100,6 +102,65 @@ def test_a_directory_in_the_place_of_a_result_is_found_before_the_run(tmp_path, 
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"{name} is a directory, expected a file or nothing; choose another"):
         run_folder.check_can_write(tmp_path)
+
+
+def test_a_foreign_summary_is_not_ours(tmp_path):
+    (tmp_path / "summary.json").write_text('{"title": "of my thesis"}')
+    with pytest.raises(UserError, match=r"holds summary.json, but no experiment.json"):
+        run_folder.claim(tmp_path, IDENTITY, write=False)
+
+
+def test_the_summary_of_a_teacher_alone_is_ours(tmp_path):
+    run_folder.write_summary(tmp_path, a_summary(epochs=0))
+    run_folder.claim(tmp_path, IDENTITY)
+
+
+def test_a_directory_for_the_experiment(tmp_path):
+    (tmp_path / "experiment.json").mkdir()
+    with pytest.raises(UserError, match=r"experiment.json is a directory, expected a JSON file; nothing was changed"):
+        run_folder.claim(tmp_path, IDENTITY)
+
+
+def test_user_code_is_the_same_from_every_directory(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run_folder.claim(tmp_path, {"method": "sub/pixels.py:Pixels"})
+    monkeypatch.chdir(tmp_path / "sub")
+    run_folder.claim(tmp_path, {"method": "pixels.py:Pixels"})
+    with pytest.raises(UserError, match="belongs to another experiment: method is"):
+        run_folder.claim(tmp_path, {"method": "other.py:Pixels"})
+
+
+def test_a_users_file_that_changed_is_another_experiment(tmp_path):
+    run_folder.claim(tmp_path, {"code_sha256": {"student": "1"}})
+    with pytest.raises(UserError, match=r"code_sha256.student is '1' there and '2' here; choose another --work\S+$"):
+        run_folder.claim(tmp_path, {"code_sha256": {"student": "2"}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"student_accuracy": None}, "it has neither accuracies nor a student_agreement"),
+        ({"teacher_accuracy": None}, "it has neither accuracies nor a student_agreement"),
+        ({"student_accuracy": math.nan}, "student_accuracy is nan, expected finite numbers"),
+        ({"seconds": {"host": 1.0}}, "seconds has no total"),
+        ({"seconds": {"total": math.inf}}, "seconds is {'total': inf}, expected finite numbers"),
+        ({"epochs": 99}, "epochs is 99, but experiment.json says 3"),
+        ({"seed": 5}, "seed is 5, but experiment.json says 0"),
+    ],
+)
+def test_a_summary_that_cannot_be_the_runs_is_damaged(tmp_path, changes, expected):
+    run_folder.claim(tmp_path, {"epochs": 3, "seed": 0})
+    summary = a_summary(teacher_accuracy=95.0, student_accuracy=90.0).to_dict() | changes
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; delete it")):
+        run_folder.read_summary(tmp_path)
+
+
+def test_locking_leaves_a_file_of_that_name_as_it_is(tmp_path):
+    (tmp_path / ".lock").write_text("mine")
+    with run_folder.alone(tmp_path):
+        assert (tmp_path / ".lock").read_text() == "mine"
 
 
 def test_foreign_files_in_the_students_place_are_found_before_the_run(tmp_path):

@@ -55,6 +55,14 @@ def test_a_log_that_lacks_epochs_is_kept_and_told(tmp_path, capsys):
     )
 
 
+def test_every_damaged_log_is_kept(tmp_path):
+    write(tmp_path, [1, 3])
+    for _ in range(3):
+        write(tmp_path, [4], done=3)
+    kept = sorted(path.name for path in tmp_path.glob("*.damaged*"))
+    assert kept == ["metrics.jsonl.damaged", "metrics.jsonl.damaged1", "metrics.jsonl.damaged2"]
+
+
 def test_a_log_that_is_gone_is_told(tmp_path, capsys):
     write(tmp_path, [3], done=2)
     assert "metrics.jsonl lacks 2 of the epochs so far, the first is 1; the run goes on" in capsys.readouterr().out

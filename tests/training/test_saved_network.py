@@ -7,6 +7,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training import saved_network
+from ssdkd_jax.training.checkpoints import sha256
 from tests.training.test_checkpoints import a_state, assert_equal
 
 METADATA = {
@@ -28,9 +29,33 @@ def test_saved_network_comes_back_and_is_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
+def test_a_flipped_byte_is_noticed(tmp_path):
+    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+    metadata = json.loads((tmp_path / "student" / "network.json").read_text())
+    changed = metadata | {"sha256": sha256(a_state(2).weights)}
+    (tmp_path / "student" / "network.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match=r"student is damaged: its weights are not those that were saved"):
+        saved_network.load_network(tmp_path / "student")
+
+
+def test_networks_of_earlier_versions_have_no_digest(tmp_path):
+    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+    (tmp_path / "student" / "network.json").write_text(json.dumps(METADATA))
+    assert_equal(saved_network.load_network(tmp_path / "student")[0], a_state(1).weights)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("architecture", [1]),
+        ("num_classes", True),
+        ("class_names", ["a", "a"]),
+        ("class_names", [None, "a"]),
+        ("image_shape", [10**9, 8, 1]),
+        ("mean", [float("nan")]),
+        ("mean", [5.0]),
+        ("std", [float("inf")]),
+        ("std", [1e-30]),
         ("class_names", None),
         ("image_shape", [8, 8]),
         ("image_shape", [-8, 8, 1]),
