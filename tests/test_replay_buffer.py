@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import replay_buffer
 from ssdkd_jax.training import devices
+from tests.plain_buffer import PlainBuffer
 
 # One size for most tests, since each other one would be compiled.
 CAPACITY, BATCH, SHAPE = 7, 3, (2, 2, 1)
@@ -38,33 +39,6 @@ def filled(priority, valid=None):
 # ---- insert, update_priorities, class_counts, size, read against a model in plain Python
 
 
-class PlainBuffer:
-    """What the buffer ought to do: a list of slots, each None or a dict."""
-
-    def __init__(self):
-        self.slots = [None] * CAPACITY
-
-    def insert(self, images, classes, confidences, reward):
-        largest = max((entry["priority"] for entry in self.slots if entry), default=replay_buffer.FIRST_PRIORITY)
-        for entry in filter(None, self.slots):
-            entry["age"] += 1
-
-        # Empty slots first, then by reward; the oldest of equals, then the lowest slot.
-        def rank(i):
-            entry = self.slots[i]
-            return (True, reward[i], -entry["age"], i) if entry else (False, 0, 0, i)
-
-        order = sorted(range(CAPACITY), key=rank)
-        for i, image, predicted, confidence in zip(order, images, classes, confidences, strict=False):
-            self.slots[i] = {
-                "image": image, "predicted_class": predicted, "confidence": confidence, "priority": largest, "age": 0,
-            }  # fmt: skip
-
-    def update_priorities(self, indices, priorities):
-        for i in set(indices.tolist()):
-            self.slots[i]["priority"] = max(abs(priorities[indices == i]))
-
-
 def assert_same(buffer, plain):
     occupied = np.array([slot is not None for slot in plain.slots])
     assert_array_equal(buffer.valid, occupied)
@@ -84,7 +58,7 @@ def assert_same(buffer, plain):
 )
 def test_any_sequence_of_operations_does_what_the_plain_buffer_does(operations, seed):
     rng = np.random.default_rng(seed)
-    buffer, plain = replay_buffer.init(CAPACITY, SHAPE, batch_size=BATCH), PlainBuffer()
+    buffer, plain = replay_buffer.init(CAPACITY, SHAPE, batch_size=BATCH), PlainBuffer(CAPACITY)
     # update_priorities needs an entry to update.
     for operation in ("insert", *operations):
         if operation == "insert":

@@ -1,0 +1,189 @@
+"""SSD-KD with other settings than its own, with kept views, and on eight devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from ssdkd_jax import kept_views, models, replay_buffer, tasks
+from ssdkd_jax.data import normalize
+from ssdkd_jax.methods.base import Problem
+from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.training import devices
+from tests.methods.ssdkd_problem import (
+    CLASSES,
+    MEAN,
+    PROBLEM,
+    STD,
+    TEACHER,
+    TINY,
+    a_teacher,
+    differs,
+    tiny_run,
+    train,
+    uncompiled_epoch,
+)
+
+
+@functools.cache
+def one_epoch_with(**switches):
+    """(state, metrics) after an epoch of one step each, from a full buffer in which reward, age and phi all differ."""
+    method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1, "kd_steps": 1} | switches))
+    return uncompiled_epoch(method)(tiny_run()[0][3], TEACHER, jax.random.key(3))
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [
+        ("meta_update", "reptile"),
+        ("meta_update", "none"),
+        ("adv_masked", False),
+        ("bn_momentum", 0.0),
+        ("augment_inversion", False),
+        ("targets", "drawn"),
+        ("gamma", 0.5),
+        ("use_diversity", False),
+        ("use_difficulty", False),
+        ("modulated_term", "adversarial"),
+        ("modulated_term", "both"),
+        ("modulated_term", "none"),
+        ("gradient_through_phi", True),
+        ("replacement", "oldest"),
+        ("replacement", "lowest_phi"),
+        ("replacement", "random"),
+        ("alpha", 0.0),
+        ("priority", "kl"),
+        ("weight_normalization", "buffer"),
+        ("weight_normalization", "batch"),
+    ],
+)
+def test_every_switch_runs_and_makes_a_difference(switch, value):
+    switched = one_epoch_with(**{switch: value})
+    for leaf in jax.tree.leaves(switched):
+        assert np.isfinite(np.asarray(leaf, np.float32)).all()
+    assert differs(switched, one_epoch_with())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
+def test_images_are_stored_as_asked(dtype):
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype}))
+    states, metrics = train(method, uncompiled_epoch(method), epochs=2)
+    assert np.isfinite(metrics[-1]["student_loss"])
+    stored, floats = states[1].buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
+    assert stored.dtype == dtype
+    decoded = replay_buffer.read(states[1].buffer, jnp.arange(8))
+    assert_allclose(decoded, floats, atol=1 / 255)
+
+
+@pytest.mark.parametrize(
+    "switch", ["meta_update", "targets", "modulated_term", "replacement", "priority", "weight_normalization"]
+)
+def test_an_unknown_name_of_a_switch_is_refused(switch):
+    with pytest.raises(ValueError, match=f"{switch} is 'nonsense', expected one of: "):
+        SSDKD(problem=PROBLEM, **{switch: "nonsense"})
+
+
+def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
+    method = SSDKD(problem=PROBLEM, **(TINY | {"views": 9}))
+    teacher = a_teacher(PROBLEM)
+    state, _ = method.synthesize(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
+    assert state.views.output.shape == (20, 9, CLASSES)
+    state, metrics = method.distill_step(state, teacher, key := jax.random.key(2))
+
+    start, _ = method.synthesize(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
+    sample_key, view_key = jax.random.split(key)
+    indices, weights = replay_buffer.sample(
+        start.buffer, sample_key, 8, alpha=0.6, beta=method.beta(start.epoch), normalize_by="mean"
+    )
+    number = start.views.number[indices, jax.random.randint(view_key, (8,), 0, 9)]
+    images = kept_views.look(replay_buffer.read(start.buffer, indices), number, padding=1, flip=False)
+    student, loss, _ = method.student_step(start.student, teacher, normalize(images, MEAN, STD), weights)
+    assert_allclose(metrics["student_loss"], loss, rtol=1e-5)
+    jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.student.params, student.params)
+
+
+def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
+    """After four epochs, in which half of the buffer was replaced and 6 entries in turn got other views."""
+    method, teacher = SSDKD(problem=PROBLEM, **(TINY | {"views": 3, "renewed_views": 6})), a_teacher(PROBLEM)
+    states, _ = train(method, uncompiled_epoch(method), epochs=4)
+    buffer, views = states[-1].buffer, states[-1].views
+    for column in range(3):
+        seen = kept_views.look(buffer.images, views.number[:, column], padding=1, flip=False)
+        output = PROBLEM.teacher.apply(teacher, normalize(seen, MEAN, STD))
+        assert_allclose(views.output[:, column], output, rtol=1e-4, atol=1e-4)
+    renewed = np.arange(18, 24) % 20
+    assert (np.asarray(states[-2].views.number)[renewed] != np.asarray(views.number)[renewed]).any()
+
+
+@pytest.mark.parametrize("settings", [{"views": 0, "renewed_views": 1}, {"views": 3, "renewed_views": 21}])
+def test_renewing_what_is_not_there_is_refused(settings):
+    with pytest.raises(ValueError, match=r"renewed_views is .*, expected at most buffer_size=20, and 0 where views=0"):
+        SSDKD(problem=PROBLEM, **(TINY | settings))
+
+
+def test_a_buffer_smaller_than_a_batch_is_refused():
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_size": 7}))
+    with pytest.raises(ValueError, match="at least one batch of 8"):
+        method.init(jax.random.key(0), TEACHER)
+
+
+# ---- devices
+
+
+@pytest.mark.parametrize("views", [{}, {"views": 6, "renewed_views": 8}], ids=["recomputed", "kept"])
+def test_eight_devices_are_one(views):
+    """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
+
+    Devices sum up in another order than one does, which can tip a decision: which entry has the lowest priority, on
+    which images the networks agree, which class is the likeliest, to which byte a pixel is rounded.  So the mask is
+    off, images are kept as floats, and the run is so short that no other two candidates come within rounding of each
+    other; were that to happen, classes, ages or whole images would differ.
+    """
+    kwargs = {"bn_axis_name": devices.AXIS, "conv_general_dilated": models.loop_friendly_conv_general_dilated}
+    problem = Problem(
+        models.create_model("convnet_8", CLASSES, **(kwargs | {"bn_axis_name": None})),
+        models.create_model("convnet_8", CLASSES, **kwargs),
+        models.create_generator((8, 8, 1), 8, 4, **kwargs),
+        tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
+    )  # fmt: skip
+    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False, **views}
+    method, teacher = SSDKD(problem=problem, **(TINY | settings)), a_teacher(problem)
+    start = jax.jit(method.init)(jax.random.key(0), teacher)
+    sharded = method.sharded(start)
+
+    def run(count):
+        chosen = devices.local_devices(count)
+        assert len(chosen) == count
+        epoch = devices.pmap(method.epoch, chosen, in_axes=(0, 0, None))
+        state, metrics = devices.spread(start, chosen, sharded), []
+        for i in range(TINY["epochs"]):
+            key = jax.random.fold_in(jax.random.key(1), i)
+            state, of_epoch = epoch(state, devices.spread(teacher, chosen), key)
+            metrics.append(of_epoch)
+        return state, metrics
+
+    (one, metrics), (eight, metrics_of_eight) = run(1), run(8)
+    assert eight.buffer.images.shape == (8, 5, 8, 8, 1)
+    # Whatever is not sharded is the same on every device, to the bit.
+    for leaf, split in zip(jax.tree.leaves(eight), jax.tree.leaves(sharded), strict=True):
+        if not split:
+            assert_array_equal(leaf, np.stack([leaf[0]] * 8))
+
+    one, eight = (devices.gather(state, start, sharded) for state in (one, eight))
+    for field in ("predicted_class", "age", "valid"):
+        assert_array_equal(getattr(eight.buffer, field), getattr(one.buffer, field))
+    assert_array_equal(*(replay_buffer.class_counts(state.buffer, CLASSES) for state in (one, eight)))
+    close = functools.partial(assert_allclose, rtol=1e-3, atol=1e-4)
+    jax.tree.map(close, eight, one)
+    jax.tree.map(close, [jax.tree.map(lambda x: x[0], m) for m in metrics_of_eight],
+                 [jax.tree.map(lambda x: x[0], m) for m in metrics])  # fmt: skip
+
+    # The comparison means something: the buffer is full, has replaced some entries, and the student has learned.
+    assert one.buffer.valid.all()
+    assert len(set(one.buffer.age.tolist())) > 2
+    assert len(np.unique(one.buffer.predicted_class)) > 1
+    for old, new in zip(jax.tree.leaves(start.student.params), jax.tree.leaves(one.student.params), strict=True):
+        assert np.abs(new - old).max() > 1e-3
