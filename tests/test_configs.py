@@ -106,3 +106,8 @@ def test_presets():
 def test_unknown_preset(word):
     with pytest.raises(UserError, match=f"unknown preset '{word}': expected TEACHER-STUDENT"):
         build("cifar10", word)
+
+
+def test_the_longer_syntheses_of_the_published_tables():
+    assert METHODS["cmi500"].changes["inversion_steps"] == 500
+    assert METHODS["deepinversion2k"].changes["inversion_steps"] == 2000
