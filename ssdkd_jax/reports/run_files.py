@@ -119,9 +119,9 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
                 break
             message = f"{path}, line {position} is not JSON: expected one object a line; {_fix(path.parent)}"
             raise UserError(message) from error
-        if isinstance(record, dict):
-            epoch = number(record.get("epoch"))
-            records[position if epoch is None else epoch] = record
+        if not isinstance(record, dict) or number(record.get("epoch")) is None:
+            raise UserError(f"{path}, line {position} has no epoch: expected an object with one; {_fix(path.parent)}")
+        records[number(record["epoch"])] = record
     return [{**records[epoch], "epoch": epoch} for epoch in sorted(records)]
 
 

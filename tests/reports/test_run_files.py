@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from ssdkd_jax.reports.run_files import image_source, number, with_current_names
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports.run_files import image_source, number, read_metrics, with_current_names
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 OLD_NAMES = ("synthetic_images", "synthesised_images", "references")
@@ -79,3 +80,10 @@ def test_what_is_a_number():
 )
 def test_where_the_images_come_from(fields, source):
     assert image_source(fields) == source
+
+
+@pytest.mark.parametrize("line", ["[]", "5", "{}", '{"epoch": "1"}', '{"epoch": NaN}', '{"epoch": 1e999}'])
+def test_a_line_of_the_log_without_an_epoch_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"epoch": 2}}\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 1 has no epoch: expected an object with one"):
+        read_metrics(tmp_path)
