@@ -5,10 +5,12 @@
     python -m experiments.convert to-onnx DIR --out=student.onnx
     python -m experiments.convert to-stablehlo DIR --out=student.stablehlo
 
-DIR is a saved network, such as <workdir>/student.  Nothing in a FILE is ever executed.
+DIR is a saved network, such as <workdir>/student.  Nothing in a FILE is ever executed.  What is there already is
+replaced only with --overwrite.
 """
 
 import pathlib
+import signal
 
 from absl import flags
 
@@ -16,6 +18,7 @@ from experiments.command_line import launch
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "The folder or file to write.")
+flags.DEFINE_bool("overwrite", False, "Replace what is at --out, and the note beside a PyTorch file.")
 flags.DEFINE_string(
     "arch", "", "from-torch: the architecture, or path/to/file.py:make; inferred from names and shapes where not given."
 )
@@ -40,7 +43,10 @@ SUFFIXES = {
 def main(command, interruption, action, path):
     """Does what the action says."""
     from ssdkd_jax.errors import UserError
+    from ssdkd_jax.files import expand
+    from ssdkd_jax.training.interruption import Interrupted
 
+    del command, interruption
     actions = {
         "from-torch": _from_torch,
         "to-torch": _to_torch,
@@ -49,29 +55,40 @@ def main(command, interruption, action, path):
     }
     if action not in actions:
         raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
+    _check_flags(action)
+    for number in (signal.SIGINT, signal.SIGTERM):  # there is no epoch to finish
+        signal.signal(number, signal.default_int_handler)
+    try:
+        actions[action](expand(path))
+    except KeyboardInterrupt as error:
+        raise Interrupted("stopped before anything was written whole") from error
+
+
+def _check_flags(action):
+    from ssdkd_jax.errors import UserError
+
     unused = [name for name in FROM_TORCH_FLAGS if FLAGS[name].present and action != "from-torch"]
     if unused:
         raise UserError(f"--{unused[0]} has no effect on {action}; leave it out")
-    suffix, expected = pathlib.PurePath(FLAGS.out).suffix, SUFFIXES[action]
-    if suffix not in expected and suffix in {one for others in SUFFIXES.values() for one in others}:
-        kind = f"a file in {' or '.join(expected)}" if expected else "a folder"
-        raise UserError(f"--out={FLAGS.out} ends in {suffix}, which {action} does not write; expected {kind}")
-    actions[action](pathlib.Path(path).expanduser(), pathlib.Path(FLAGS.out).expanduser())
+    if FLAGS.data_dir and not FLAGS.dataset:
+        raise UserError("--data_dir has no effect without a data set; name it with --dataset, or leave it out")
+    suffix = pathlib.PurePath(FLAGS.out).suffix
+    if action == "from-torch" and suffix in {one for others in SUFFIXES.values() for one in others}:
+        raise UserError(f"--out={FLAGS.out} ends in {suffix}, which from-torch does not write; expected a folder")
 
 
-def _from_torch(path, out):
-    from ssdkd_jax.errors import UserError
+def _from_torch(path):
+    from ssdkd_jax.files import check_ours, check_output
+    from ssdkd_jax.jobs import torch_import
     from ssdkd_jax.jobs.teacher import load_teacher
-    from ssdkd_jax.jobs.torch_import import describe_conversion, image_shape_of
     from ssdkd_jax.training import saved_network
 
-    if out.exists() and not (out / saved_network.METADATA).is_file():
-        raise UserError(f"{out} exists and is no saved network; give another folder with --out=DIR")
-    if not path.is_file():
-        raise UserError(f"there is no PyTorch file at {path}")
-    image_shape = image_shape_of(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
+    torch_import.check_is_file(path)
+    image_shape = torch_import.image_shape_of(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
+    out = check_output(FLAGS.out, overwrite=FLAGS.overwrite)
+    check_ours(out, saved_network.OWN)
     network = load_teacher(path, FLAGS.arch, image_shape=image_shape, flag="--arch")
-    metadata = describe_conversion(
+    metadata = torch_import.describe_conversion(
         network,
         path,
         num_classes=FLAGS.num_classes,
@@ -88,27 +105,33 @@ def _from_torch(path, out):
     )
 
 
-def _to_torch(folder, out):
+def _to_torch(folder):
+    from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import torch_export
     from ssdkd_jax.training.saved_network import load_network
 
-    torch_export.check_can_write(out)
-    written = torch_export.export_network(out, *load_network(folder))
+    out = check_output(FLAGS.out, SUFFIXES["to-torch"], overwrite=FLAGS.overwrite)
+    torch_export.check_can_write(out, overwrite=FLAGS.overwrite)
+    written = torch_export.export_network(out, *load_network(folder), overwrite=FLAGS.overwrite)
     print(f"{' and '.join(map(str, written))} written")
 
 
-def _to_onnx(folder, out):
+def _to_onnx(folder):
+    from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import onnx_stablehlo
     from ssdkd_jax.training.saved_network import load_network
 
+    out = check_output(FLAGS.out, SUFFIXES["to-onnx"], overwrite=FLAGS.overwrite)
     difference = onnx_stablehlo.to_onnx(out, *load_network(folder))
     print(f"{out} written: input images (n, h, w, c) in [0, 1], output logits; differs from JAX by {difference:.1e}")
 
 
-def _to_stablehlo(folder, out):
+def _to_stablehlo(folder):
+    from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import onnx_stablehlo
     from ssdkd_jax.training.saved_network import load_network
 
+    out = check_output(FLAGS.out, SUFFIXES["to-stablehlo"], overwrite=FLAGS.overwrite)
     onnx_stablehlo.to_stablehlo(out, *load_network(folder))
     print(f"{out} written: jax.export.deserialize(its bytes).call(images (n, h, w, c) float32 in [0, 1]) -> logits")
 

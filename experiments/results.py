@@ -6,8 +6,6 @@ python -m experiments.results --record=runs/compare_cifar10_more_seeds --name=ci
 python -m experiments.results --readme=README.md --docs=docs
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments.command_line import launch
@@ -24,6 +22,7 @@ flags.DEFINE_string("results", "results", "Folder of the JSON files.")
 def main(command, interruption):
     """Records a result, renews the tables, or both."""
     from ssdkd_jax.errors import UserError
+    from ssdkd_jax.files import expand
     from ssdkd_jax.reports import documents, results_files
 
     del command, interruption
@@ -31,13 +30,16 @@ def main(command, interruption):
         raise UserError("--merge adds the seeds of a comparison; give it with --record=WORKDIR")
     if not (FLAGS.record or FLAGS.readme or FLAGS.docs):
         raise UserError("nothing to do; give --record=WORKDIR, --readme=FILE or --docs=DIR")
-    paths = documents.listed(FLAGS.readme, FLAGS.docs)
+    if FLAGS.name and not FLAGS.record:
+        raise UserError("--name is that of a result to keep; give it with --record=WORKDIR")
+    paths, folder = documents.listed(FLAGS.readme, FLAGS.docs), expand(FLAGS.results)
     if FLAGS.record:
-        path = pathlib.Path(FLAGS.results) / f"{FLAGS.name or pathlib.Path(FLAGS.record).name}.json"
-        (results_files.merge if FLAGS.merge else results_files.record)(FLAGS.record, path)
+        workdir = expand(FLAGS.record)
+        path = results_files.path_of(folder, FLAGS.name or workdir.resolve().name)
+        (results_files.merge if FLAGS.merge else results_files.record)(workdir, path)
         print(path)
     if paths:
-        for changed in documents.refresh(paths, results_files.read_results(FLAGS.results)):
+        for changed in documents.refresh(paths, results_files.read_results(folder)):
             print(changed)
 
 

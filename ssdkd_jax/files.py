@@ -2,10 +2,11 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ssdkd_jax.errors import UserError
@@ -170,3 +171,60 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir") -> pathlib.Path:
             f"the folder {folder} cannot be written ({error.strerror or error}); choose another: {flag}=DIR"
         ) from error
     return folder
+
+
+def expand(path: str | pathlib.Path) -> pathlib.Path:
+    """The path with `~` and `~name` replaced.
+
+    Raises:
+      UserError: there is no such user, or none has a home.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} begins with a home directory that is unknown, expected that of a user; write the path in full"
+        ) from error
+
+
+def check_output(
+    path: str | pathlib.Path, suffixes: Iterable[str] = (), *, overwrite: bool = False, flag: str = "--out"
+) -> pathlib.Path:
+    """The real path, behind links, of a file or folder to write, in a folder that exists then and can be written.
+
+    Args:
+      path: what the user named.
+      suffixes: of the file, one of these; none for a folder.
+      overwrite: whether the user wants what is there to be replaced (--overwrite).
+      flag: what chooses the path, for messages.
+
+    Raises:
+      UserError: another suffix, a directory in place of a file or the other way around, something that is there
+        already, a folder that cannot be written.
+    """
+    suffixes, path = tuple(suffixes), pathlib.Path(os.path.realpath(expand(path)))
+    if suffixes and path.suffix not in suffixes:
+        raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
+    if path.exists() and path.is_dir() == bool(suffixes):
+        found, expected = ("directory", "file") if suffixes else ("file", "folder")
+        raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists already; choose another name with {flag}, or replace it with --overwrite")
+    make_folder_of(path, flag)
+    return path
+
+
+def make_folder_of(path: pathlib.Path, flag: str = "--out") -> None:
+    """Creates the folder of a file to write and makes sure that files can be made there, of which none is left.
+
+    Whether there is room only the writer can tell, who knows how much it needs.
+
+    Raises:
+      UserError: it cannot; `flag` is what chooses the folder, for the message.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.NamedTemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"the folder {path.parent} cannot be written ({reason}); choose another: {flag}") from error

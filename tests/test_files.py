@@ -112,3 +112,44 @@ def test_results_cannot_be_a_directory_or_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written .*choose another: --out=DIR"):
         files.check_results_file(tmp_path / "file" / "out.json", "ablation")
+
+
+def test_an_unknown_home_is_refused():
+    assert files.expand("~/x").is_absolute() and str(files.expand("x")) == "x"
+    with pytest.raises(UserError, match="~nobody-here/x begins with a home directory that is unknown"):
+        files.expand("~nobody-here/x")
+
+
+@pytest.mark.parametrize(
+    ("name", "suffixes", "expected"),
+    [
+        ("notes.txt", (".onnx",), "--out={path} ends in '.txt', expected a file in .onnx"),
+        ("README", (".pth", ".pt"), "--out={path} ends in '', expected a file in .pth or .pt"),
+        ("data.onnx", (".onnx",), "{path} exists already; choose another name with --out, or replace it"),
+        ("link.onnx", (".onnx",), "{folder}/data.onnx exists already"),
+        ("folder.onnx", (".onnx",), "{path} is a directory, expected the name of a file to write: --out=FILE"),
+        ("folder.onnx", (), "{path} exists already"),
+        ("data.onnx", (), "{path} is a file, expected the name of a folder to write: --out=FOLDER"),
+        ("data.onnx/new", (), "the folder {folder}/data.onnx cannot be written (File exists); choose another: --out"),
+    ],
+)
+def test_outputs_are_of_their_kind_and_replace_nothing(tmp_path, name, suffixes, expected):
+    for file in ("notes.txt", "README", "data.onnx"):
+        (tmp_path / file).write_text("mine")
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "link.onnx").symlink_to("data.onnx")
+    with pytest.raises(UserError) as error:
+        files.check_output(tmp_path / name, suffixes)
+    assert str(error.value).startswith(expected.format(path=tmp_path / name, folder=tmp_path))
+
+
+def test_outputs_are_replaced_on_request_behind_links(tmp_path):
+    (tmp_path / "data.onnx").write_text("mine")
+    (tmp_path / "link.onnx").symlink_to("data.onnx")
+    assert files.check_output(tmp_path / "link.onnx", (".onnx",), overwrite=True) == tmp_path / "data.onnx"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    assert files.check_output(tmp_path / "link", overwrite=True) == tmp_path / "folder"
+    new = tmp_path / "made" / "new"
+    assert files.check_output(new) == new
+    assert not list(new.parent.iterdir())

@@ -21,8 +21,13 @@ def available_suffix() -> str | None:
     return next((suffix for suffix in (".pth", ".safetensors") if _installed(_NEEDS[suffix])), None)
 
 
-def check_can_write(path: str | os.PathLike) -> None:
-    """Raises UserError for a suffix that is no PyTorch file's, a directory, or a package that is missing."""
+def check_can_write(path: str | os.PathLike, *, overwrite: bool = False) -> None:
+    """Raises UserError where `export_network` cannot write, or would replace what it did not write.
+
+    Args:
+      path: its suffix must be a PyTorch file's, it must be no directory, and the package that writes it installed.
+      overwrite: whether files of anybody else may be replaced; those of an earlier export always may.
+    """
     path = pathlib.Path(path)
     if path.suffix not in _NEEDS:
         raise UserError(f"{path} ends in {path.suffix!r}, expected a PyTorch file: {', '.join(_NEEDS)}")
@@ -30,6 +35,21 @@ def check_can_write(path: str | os.PathLike) -> None:
         raise UserError(f"{path} is a directory, expected the name of a file to write")
     if not _installed(_NEEDS[path.suffix]):
         raise UserError(f"writing {path} needs {_NEEDS[path.suffix]}; install it: pip install {_NEEDS[path.suffix]}")
+    note = _note_of(path)
+    foreign = next((file for file in (note, path) if file.exists() and not _is_ours(note, path)), None)
+    if foreign and not overwrite:
+        known = "it is no note of ours" if foreign == note else f"no note of ours, {note.name}, stands beside it"
+        raise UserError(f"{foreign} exists and is not from an export ({known}); nothing was written: move it elsewhere")
+
+
+def _note_of(path):
+    return path.with_name(f"{path.name}.md")
+
+
+def _is_ours(note, path):
+    """True if the note is one that `describe` writes for the file."""
+    text = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
+    return f"\n{_NOTE_BEGINS}" in text and f'("{path.name}"' in text
 
 
 def _installed(package):
@@ -39,13 +59,16 @@ def _installed(package):
         return False
 
 
-def export_network(path: str | os.PathLike, variables: dict, metadata: dict) -> tuple[pathlib.Path, pathlib.Path]:
+def export_network(
+    path: str | os.PathLike, variables: dict, metadata: dict, *, overwrite: bool = False
+) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes a PyTorch file with the public names and shapes, and the note `<path>.md`.
 
     Args:
       path: `.pth`, `.pt`, `.th` or `.safetensors`.
       variables: {"params": ..., "batch_stats": ...}.
       metadata: as `training.saved_network.save_network` stores it next to a network.
+      overwrite: as for `check_can_write`.
 
     Returns:
       the paths of both files.
@@ -54,10 +77,10 @@ def export_network(path: str | os.PathLike, variables: dict, metadata: dict) -> 
       UserError: see `check_can_write` and `to_torch_state_dict`.
     """
     path = pathlib.Path(path)
-    check_can_write(path)
+    check_can_write(path, overwrite=overwrite)
     state_dict = to_torch_state_dict(metadata["architecture"], variables, metadata["image_shape"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = path.with_name(f"{path.name}.md")
+    note = _note_of(path)
     shapes = {name: array.shape for name, array in state_dict.items()}
     write_together({path: _serialized(state_dict, path.suffix), note: describe(path, metadata, shapes)})
     return path, note
@@ -130,6 +153,8 @@ network calls them. A feature map that is flattened is flattened in the order he
 |---|---|
 {rows}
 """
+# What a note of ours is known by, also one of an older version.
+_NOTE_BEGINS = "A PyTorch state_dict for "
 _NOTE = """# {architecture}
 
 A PyTorch state_dict for {height}x{width} {colors} images and {num_classes} classes. Images are scaled to [0, 1], then

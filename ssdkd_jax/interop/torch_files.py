@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
       UserError: no such file, a directory, of an unknown suffix, damaged, holding Python objects that could run code, a
-        TorchScript program, or holding no weights; torch or safetensors not installed.
+        TorchScript program, holding no weights or negative variances; torch or safetensors not installed.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -58,7 +59,7 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     for name, value in tensors.items():
         if _unwrapped(name) in unwrapped:
             raise UserError(f"{path} has tensor {_unwrapped(name)!r} twice, with and without a prefix such as module.")
-        unwrapped[_unwrapped(name)] = _as_numpy(value, name, path)
+        unwrapped[_unwrapped(name)] = _checked(_as_numpy(value, name, path), name, path)
     return unwrapped
 
 
@@ -72,6 +73,7 @@ def _read_safetensors(path):
 
 def _read_torch(path):
     torch = _import("torch", path)
+    _check_sums(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,6 +94,20 @@ def _read_torch(path):
             ) from error
         # torch raises RuntimeError, EOFError, OSError, KeyError and more, depending on where the file ends.
         raise UserError(f"{path} is truncated or no PyTorch file ({_reason(error)})") from error
+
+
+def _check_sums(path):
+    """Raises UserError where a zip's checksums, at which torch does not look, say that its content has changed."""
+    if not zipfile.is_zipfile(path):  # torch's legacy format has none
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch.serialization.set_crc32_options(False) leaves them all 0.
+            damaged = archive.testzip() if any(entry.CRC for entry in archive.infolist()) else None
+    except Exception as error:  # zipfile raises BadZipFile, zlib.error, NotImplementedError and more
+        damaged = _reason(error)
+    if damaged:
+        raise UserError(f"{path} is damaged, its checksum differs ({damaged}); copy it again from where it came from")
 
 
 def _import(module, path):
@@ -142,6 +158,16 @@ def _as_numpy(value, name, path):
         raise UserError(
             f"{path}: tensor {name!r} is quantized, sparse or without memory ({_reason(error)}), expected plain numbers"
         ) from error
+
+
+def _checked(value, name, path):
+    """The array; a variance must be one, of which BatchNorm takes the root."""
+    if name.endswith("running_var") and (negative := np.count_nonzero(value < 0)):
+        raise UserError(
+            f"{path}: tensor {name!r} is negative in {negative} of {value.size} numbers, expected variances; "
+            "the file is damaged or was saved wrongly"
+        )
+    return value
 
 
 def _reason(error):

@@ -3,7 +3,7 @@
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import read_object, write_at_once
+from ssdkd_jax.files import make_folder_of, read_object, write_at_once
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std
@@ -15,6 +15,18 @@ _SAME_SETTING = ("teacher_sha256", "dataset", "teacher", "student", "epochs")
 _RECORD_AGAIN = "record it again: python -m experiments.results --record=WORKDIR --name=NAME"
 
 
+def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The JSON file of a result in a folder.
+
+    Raises:
+      UserError: the name is none of a file, without its suffix.
+    """
+    plain = name == name.strip() == pathlib.PurePath(name).name != ""
+    if not plain or name.startswith(".") or name.endswith(".json"):
+        raise UserError(f"--name={name!r} is no plain name of a file without .json; choose another: --name=NAME")
+    return pathlib.Path(folder) / f"{name}.json"
+
+
 def record(workdir: pathlib.Path, path: pathlib.Path) -> None:
     """Keeps a finished run, with its curve of evaluated epochs, or a comparison with short curves.
 
@@ -23,11 +35,23 @@ def record(workdir: pathlib.Path, path: pathlib.Path) -> None:
       path: the JSON file to write.
 
     Raises:
-      UserError: the folder holds neither, or is damaged.
+      UserError: the folder holds neither, or is damaged; the file holds a result of another kind, or cannot be written.
     """
-    workdir = pathlib.Path(workdir)
+    workdir, path = pathlib.Path(workdir), pathlib.Path(path)
     content = _comparison(workdir) if (workdir / run_files.COMPARISON).exists() else _run(workdir)
+    _check_place(path, content["kind"])
     write_at_once(path, content)
+
+
+def _check_place(path: pathlib.Path, kind: str) -> None:
+    """Raises UserError unless a result of this kind can be written there, in place of one of its own kind only."""
+    make_folder_of(path, "--results=DIR")
+    another = "choose another: --name=NAME"
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, expected the name of a file to write; {another}")
+    found = read_object(path, another).get("kind") if path.exists() else kind
+    if found != kind:
+        raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {another}")
 
 
 def merge(workdir: pathlib.Path, path: pathlib.Path) -> None:
@@ -53,6 +77,7 @@ def merge(workdir: pathlib.Path, path: pathlib.Path) -> None:
             f"{path} holds a result of kind {kept['kind']!r}, not a comparison; choose another: --name=NAME"
         )
     _check_can_merge(kept, new, path, workdir)
+    make_folder_of(path, "--results=DIR")
     names = dict.fromkeys([*kept["methods"], *new["methods"]])
     write_at_once(
         path,
@@ -95,18 +120,29 @@ def _comparison(workdir: pathlib.Path) -> dict:
 
 def _run(workdir: pathlib.Path) -> dict:
     path = workdir / run_files.SUMMARY
-    summary = run_files.read_summary(workdir) if path.is_file() else {}
+    summary = _read(run_files.read_summary, workdir) if path.is_file() else {}
     if not summary.get("epochs"):
         raise UserError(
             f"{workdir} holds neither a finished run nor a comparison; finish it, or name another workdir: --record=DIR"
         )
     numbers = [
         {field: line[field] for field in _CURVE_FIELDS if run_files.number(line.get(field)) is not None}
-        for line in run_files.read_metrics(workdir)
+        for line in _read(run_files.read_metrics, workdir)
     ]
     curve = [line for line in numbers if any(score in line for score in _SCORES)]
     fix = f"delete {path} and run the command that made it again, which goes on from its last checkpoint"
     return {**_checked({"kind": "run", **summary}, path, fix), "curve": curve}
+
+
+def _read(reader, workdir: pathlib.Path):
+    """What a reader of `run_files` returns; where it refuses, its advice would be for the program of the run."""
+    try:
+        return reader(workdir)
+    except UserError as error:
+        wrong = str(error).split("; ")[0]
+        raise UserError(
+            f"{wrong}; run its python -m experiments.main again in another folder, and record that: --record=DIR"
+        ) from error
 
 
 def _checked(content: dict, path: pathlib.Path, fix: str) -> dict:

@@ -3,16 +3,20 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import golden_values
+import jax
 import numpy as np
 import pytest
 
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
-from ssdkd_jax.jobs.teacher import load_teacher
-from ssdkd_jax.jobs.torch_import import describe_conversion
+from ssdkd_jax.jobs.teacher import Teacher, load_teacher
+from ssdkd_jax.jobs.torch_import import check_is_file, describe_conversion
+from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
 
 torch = pytest.importorskip("torch")
@@ -60,10 +64,12 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
     network = load_teacher(resnet8)
     saved_network.save_network(tmp_path / "n", network.variables, describe_conversion(network, resnet8))
     for action in ("stablehlo", "onnx"):
-        status, out, err = convert(f"to-{action}", tmp_path / "n", f"--out={tmp_path / action}")
+        file = tmp_path / f"network.{action}"
+        file.write_text("replaced")
+        status, out, err = convert(f"to-{action}", tmp_path / "n", f"--out={file}", "--overwrite")
         assert (status, err) == (0, ""), err
-        assert f"{tmp_path / action} written" in out
-        assert (tmp_path / action).stat().st_size > 1000
+        assert f"{file} written" in out
+        assert file.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -73,33 +79,26 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
         (["to-torch", "x", "y", "--out=z.pth"], "unexpected arguments y; for example"),
         (["to-keras", "x", "--out=z"], "unknown action 'to-keras'; known are: from-torch, to-torch, to-onnx"),
         (["from-torch", "FILE", "--arch=wrn16_1", "--out=OUT"], "is no wrn16_1: tensor 'bn1.weight' has shape (16,)"),
-        (["from-torch", "FILE", "--arch=resnet8", "--num_classes=100", "--out=OUT"], "FILE has 10 classes, not 100"),
+        (["from-torch", "FILE", "--data_dir=x", "--out=OUT"], "--data_dir has no effect without a data set; name it"),
         (
-            ["from-torch", "FILE", "--arch=resnet8", "--class_names=a,b", "--out=OUT"],
-            "FILE has 10 classes, but 2 class names were given",
+            ["from-torch", "~no-one/x", "--out=OUT"],
+            "~no-one/x begins with a home directory that is unknown",
         ),
-        (
-            ["from-torch", "FILE", "--arch=resnet8", "--normalization=cifr", "--out=OUT"],
-            "unknown normalization 'cifr'; known are: cifar",
-        ),
-        (
-            ["from-torch", "FILE", "--arch=resnet8", "--dataset=cifar100", "--out=OUT"],
-            "FILE has 10 classes and 3 channels, but cifar100",
-        ),
+        (["to-stablehlo", "FOLDER", "--out=FILE"], "ends in '.pth', expected a file in .stablehlo"),
+        (["to-torch", "FOLDER", "--out=FILE"], "FILE exists already; choose another name with --out, or replace it"),
         (
             ["from-torch", "FILE", "--out=FILE"],
             "FILE ends in .pth, which from-torch does not write; expected a folder",
         ),
-        (["to-torch", "FOLDER", "--out=OUT.h5"], "OUT.h5 ends in '.h5', expected a PyTorch file"),
+        (["to-torch", "FOLDER", "--out=OUT.h5"], "OUT.h5 ends in '.h5', expected a file in .pth or .pt"),
         (["to-torch", "FOLDER", "--out=OUT.pth"], "FOLDER is not a saved network"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes(resnet8, tmp_path, arguments, expected):
     def filled(text):
-        for name, path in (("FILE", resnet8), ("OUT", tmp_path / "out"), ("FOLDER", tmp_path)):
-            text = text.replace(name, str(path))
-        return text
+        paths = {"FILE": resnet8, "OUT": tmp_path / "out", "FOLDER": tmp_path}
+        return re.sub("|".join(paths), lambda found: str(paths[found[0]]), text)
 
     status, _, err = convert(*map(filled, arguments))
     assert status == 2
@@ -124,6 +123,75 @@ def test_what_goes_with_the_weights(resnet8, options, expected, tmp_path):
     shape, mean, class_names = expected
     assert (metadata["image_shape"], metadata["mean"]) == (shape, mean)
     assert metadata["class_names"] == (class_names or options.get("class_names") or tuple("0123456789"))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"num_classes": 100}, "FILE has 10 classes, not 100"),
+        ({"class_names": ("a", "b")}, "FILE has 10 classes, but 2 class names were given"),
+        ({"normalization": "cifr"}, "unknown normalization 'cifr'; known are: cifar"),
+        ({"dataset": "cifar100"}, "FILE has 10 classes and 3 channels, but cifar100 has 100 and 3"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_with_the_weights(resnet8, options, expected, tmp_path):
+    with pytest.raises(UserError) as error:
+        describe_conversion(load_teacher(resnet8), resnet8, data_dir=str(tmp_path), **options)
+    assert str(error.value).startswith(expected.replace("FILE", str(resnet8)))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (1_000_000, "--image_size=1000000, expected height and width in pixels, at most 4096"),
+        (7, r"vgg8 does not run on images of 7 x 7 pixels \(.*\); say what size it is for with --image_size=N"),
+    ],
+)
+def test_images_of_a_size_that_the_network_cannot_take(size, expected):
+    variables = create_model("vgg8", 10).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    with pytest.raises(UserError, match=expected):
+        describe_conversion(Teacher("vgg8", variables, {}), "vgg8.pth", image_size=size)
+
+
+def test_a_feature_map_that_shrinks_to_nothing_is_named(tmp_path):
+    """JAX itself would compute on without an error."""
+    (tmp_path / "net.py").write_text(
+        "import flax.linen as nn\n"
+        "class Net(nn.Module):\n"
+        "    num_classes: int = 10\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x, train=False):\n"
+        "        x = nn.Conv(4, (5, 5), padding='VALID', name='conv')(x)\n"
+        "        return nn.Dense(self.num_classes)(x.sum((1, 2)))\n"
+    )
+    name = f"{tmp_path / 'net.py'}:Net"
+    variables = create_model(name, 10).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    with pytest.raises(UserError, match=r"images of 4 x 4 pixels \(.*nothing is left of them in conv\)"):
+        describe_conversion(Teacher(name, variables, {}), "net.pth", image_size=4)
+
+
+def test_an_image_size_that_is_assumed_is_printed(resnet8, capsys):
+    network = load_teacher(resnet8)
+    describe_conversion(network, resnet8)
+    assert "images of 32 x 32 pixels assumed; say which with --image_size" in capsys.readouterr().out
+    describe_conversion(network, resnet8, image_size=32)
+    assert "pixels assumed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("network", "network is a saved network already, expected a PyTorch file; use it as it is"),
+        (".", "is a directory, expected a PyTorch file"),
+        ("missing.pth", "there is no PyTorch file at "),
+    ],
+)
+def test_what_is_no_file_to_convert(tmp_path, name, expected):
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / saved_network.METADATA).write_text("{}")
+    with pytest.raises(UserError, match=expected):
+        check_is_file(tmp_path / name)
 
 
 def test_bfloat16_safetensors(tmp_path):

@@ -57,6 +57,10 @@ def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
     ("arguments", "expected"),
     [
         ([], "nothing to do; give --record=WORKDIR, --readme=FILE or --docs=DIR"),
+        (["--name=x", "--readme=README.md"], "--name is that of a result to keep; give it with --record=WORKDIR"),
+        (["--record=comparison", "--name=a.json"], "--name='a.json' is no plain name of a file without .json"),
+        (["--record=comparison", "--results=/proc"], "the folder /proc cannot be written (No such file or directory)"),
+        (["--record=comparison", "--name=kept"], "results/kept.json holds run, expected comparison to replace; choose"),
         (["--merge"], "--merge adds the seeds of a comparison; give it with --record=WORKDIR"),
         (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; delete run/summary.json"),
         (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; record it again"),
@@ -65,6 +69,8 @@ def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
 def test_mistakes_are_reported_in_one_line(tmp_path, arguments, expected):
     put(tmp_path / "run" / "summary.json", run(seconds={"total": "long"}))
     put(tmp_path / "run" / "metrics.jsonl", "")
+    put(tmp_path / "comparison" / "comparison.json", comparison())
+    put(tmp_path / "results" / "kept.json", run())
     put(tmp_path / "results" / "broken.json", [])
     put(tmp_path / "docs" / "results.md", "")
     status, out, err = results(tmp_path, *arguments)

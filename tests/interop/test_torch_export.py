@@ -144,6 +144,25 @@ def test_unknown_suffix(tmp_path, name, expected):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("foreign", "expected"),
+    [
+        ({"s.pth": "mine"}, "s.pth exists and is not from an export (no note of ours, s.pth.md, stands beside it)"),
+        ({"s.pth.md": "mine"}, "s.pth.md exists and is not from an export (it is no note of ours)"),
+        ({"s.pth": "mine", "s.pth.md": "\nA PyTorch state_dict for t.pth"}, "s.pth.md exists and is not from an"),
+    ],
+    ids=str,
+)
+def test_files_of_anybody_else_are_not_replaced(tmp_path, foreign, expected):
+    for name, text in foreign.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=re.escape(expected)):
+        torch_export.export_network(tmp_path / "s.pth", variables(), METADATA)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == foreign
+    path, _ = torch_export.export_network(tmp_path / "s.pth", variables(), METADATA, overwrite=True)
+    assert torch_export.export_network(path, variables(), METADATA)[0] == path, "an earlier export may be replaced"
+
+
 def test_without_torch_safetensors_and_without_both_a_line(tmp_path, monkeypatch):
     assert torch_export.available_suffix() == ".pth"
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -104,6 +104,28 @@ def test_text_file(tmp_path):
     assert "is truncated or no PyTorch file" in refusal(path)
 
 
+def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):
+    path = save(tmp_path / "weights.pth", TENSORS)
+    content = bytearray(path.read_bytes())
+    content[content.index(TENSORS["conv1.weight"].numpy().tobytes()) + 3] ^= 1
+    path.write_bytes(content)
+    assert "is damaged, its checksum differs (weights/data/0); copy it again" in refusal(path)
+
+
+def test_files_without_checksums_are_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        save(tmp_path / "weights.pth", TENSORS)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert_loads(tmp_path / "weights.pth")
+
+
+def test_negative_variances_are_refused(tmp_path):
+    path = save(tmp_path / "w.pth", {"module.bn1.running_var": torch.tensor([1.0, -0.5, 0.0])})
+    assert "tensor 'module.bn1.running_var' is negative in 1 of 3 numbers, expected variances" in refusal(path)
+
+
 class RunsCode:
     def __init__(self, marker):
         self.marker = marker

@@ -8,7 +8,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
-from ssdkd_jax.reports.results_files import merge, read_result, read_results, record
+from ssdkd_jax.reports.results_files import merge, path_of, read_result, read_results, record
 from tests.reports.sample_results import ablation, comparison, row, run
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
@@ -255,3 +255,37 @@ def test_only_comparisons_are_merged(tmp_path):
     path = put(tmp_path / "kept.json", run())
     assert "holds a result of kind 'run', not a comparison" in refusal(merge, tmp_path / "more", path)
     assert "holds no comparison to merge" in refusal(merge, finished_run(tmp_path / "run"), path)
+
+
+@pytest.mark.parametrize("kept", [{"kind": "run"}, {"kind": "ablation"}, {"mine": 1}, [1]], ids=str)
+def test_only_a_result_of_the_same_kind_is_replaced(tmp_path, kept):
+    put(tmp_path / "comparison" / "comparison.json", comparison())
+    path = put(tmp_path / "kept.json", kept)
+    before = path.read_text()
+    assert "choose another: --name=NAME" in refusal(record, tmp_path / "comparison", path)
+    assert path.read_text() == before
+    path.unlink()
+    record(tmp_path / "comparison", path)
+    record(tmp_path / "comparison", path)
+
+
+def test_a_result_needs_a_file_in_a_folder_that_can_be_written(tmp_path):
+    run_folder = finished_run(tmp_path / "run")
+    record(run_folder, tmp_path / "new" / "results" / "a.json")
+    (tmp_path / "new" / "b.json").mkdir()
+    assert "b.json is a directory" in refusal(record, run_folder, tmp_path / "new" / "b.json")
+    message = refusal(record, run_folder, tmp_path / "run" / "summary.json" / "c.json")
+    assert "cannot be written" in message and "--results=DIR" in message
+
+
+@pytest.mark.parametrize("name", ["c.json", " ", "", "a ", "../a", "a/b", "..", ".hidden", "/"])
+def test_names_that_are_none_of_a_file_are_refused(tmp_path, name):
+    assert f"--name={name!r} is no plain name of a file" in refusal(path_of, tmp_path, name)
+
+
+def test_a_damaged_log_is_not_blamed_on_a_flag_that_results_lacks(tmp_path):
+    folder = finished_run(tmp_path / "run")
+    put(folder / "metrics.jsonl", "{\n{}\n")
+    message = refusal(record, folder, tmp_path / "kept.json")
+    assert "metrics.jsonl, line 1 is not JSON" in message and "--workdir" not in message and "--record=DIR" in message
+    assert path_of(tmp_path, "cifar10.v2") == tmp_path / "cifar10.v2.json"
