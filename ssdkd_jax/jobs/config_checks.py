@@ -1,6 +1,9 @@
 """What can be known to be wrong with a config before any work."""
 
+import difflib
 import pathlib
+
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from ssdkd_jax import models, settings
 from ssdkd_jax.errors import UserError
@@ -17,24 +20,57 @@ _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight
 
 def check_values(config):
     """Raises UserError, naming the field, where a value cannot be meant."""
-    preset = find_method(config.method)
-    for field, value in config.items():
-        if field in settings.fields(RunSettings):
-            _check(RunSettings, "", field, value)
-    for section, owner in SECTIONS.items():
-        for field, value in config[section].items():
-            _check(owner, f"{section}.", field, value)
-    for field, value in method_settings(config, config.method).items():
-        _check(preset.method, f"{section_of(config.method)}.", field, value)
+    check_fields(config)
     _check_images(config)
     _check_buffer(config)
     _check_networks(config)
 
 
-def _check(owner, prefix, field, value):
-    problem = settings.problem_with(owner, field, value)
-    if problem:
-        raise UserError(f"{prefix}{field} is {value!r}, {problem}: --config.{prefix}{field}=...")
+def check_fields(config):
+    """Raises UserError, naming the field, unless every field is there, of its type and in its range, and no other."""
+    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
+        raise UserError(
+            f"the config is a {type(config).__name__}, expected an ml_collections.ConfigDict, as "
+            "configs.common.get_common_config() makes one"
+        )
+    _check_section(config, "", RunSettings, list(settings.fields(RunSettings)))
+    methods = {section_of(config.method): find_method(config.method), **METHODS}
+    for name, owner in SECTIONS.items():
+        _check_section(config.get(name), name, owner, list(settings.fields(owner)))
+    for name, preset in methods.items():
+        if name in config:  # else the method's own settings are taken
+            _check_section(config[name], name, preset.method, list(preset.settings))
+    _refuse_unknown("", set(config) - set(settings.fields(RunSettings)), {*SECTIONS, *methods})
+
+
+def _check_section(values, section, owner, names):
+    """Holds the fields of one dataclass against it; `section` is "" for the config's first level."""
+    if not isinstance(values, ConfigDict):
+        raise UserError(f"{section} is {_short(values)}, expected a section as of configs.common.get_common_config()")
+    prefix = f"{section}." if section else ""
+    for name in names:
+        if name not in values:
+            raise UserError(
+                f"the config lacks {prefix}{name}; begin with configs.common.get_common_config() and change that"
+            )
+        problem = settings.problem_with(owner, name, values[name])
+        if problem:
+            raise UserError(f"{prefix}{name} is {_short(values[name])}, {problem}: --config.{prefix}{name}=...")
+    if section:
+        _refuse_unknown(prefix, set(values), names)
+
+
+def _refuse_unknown(prefix, names, known):
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        meant = f"did you mean {prefix}{close[0]}?" if close else "--help lists the fields"
+        raise UserError(f"the config has a field {prefix}{unknown[0]} that nothing reads; {meant}")
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) < 100 else f"{text[:100]}..."
 
 
 def _check_images(config):
