@@ -5,13 +5,13 @@
 """
 
 from absl import flags
-from ml_collections import config_flags
 
+from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file whose networks, batch sizes and buffer are taken.")
+config_flag.define("Config file whose networks, batch sizes and buffer are taken.")
 flags.DEFINE_integer("capacity", 50_000, "Entries of the buffer.", lower_bound=1)
 flags.DEFINE_integer("repeats", 20, "Calls whose median counts.", lower_bound=1)
 flags.DEFINE_string("out", None, "JSON file with the results.")

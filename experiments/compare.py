@@ -8,13 +8,13 @@ reused, so an interrupted comparison resumes where it stopped, and a method can 
 """
 
 from absl import flags
-from ml_collections import config_flags
 
+from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file of the runs, with an argument after a colon.")
+config_flag.define("Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
 flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
 flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are METHOD/seedN below it.")
@@ -35,6 +35,7 @@ def run():
         main,
         required=("config", "methods", "workdir"),
         example="--config=configs/digits.py --methods=ssdkd,fastdfkd --seeds=3 --workdir=runs/compare_digits",
+        resumes=True,
     )
 
 
