@@ -23,9 +23,10 @@ flags.DEFINE_list("only", [], "Names of variants to run; all by default.")
 def main(command, interruption):
     """Runs the ablation of the flags."""
     from ssdkd_jax.jobs.ablation import ablate
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_overrides, check_seeds
 
-    check_overrides(FLAGS.config, overridden_fields())
+    check_overrides(FLAGS.config, overridden_fields(), unused={"baselines": "on an ablation"})
+    check_seeds(FLAGS.seeds, least=2, first=FLAGS.config.seed)
     ablate(
         FLAGS.config,
         FLAGS.seeds,

@@ -110,9 +110,10 @@ def _version():
 def _help(main, example):
     """The program's own words, its flags, and where it takes a config, every field of that."""
     module = sys.argv[0] if main.__module__ == "__main__" else main.__module__
+    by_module = flags.FLAGS.flags_by_module_dict()
     own = "\n".join(
         f"  --{flag.name}: {flag.help} (default: {flag.default!r})"
-        for flag in flags.FLAGS.flags_by_module_dict().get(module, [])
+        for flag in [*by_module.get(config_flag.__name__, []), *by_module.get(module, [])]
     )
     text = f"{sys.modules[main.__module__].__doc__}\nflags:\n{own}\n\n{COMMON_FLAGS}\n"
     return f"{text}\n{config_flag.describe_fields(example)}" if "config" in flags.FLAGS else text

@@ -12,8 +12,11 @@ from absl import flags
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
+from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
+# Fields of a config that a comparison has no use for.
+UNUSED = {"method": "on a comparison, whose methods are --methods", "baselines": "on a comparison"}
 config_flag.define("Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
 flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
@@ -23,10 +26,14 @@ flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are MET
 def main(command, interruption):
     """Runs the comparison of the flags."""
     from ssdkd_jax.jobs.comparison import compare
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_overrides, check_seeds
 
-    check_overrides(FLAGS.config, overridden_fields(), FLAGS.methods)
-    compare(FLAGS.config, FLAGS.methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
+    methods = [name for name in FLAGS.methods if name]
+    if not methods:
+        raise UserError("--methods names none, expected names such as ssdkd,fastdfkd; --list=methods prints all")
+    check_overrides(FLAGS.config, overridden_fields(), methods, unused=UNUSED)
+    check_seeds(FLAGS.seeds, first=FLAGS.config.seed)
+    compare(FLAGS.config, methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
 
 
 def run():

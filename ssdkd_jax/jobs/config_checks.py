@@ -11,6 +11,7 @@ from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.training.devices import check_divisible
+from ssdkd_jax.user_code import is_user_code
 
 MOST_SEEDS = 1000
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
@@ -130,15 +131,22 @@ def check_batches(config, devices):
     check_divisible(devices, **sizes)
 
 
-def check_overrides(config, overridden, methods=None):
+def check_overrides(config, overridden, methods=None, unused=None):
     """Raises UserError where a field was set on the command line but has no effect.
 
     Args:
       config: ConfigDict after the command line.
       overridden: names of the fields that the command line set, such as "ssdkd.alpha".
       methods: names of the methods that will run; None is the config's.
+      unused: {field: why} of fields that the program itself does not use.
     """
-    chosen = [section_of(name) for name in (methods if methods is not None else [config.method])]
+    names = [config.method] if methods is None else methods
+    chosen = [section_of(name) for name in names]
+    for name in names:
+        try:
+            find_method(name)
+        except UserError as error:
+            raise UserError(f"--methods: {error}" if methods else str(error)) from error
     for field in overridden:
         section, _, name = field.partition(".")
         if name == "warmup_epochs" and section in chosen and 0 < config.epochs <= config[section].warmup_epochs:
@@ -150,7 +158,7 @@ def check_overrides(config, overridden, methods=None):
             raise UserError(
                 f"--config.{field} has no effect on {', '.join(chosen)}; {_fix(config, section, name, chosen)}"
             )
-        reason = _without_effect(config, section, name)
+        reason = (unused or {}).get(field) or _without_effect(config, section, name, names)
         if reason:
             raise UserError(f"--config.{field} has no effect {reason}; leave it out")
 
@@ -162,8 +170,8 @@ def _fix(config, section, name, chosen):
     return f"choose that method with --config.method={section}, or leave it out"
 
 
-def _without_effect(config, section, name):
-    """Why a field that is no method's changes nothing, or ""."""
+def _without_effect(config, section, name, methods):
+    """Why a field changes nothing where these methods run, or ""."""
     if section == "teacher" and config.teacher.path:
         if name in _TEACHER_TRAINING:
             return "on a teacher that is given (teacher.path)"
@@ -171,11 +179,28 @@ def _without_effect(config, section, name):
             return "on a teacher that is given (teacher.path), without baselines"
     if section == "held_out_batches" and config.evaluate_on != "none":
         return "where real test images are at hand (evaluate_on=test)"
+    if section == "generator" and not any(_has_generator(config, method, name) for method in methods):
+        return f"on {', '.join(methods)}: without a generator, or with a field of its own"
+    if section == "data_dir":
+        names = {config.dataset, *(method_settings(config, method).get("images", "") for method in methods)} - {""}
+        if all(name == "digits" or name.startswith("folder:") or is_user_code(name) for name in names):
+            return f"on {', '.join(sorted(names))}, only on prepared TFDS sets"
+    if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
+        return "with ssdkd.use_difficulty=false"
     return ""
 
 
-def check_seeds(seeds, least=1):
-    """Raises UserError where nobody can mean so many seeds."""
+def _has_generator(config, method, field):
+    return find_method(method).method.uses_generator and field not in method_settings(config, method)
+
+
+def check_seeds(seeds, least=1, first=0):
+    """Raises UserError where nobody can mean so many seeds, or the last of them is none; `first` is the config's."""
+    if first + seeds > 2**31:
+        raise UserError(
+            f"seed is {first}, so the last of {seeds} seeds is {first + seeds - 1}, expected less than {2**31}: "
+            "--config.seed=N"
+        )
     why = ": one seed says nothing about the noise" if least > 1 else ""
     if not least <= seeds <= MOST_SEEDS:
         raise UserError(f"--seeds is {seeds}, expected at least {least} and at most {MOST_SEEDS}{why}")

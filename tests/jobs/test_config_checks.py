@@ -70,3 +70,45 @@ def test_other_kinds_of_configs(kind):
 
 def test_a_config_of_plain_values_passes():
     config_checks.check_values(ConfigDict(digits.get_config().to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("field", "fields", "methods", "expected"),
+    [
+        ("ssdkd.gamma", {"ssdkd.use_difficulty": False}, None, "no effect with ssdkd.use_difficulty=false"),
+        ("generator.width", {"method": "deepinversion"}, None, "no effect on deepinversion: without a generator"),
+        ("generator.width", {}, ["scratch", "noise_kd"], "no effect on scratch, noise_kd: without a generator"),
+        ("generator.latent_size", {"method": "dafl"}, None, "or with a field of its own"),
+        ("data_dir", {"dataset": "digits"}, None, "no effect on digits, only on prepared TFDS sets"),
+        ("data_dir", {"dataset": "folder:/x"}, None, "no effect on folder:/x"),
+        ("baselines", {}, ["ssdkd"], "--config.baselines has no effect on a comparison; leave it out"),
+        ("ssdkd.kd_steps", {"method": "nope"}, None, "unknown method 'nope'; known are: ssdkd"),
+        ("ssdkd.kd_steps", {}, ["SSDKD"], "--methods: unknown method 'SSDKD'; did you mean 'ssdkd'?"),
+    ],
+)
+def test_options_without_effect(field, fields, methods, expected):
+    config = digits.get_config()
+    config.update_from_flattened_dict(fields)
+    unused = {"baselines": "on a comparison"}
+    assert expected in message_of(config_checks.check_overrides, config, [field], methods, unused)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields", "methods"),
+    [
+        ("generator.width", {}, ["scratch", "ssdkd"]),
+        ("generator.width", {"method": "dafl"}, None),
+        ("data_dir", {"method": "transfer_kd", "transfer_kd.images": "cifar100"}, None),
+        ("data_dir", {"dataset": "cifar10"}, None),
+        ("ssdkd.gamma", {}, None),
+    ],
+)
+def test_options_with_an_effect(field, fields, methods):
+    config = digits.get_config()
+    config.update_from_flattened_dict(fields)
+    config_checks.check_overrides(config, [field], methods)
+
+
+def test_the_seed_that_was_given_is_named():
+    message = message_of(config_checks.check_seeds, 3, first=2**31 - 2)
+    assert message.startswith("seed is 2147483646, so the last of 3 seeds is 2147483648, expected less than 2147483648")
