@@ -7,13 +7,13 @@ Finished runs in the workdir are reused, so an interrupted ablation resumes wher
 """
 
 from absl import flags
-from ml_collections import config_flags
 
+from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file of the runs.")
+config_flag.define("Config file of the runs.")
 flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
 flags.DEFINE_string("workdir", None, "Folder of all runs, one below it each.")
 flags.DEFINE_string("out", None, "JSON file with the results.")
@@ -23,9 +23,10 @@ flags.DEFINE_list("only", [], "Names of variants to run; all by default.")
 def main(command, interruption):
     """Runs the ablation of the flags."""
     from ssdkd_jax.jobs.ablation import ablate
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_overrides, check_seeds
 
-    check_overrides(FLAGS.config, overridden_fields())
+    check_overrides(FLAGS.config, overridden_fields(), unused={"baselines": "on an ablation"})
+    check_seeds(FLAGS.seeds, least=2, first=FLAGS.config.seed)
     ablate(
         FLAGS.config,
         FLAGS.seeds,
@@ -43,6 +44,7 @@ def run():
         main,
         required=("config", "workdir", "out"),
         example="--config=configs/digits.py --seeds=5 --workdir=runs/ablation --out=results/digits_ablation.json",
+        resumes=True,
     )
 
 

@@ -5,25 +5,27 @@
 """
 
 from absl import flags
-from ml_collections import config_flags
 
+from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file whose networks, batch sizes and buffer are taken.")
+config_flag.define("Config file whose networks, batch sizes and buffer are taken.")
 flags.DEFINE_integer("capacity", 50_000, "Entries of the buffer.", lower_bound=1)
-flags.DEFINE_integer("repeats", 20, "Calls whose median counts.", lower_bound=1)
+flags.DEFINE_integer("repeats", 20, "Calls whose median counts.", lower_bound=1, upper_bound=10**6)
 flags.DEFINE_string("out", None, "JSON file with the results.")
 
 
 def main(command, interruption):
     """Runs the benchmark of the flags."""
-    from ssdkd_jax.jobs.benchmark import benchmark
+    from ssdkd_jax.jobs.benchmark import USED, benchmark
     from ssdkd_jax.jobs.config_checks import check_overrides
 
     del interruption
-    check_overrides(FLAGS.config, overridden_fields())
+    fields = overridden_fields()
+    unused = {field: f"on the benchmark, which uses {', '.join(USED)}" for field in fields if field not in USED}
+    check_overrides(FLAGS.config, fields, unused=unused)
     benchmark(FLAGS.config, FLAGS.capacity, FLAGS.repeats, FLAGS.out, command=command)
 
 

@@ -1,5 +1,6 @@
 """What all command-line programs share: flags, one-line errors, interruption, exit status."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -24,7 +25,7 @@ COMMON_FLAGS = """every program:
   --list: methods, networks or configs: print the names that there are."""
 
 
-def launch(main, *, required, example, arguments=()):
+def launch(main, *, required, example, arguments=(), resumes=False):
     """Parses the flags, runs `main(command, interruption, *arguments)` and exits.
 
     Exit status 0: done; 2: the user's mistake, reported in one line; 128 + the signal's number: saved and stopped on
@@ -35,6 +36,7 @@ def launch(main, *, required, example, arguments=()):
       required: names of flags that must be given.
       example: arguments that work.
       arguments: names of what stands on the command line without a flag.
+      resumes: whether it saves and stops when `interruption` becomes true; else a signal ends it at once.
     """
     name = os.path.basename(sys.argv[0])
     program = f"python -m experiments.{name.removesuffix('.py')}" if name.endswith(".py") else name
@@ -47,7 +49,7 @@ def launch(main, *, required, example, arguments=()):
     try:
         if _print_and_leave(main, f"{program} {example}"):
             return
-        with interruption:
+        with interruption if resumes else contextlib.nullcontext():
             values = _parse_flags(required, arguments, f"{program} {example}")
             _keep_compiled_programs()
             main(command, interruption, *values)
@@ -57,7 +59,8 @@ def launch(main, *, required, example, arguments=()):
         print(f"{stop}; to resume: {command}", flush=True)
         sys.exit(128 + interruption.number)
     except KeyboardInterrupt:
-        print(f"stopped at once; to resume from the last checkpoint: {command}", file=sys.stderr)
+        again = "to resume from the last checkpoint" if resumes else "to start again"
+        print(f"stopped at once; {again}: {command}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `... --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,13 +74,16 @@ def launch(main, *, required, example, arguments=()):
 
 def _print_and_leave(main, example):
     """True if the command line only asks for help, versions or names, which are then printed."""
-    asked = set(sys.argv[1:])
-    listed = next((argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith("--list")), None)
-    if "--version" in asked:
+    asked = [argument.partition("=") for argument in sys.argv[1:]]
+    flags_asked = {flag for flag, _, _ in asked}
+    for flag, equals, _ in asked:
+        if equals and flag in ("--help", "-h", "--version"):
+            raise UserError(f"{flag} takes no value: {flag}")
+    if "--version" in flags_asked:
         text = _version()
-    elif listed is not None:
-        text = "\n".join(config_flag.names_of(listed))
-    elif {"--help", "-h"} & asked:
+    elif "--list" in flags_asked:
+        text = "\n".join(name for flag, _, kind in asked if flag == "--list" for name in config_flag.names_of(kind))
+    elif {"--help", "-h"} & flags_asked:
         text = _help(main, example)
     else:
         return False
@@ -104,9 +110,10 @@ def _version():
 def _help(main, example):
     """The program's own words, its flags, and where it takes a config, every field of that."""
     module = sys.argv[0] if main.__module__ == "__main__" else main.__module__
+    by_module = flags.FLAGS.flags_by_module_dict()
     own = "\n".join(
         f"  --{flag.name}: {flag.help} (default: {flag.default!r})"
-        for flag in flags.FLAGS.flags_by_module_dict().get(module, [])
+        for flag in [*by_module.get(config_flag.__name__, []), *by_module.get(module, [])]
     )
     text = f"{sys.modules[main.__module__].__doc__}\nflags:\n{own}\n\n{COMMON_FLAGS}\n"
     return f"{text}\n{config_flag.describe_fields(example)}" if "config" in flags.FLAGS else text

@@ -8,13 +8,16 @@ reused, so an interrupted comparison resumes where it stopped, and a method can 
 """
 
 from absl import flags
-from ml_collections import config_flags
 
+from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
+from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file of the runs, with an argument after a colon.")
+# Fields of a config that a comparison has no use for.
+UNUSED = {"method": "on a comparison, whose methods are --methods", "baselines": "on a comparison"}
+config_flag.define("Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
 flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
 flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are METHOD/seedN below it.")
@@ -23,10 +26,14 @@ flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are MET
 def main(command, interruption):
     """Runs the comparison of the flags."""
     from ssdkd_jax.jobs.comparison import compare
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_overrides, check_seeds
 
-    check_overrides(FLAGS.config, overridden_fields(), FLAGS.methods)
-    compare(FLAGS.config, FLAGS.methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
+    methods = [name for name in FLAGS.methods if name]
+    if not methods:
+        raise UserError("--methods names none, expected names such as ssdkd,fastdfkd; --list=methods prints all")
+    check_overrides(FLAGS.config, overridden_fields(), methods, unused=UNUSED)
+    check_seeds(FLAGS.seeds, first=FLAGS.config.seed)
+    compare(FLAGS.config, methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
 
 
 def run():
@@ -35,6 +42,7 @@ def run():
         main,
         required=("config", "methods", "workdir"),
         example="--config=configs/digits.py --methods=ssdkd,fastdfkd --seeds=3 --workdir=runs/compare_digits",
+        resumes=True,
     )
 
 

@@ -15,6 +15,19 @@ from ssdkd_jax.errors import UserError
 SHIPPED = pathlib.Path(configs.__file__).parent
 # Files in that folder that are no configs.
 _HELPERS = {"__init__", "common", "presets", "cifar"}
+# Where ml_collections finds what sets fields: the command line as `read_flags` completed it.
+_ARGV: list[str] = []
+# What parsers say of a value, and what it means.
+_PARSERS_WORDS = {
+    r"invalid literal for int\(\).*": "expected a whole number",
+    r"could not convert string to float.*": "expected a number",
+    r"\('Non-boolean argument.*": "expected true or false",
+}
+
+
+def define(meaning):
+    """Defines the flag `--config`; `meaning` is its line of the help."""
+    config_flags.DEFINE_config_file("config", None, meaning, flag_values=flags.FLAGS, sys_argv=_ARGV)
 
 
 def read_flags(argv, example):
@@ -29,6 +42,8 @@ def read_flags(argv, example):
     """
     argv = [_with_file(argument, example) for argument in _joined(argv)]
     _register_methods(argv)
+    _refuse(argv)
+    _ARGV[:] = argv
     try:
         rest = flags.FLAGS(argv)[1:]
     except UserError:
@@ -38,10 +53,10 @@ def read_flags(argv, example):
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_field(argv, error) or _where(argv, error)) from error
     except flags.Error as error:
-        raise UserError(f"{_reason(error)}; for example: {example}") from error
-    except Exception as error:
+        raise UserError(_bad_value(argv, error, example)) from error
+    except (Exception, SystemExit) as error:
         raise UserError(_where(argv, error)) from error
-    if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+    if _path_in(argv):
         _check_config(flags.FLAGS.config, argv)
     return rest
 
@@ -75,6 +90,8 @@ def names_of(kind):
         "networks": model_names,
         "configs": lambda: sorted(path.stem for path in SHIPPED.glob("*.py") if path.stem not in _HELPERS),
     }
+    if not kind:
+        raise UserError(f"--list needs a kind of names, one of: {', '.join(known)}; for example: --list=methods")
     if kind not in known:
         raise UserError(f"--list={kind}, expected one of: {', '.join(known)}")
     return known[kind]()
@@ -98,6 +115,32 @@ def _config_path(argument):
         return None
     path, colon, preset = value.partition(":")
     return path, colon + preset
+
+
+def _path_in(argv):
+    """The config file of a command line, or "" if it names none."""
+    return next((found[0] for found in map(_config_path, argv) if found), "")
+
+
+def _refuse(argv):
+    """Raises UserError where flags are given in a way that none of them can be."""
+    files = [argument for argument in argv if _config_path(argument)]
+    if len(files) > 1:
+        raise UserError(f"--config is given twice: {' '.join(files)}; expected one")
+    for argument in argv[1:]:
+        flag = argument.partition("=")[0]
+        name = flag.lstrip("-")
+        if flag.startswith("-") and name == "flagfile":
+            raise UserError("--flagfile is not read; give the flags themselves")
+        if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):
+            raise UserError(f"{name.removeprefix('config.')} is a section: {flag}.FIELD=...")
+
+
+def _is_section(name):
+    from ssdkd_jax.jobs.run_settings import SECTIONS
+    from ssdkd_jax.methods import METHODS
+
+    return name in SECTIONS or name in METHODS
 
 
 def _with_file(argument, example):
@@ -130,13 +173,15 @@ def _register_methods(argv):
 
 
 def _check_config(config, argv):
-    """Raises UserError unless a config file gave what the programs need."""
+    """Raises UserError unless a config file gave what the programs need, whatever the command line changed."""
     from configs.common import get_common_config
+    from ssdkd_jax.jobs.config_checks import check_fields
 
-    path = next((found[0] for found in map(_config_path, argv) if found), "the config")
+    path = _path_in(argv)
     if not isinstance(config, ConfigDict):
+        kind = "nothing" if config is None else f"a {type(config).__name__}"
         raise UserError(
-            f"{path}: get_config() returned a {type(config).__name__}, expected an ml_collections.ConfigDict, as "
+            f"{path}: get_config() returned {kind}, expected an ml_collections.ConfigDict, as "
             "configs.common.get_common_config() makes one"
         )
     missing = sorted(set(get_common_config()) - set(config))
@@ -145,6 +190,11 @@ def _check_config(config, argv):
             f"{path}: the config lacks {', '.join(missing[:5])}{' and more' if len(missing) > 5 else ''}; begin with "
             "configs.common.get_common_config() and change fields of that"
         )
+    try:
+        check_fields(config)
+    except UserError as error:
+        by_flag = any(f"{field} " in str(error) for field in overridden_fields())
+        raise UserError(str(error) if by_flag else f"{path}: {error}") from error
 
 
 def _unknown_field(argv, error):
@@ -171,17 +221,33 @@ def _known_fields():
     ]
 
 
+def _bad_value(argv, error, example):
+    """What to say of a flag's value that cannot be parsed, or of a config file that `flags` took for one."""
+    if "Traceback (most recent call last):" in str(error) and error.__context__ is not None:
+        return _where(argv, error.__context__)
+    reason = _reason(error).removeprefix("flag ")
+    for words, meaning in _PARSERS_WORDS.items():
+        reason = re.sub(words, meaning, reason)
+    return reason if reason.startswith("--config.") else f"{reason}; for example: {example}"
+
+
 def _where(argv, error):
     """What went wrong in a config file, with the file and the line."""
+    path = _path_in(argv)
     if isinstance(error, SyntaxError):
-        return f"the config cannot be read: {error.filename}, line {error.lineno}: {error.msg}"
-    path = next((found[0] for found in map(_config_path, argv) if found), "")
+        line = f", line {error.lineno}" if error.lineno else ""
+        return f"the config cannot be read: {error.filename or path}{line}: {error.msg}"
+    if isinstance(error, AttributeError) and str(error).startswith("FrozenConfigDict"):
+        return f"{path}: get_config() returned a FrozenConfigDict, expected an ml_collections.ConfigDict"
     if isinstance(error, AttributeError) and "get_config" in str(error):
         return f"{path} has no function get_config(), which every config file has; configs/digits.py is an example"
     paths = {os.path.abspath(found[0]) for found in map(_config_path, argv) if found}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.abspath(frame.filename) in paths]
-    place = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
-    return f"the config cannot be read: {place}{type(error).__name__}: {_reason(error)}"
+    if isinstance(error, TypeError) and not frames:  # raised by the call itself
+        what = _reason(error).removeprefix("TypeError: ")
+        return f"the config cannot be read: {path}: {what}; expected `def get_config(argument=None):`"
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else path
+    return f"the config cannot be read: {place}: {type(error).__name__}: {_reason(error)}"
 
 
 def _reason(error):

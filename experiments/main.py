@@ -4,13 +4,13 @@ python -m experiments.main --config=configs/digits.py --workdir=runs/digits
 """
 
 from absl import flags
-from ml_collections import config_flags
 
+from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file, with an argument after a colon if it takes one.")
+config_flag.define("Config file, with an argument after a colon if it takes one.")
 flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interrupted resumes.")
 
 
@@ -25,7 +25,12 @@ def main(command, interruption):
 
 def run():
     """The program."""
-    launch(main, required=("config", "workdir"), example="--config=configs/digits.py --workdir=runs/digits")
+    launch(
+        main,
+        required=("config", "workdir"),
+        example="--config=configs/digits.py --workdir=runs/digits",
+        resumes=True,
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,11 @@
 
 import dataclasses
 import math
+import typing
 from typing import Any, NamedTuple
+
+# Where nothing else is said: numbers that float32 and int32 hold with room for products, and that can be meant.
+LARGEST_INT, LARGEST_FLOAT, SMALLEST_FLOAT = 10**7, 1e6, 1e-12
 
 
 class Range(NamedTuple):
@@ -25,7 +29,7 @@ class Range(NamedTuple):
             return value in self.choices
         if not isinstance(value, int | float):
             return True
-        return math.isfinite(value) and not (
+        return _is_finite(value) and not (
             (self.at_least is not None and value < self.at_least)
             or (self.more_than is not None and value <= self.more_than)
             or (self.at_most is not None and value > self.at_most)
@@ -72,12 +76,55 @@ def defaults(owner: type) -> dict[str, Any]:
 
 def problem_with(owner: type, name: str, value: Any) -> str:
     """What is wrong with a setting's value, such as "expected at least 1"; "" if nothing is."""
-    allowed = fields(owner)[name].metadata["range"]
-    if allowed.holds(value):
+    field = fields(owner)[name]
+    allowed, kind, element = field.metadata["range"], *_types(field)
+    if not _is_of(kind, value) or (kind is tuple and not all(_is_of(element, one) for one in value)):
+        example = f" such as {field.default!r}" if field.default not in ("", (), None) else ""
+        return f"expected {_in_words(kind, element)}{example}"
+    if not allowed.holds(value):
+        finite = "" if _is_finite(value) else "a finite number"
+        return f"expected {', '.join(filter(None, (finite, str(allowed))))}"
+    return _beyond(allowed, value, LARGEST_INT if kind is int else LARGEST_FLOAT)
+
+
+def _types(field):
+    """(type of a setting, type of its elements if it is a tuple); object where anything goes."""
+    arguments = typing.get_args(field.type)
+    if field.type in (float, "float"):  # whatever the default is written as
+        return float, object
+    if isinstance(field.default, tuple):
+        return tuple, arguments[0] if arguments else object
+    if field.default is None:
+        return (object if isinstance(field.type, str) else field.type), object
+    return type(field.default), object
+
+
+def _is_of(kind, value):
+    """As isinstance, but a bool is no number, an int is a float too, and a list is a tuple too."""
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, {float: int | float, tuple: tuple | list}.get(kind, kind))
+
+
+def _in_words(kind, element):
+    if kind is tuple:
+        return "tuple" if element is object else f"tuple of {element.__name__}"
+    return getattr(kind, "__name__", str(kind))
+
+
+def _is_finite(value):
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _beyond(allowed, value, largest):
+    """What is wrong with a number that its own range lets through; "" if nothing is."""
+    if not isinstance(value, int | float) or value == 0:
         return ""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    finite = "a finite number" if is_number and not math.isfinite(value) else ""
-    return f"expected {', '.join(filter(None, (finite, str(allowed))))}"
+    if abs(value) < SMALLEST_FLOAT:
+        return f"expected at least {SMALLEST_FLOAT:g}" + ("" if allowed.more_than == 0 else ", or 0")
+    if allowed.at_most is None and allowed.less_than is None and abs(value) > largest:
+        return f"expected at most {largest:.0f}"
+    return ""
 
 
 def check(instance: Any) -> None:

@@ -18,6 +18,12 @@ from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.plausibility import check_memory
 
 KIND = "buffer_benchmark"
+# The config's fields that are measured.
+USED = (
+    *("teacher.name", "student.name", "dataset", "data_dir", "image_size", "method"),
+    *(f"ssdkd.{name}" for name in ("synthesis_batch_size", "kd_batch_size", "buffer_dtype", "temperature")),
+    *(f"ssdkd.{name}" for name in ("student_learning_rate", "student_momentum")),
+)
 
 
 def median_milliseconds(function, *arguments, repeats):
@@ -151,7 +157,13 @@ def _check(config, capacity, image_shape):
         raise UserError(
             f"capacity is {capacity}, expected at least one batch (ssdkd.synthesis_batch_size={least}): --capacity=N"
         )
+    device, pixels = jax.local_devices()[0], math.prod(image_shape)
+    smaller = "choose smaller images: --config.image_size=N, or " if config.image_size else "choose "
+    for name in ("synthesis_batch_size", "kd_batch_size"):
+        batch = config.ssdkd[name]
+        fix = f"{smaller}smaller batches: --config.ssdkd.{name}=N"
+        check_memory(4 * batch * pixels, device, f"batches of {batch:,} images {image_shape}", fix)
     # Twice, since the buffer is copied once.
-    size = 2 * capacity * math.prod(image_shape) * jnp.dtype(config.ssdkd.buffer_dtype).itemsize
+    size = 2 * capacity * pixels * jnp.dtype(config.ssdkd.buffer_dtype).itemsize
     what = f"two buffers of {capacity:,} images {image_shape}"
-    check_memory(size, jax.local_devices()[0], what, "choose fewer entries: --capacity=N")
+    check_memory(size, device, what, f"{smaller}fewer entries: --capacity=N")

@@ -1,6 +1,9 @@
 """What can be known to be wrong with a config before any work."""
 
+import difflib
 import pathlib
+
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from ssdkd_jax import models, settings
 from ssdkd_jax.errors import UserError
@@ -8,6 +11,7 @@ from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.training.devices import check_divisible
+from ssdkd_jax.user_code import is_user_code
 
 MOST_SEEDS = 1000
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
@@ -17,24 +21,57 @@ _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight
 
 def check_values(config):
     """Raises UserError, naming the field, where a value cannot be meant."""
-    preset = find_method(config.method)
-    for field, value in config.items():
-        if field in settings.fields(RunSettings):
-            _check(RunSettings, "", field, value)
-    for section, owner in SECTIONS.items():
-        for field, value in config[section].items():
-            _check(owner, f"{section}.", field, value)
-    for field, value in method_settings(config, config.method).items():
-        _check(preset.method, f"{section_of(config.method)}.", field, value)
+    check_fields(config)
     _check_images(config)
     _check_buffer(config)
     _check_networks(config)
 
 
-def _check(owner, prefix, field, value):
-    problem = settings.problem_with(owner, field, value)
-    if problem:
-        raise UserError(f"{prefix}{field} is {value!r}, {problem}: --config.{prefix}{field}=...")
+def check_fields(config):
+    """Raises UserError, naming the field, unless every field is there, of its type and in its range, and no other."""
+    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
+        raise UserError(
+            f"the config is a {type(config).__name__}, expected an ml_collections.ConfigDict, as "
+            "configs.common.get_common_config() makes one"
+        )
+    _check_section(config, "", RunSettings, list(settings.fields(RunSettings)))
+    methods = {section_of(config.method): find_method(config.method), **METHODS}
+    for name, owner in SECTIONS.items():
+        _check_section(config.get(name), name, owner, list(settings.fields(owner)))
+    for name, preset in methods.items():
+        if name in config:  # else the method's own settings are taken
+            _check_section(config[name], name, preset.method, list(preset.settings))
+    _refuse_unknown("", set(config) - set(settings.fields(RunSettings)), {*SECTIONS, *methods})
+
+
+def _check_section(values, section, owner, names):
+    """Holds the fields of one dataclass against it; `section` is "" for the config's first level."""
+    if not isinstance(values, ConfigDict):
+        raise UserError(f"{section} is {_short(values)}, expected a section as of configs.common.get_common_config()")
+    prefix = f"{section}." if section else ""
+    for name in names:
+        if name not in values:
+            raise UserError(
+                f"the config lacks {prefix}{name}; begin with configs.common.get_common_config() and change that"
+            )
+        problem = settings.problem_with(owner, name, values[name])
+        if problem:
+            raise UserError(f"{prefix}{name} is {_short(values[name])}, {problem}: --config.{prefix}{name}=...")
+    if section:
+        _refuse_unknown(prefix, set(values), names)
+
+
+def _refuse_unknown(prefix, names, known):
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        meant = f"did you mean {prefix}{close[0]}?" if close else "--help lists the fields"
+        raise UserError(f"the config has a field {prefix}{unknown[0]} that nothing reads; {meant}")
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) < 100 else f"{text[:100]}..."
 
 
 def _check_images(config):
@@ -94,15 +131,22 @@ def check_batches(config, devices):
     check_divisible(devices, **sizes)
 
 
-def check_overrides(config, overridden, methods=None):
+def check_overrides(config, overridden, methods=None, unused=None):
     """Raises UserError where a field was set on the command line but has no effect.
 
     Args:
       config: ConfigDict after the command line.
       overridden: names of the fields that the command line set, such as "ssdkd.alpha".
       methods: names of the methods that will run; None is the config's.
+      unused: {field: why} of fields that the program itself does not use.
     """
-    chosen = [section_of(name) for name in (methods if methods is not None else [config.method])]
+    names = [config.method] if methods is None else methods
+    chosen = [section_of(name) for name in names]
+    for name in names:
+        try:
+            find_method(name)
+        except UserError as error:
+            raise UserError(f"--methods: {error}" if methods else str(error)) from error
     for field in overridden:
         section, _, name = field.partition(".")
         if name == "warmup_epochs" and section in chosen and 0 < config.epochs <= config[section].warmup_epochs:
@@ -114,7 +158,7 @@ def check_overrides(config, overridden, methods=None):
             raise UserError(
                 f"--config.{field} has no effect on {', '.join(chosen)}; {_fix(config, section, name, chosen)}"
             )
-        reason = _without_effect(config, section, name)
+        reason = (unused or {}).get(field) or _without_effect(config, section, name, names)
         if reason:
             raise UserError(f"--config.{field} has no effect {reason}; leave it out")
 
@@ -126,8 +170,8 @@ def _fix(config, section, name, chosen):
     return f"choose that method with --config.method={section}, or leave it out"
 
 
-def _without_effect(config, section, name):
-    """Why a field that is no method's changes nothing, or ""."""
+def _without_effect(config, section, name, methods):
+    """Why a field changes nothing where these methods run, or ""."""
     if section == "teacher" and config.teacher.path:
         if name in _TEACHER_TRAINING:
             return "on a teacher that is given (teacher.path)"
@@ -135,11 +179,28 @@ def _without_effect(config, section, name):
             return "on a teacher that is given (teacher.path), without baselines"
     if section == "held_out_batches" and config.evaluate_on != "none":
         return "where real test images are at hand (evaluate_on=test)"
+    if section == "generator" and not any(_has_generator(config, method, name) for method in methods):
+        return f"on {', '.join(methods)}: without a generator, or with a field of its own"
+    if section == "data_dir":
+        names = {config.dataset, *(method_settings(config, method).get("images", "") for method in methods)} - {""}
+        if all(name == "digits" or name.startswith("folder:") or is_user_code(name) for name in names):
+            return f"on {', '.join(sorted(names))}, only on prepared TFDS sets"
+    if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
+        return "with ssdkd.use_difficulty=false"
     return ""
 
 
-def check_seeds(seeds, least=1):
-    """Raises UserError where nobody can mean so many seeds."""
+def _has_generator(config, method, field):
+    return find_method(method).method.uses_generator and field not in method_settings(config, method)
+
+
+def check_seeds(seeds, least=1, first=0):
+    """Raises UserError where nobody can mean so many seeds, or the last of them is none; `first` is the config's."""
+    if first + seeds > 2**31:
+        raise UserError(
+            f"seed is {first}, so the last of {seeds} seeds is {first + seeds - 1}, expected less than {2**31}: "
+            "--config.seed=N"
+        )
     why = ": one seed says nothing about the noise" if least > 1 else ""
     if not least <= seeds <= MOST_SEEDS:
         raise UserError(f"--seeds is {seeds}, expected at least {least} and at most {MOST_SEEDS}{why}")

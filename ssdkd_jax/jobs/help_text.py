@@ -15,10 +15,11 @@ def describe_fields(config=None) -> str:
     values = {} if config is None else config
     method = values.get("method", RunSettings.method)
     own = find_method(method).settings if config is None else method_settings(config, method)
+    others = [name for name in METHODS if name != section_of(method)]
     parts = ["fields of a config:", *settings.describe(RunSettings, "--config.", values)]
     for name, section in SECTIONS.items():
         parts += settings.describe(section, f"--config.{name}.", values.get(name))
-    parts += ["", f"settings of {method}; other methods are {', '.join(METHODS)}:"]
+    parts += ["", f"settings of {method}; other methods are {', '.join(others)}:"]
     parts += [
         line
         for line, name in zip(

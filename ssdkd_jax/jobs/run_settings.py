@@ -64,7 +64,7 @@ class RunSettings:
     image_size: int = setting(
         0, "every image is resized to this height and width; 0 keeps them as they are", at_least=0
     )
-    image_shape: tuple = setting(
+    image_shape: tuple[int, ...] = setting(
         (0, 0, 0), "(h, w, c), only for a data set that is not built in; zeros: the data set's own"
     )
     normalization: str = setting(
@@ -88,7 +88,9 @@ class RunSettings:
     devices: int = setting(0, "how many local devices; 0 is all", at_least=0)
     evaluate_every: int = setting(5, "epochs between evaluations", at_least=1)
     checkpoint_every: int = setting(10, "epochs between checkpoints", at_least=1)
-    baselines: tuple = setting((), "shares of the real training set to train the same student on, such as (0.1,)")
+    baselines: tuple[float, ...] = setting(
+        (), "shares of the real training set to train the same student on, such as (0.1,)"
+    )
     evaluation_batch_size: int = setting(500, "images of an evaluation step", at_least=1)
     export_torch: bool | None = setting(None, "write the student as a PyTorch file too; None: if the teacher was one")
     held_out_batches: int = setting(

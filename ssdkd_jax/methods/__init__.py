@@ -84,7 +84,8 @@ def find_method(name: str) -> Preset:
             )
         return Preset(found, {})
     if name not in METHODS:
-        closest = difflib.get_close_matches(str(name), METHODS, n=1)
+        lower = {known.lower(): known for known in METHODS}
+        closest = [lower[known] for known in difflib.get_close_matches(str(name).lower(), lower, n=1)]
         suggestion = f"did you mean {closest[0]!r}? " if closest else ""
         raise UserError(f"unknown method {name!r}; {suggestion}known are: {', '.join(METHODS)}")
     return METHODS[name]

@@ -68,6 +68,8 @@ class Method:
     needs_batch_norm: ClassVar[bool] = True
     # Whether there is anything to synthesize.
     makes_images: ClassVar[bool] = True
+    # Whether it uses the problem's generator.
+    uses_generator: ClassVar[bool] = True
     # Whose images the method is given, which it then finds in `teacher["given"]`, {"images": uint8 (n, h, w, c),
     # "labels": int32 (n,)}: "" for data-free methods; "train" the real training set's, "named" those of the data set
     # that its field `images` names, "noise" none but what it draws itself.

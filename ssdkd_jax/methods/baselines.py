@@ -34,6 +34,7 @@ class VanillaKD(StudentTraining):
 
     needs_batch_norm: ClassVar[bool] = False
     makes_images: ClassVar[bool] = False
+    uses_generator: ClassVar[bool] = False
     given: ClassVar[str] = "train"
 
     def init(self, key, teacher):

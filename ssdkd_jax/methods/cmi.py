@@ -75,7 +75,7 @@ class CMI(ImageBank):
     contrast_temperature: float = setting(0.2, "temperature of the contrastive loss", more_than=0)
     feature_bank_size: int = setting(40_960, "images whose features are kept on the device", at_least=1)
     negatives: int = setting(4096, "of them that each step draws", at_least=1)
-    feature_layers: tuple = setting(
+    feature_layers: tuple[str, ...] = setting(
         (),
         "modules of the teacher whose inputs are the features, such as (layer1.0, ..., layer4.0) for a resnet34 in the "
         "public code; () is all BatchNorm layers, which are 8,512 features and banks of 2.8 GB there",

@@ -6,7 +6,7 @@ layers, and for a student that differs from the teacher.  Details follow zju-vip
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class Draws(NamedTuple):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeepInversion(ImageBank):
     """DeepInversion."""
+
+    uses_generator: ClassVar[bool] = False
 
     inversion_steps: int = setting(1000, "g_steps, optimization steps per synthesis", at_least=1)
     pixel_learning_rate: float = setting(0.1, "of Adam with betas (0.5, 0.99)", at_least=0)

@@ -117,8 +117,12 @@ class SSDKD(StudentTraining):
         product = self.alpha * max(self.beta_start, self.beta_end)
         if self.priority == "weighted_kl" and product >= 1:
             raise ValueError(
-                f"alpha is {self.alpha}, times the larger beta {product:g}, expected less than 1 with "
-                "priority=weighted_kl, whose priorities would swing from step to step; or use priority=kl"
+                f"alpha times the larger beta is {product:g}, expected less than 1 with priority=weighted_kl (the "
+                "priorities would oscillate): --config.ssdkd.alpha=..., or --config.ssdkd.priority=kl"
+            )
+        if self.beta_start > self.beta_end:
+            raise ValueError(
+                f"beta_start is {self.beta_start}, expected at most beta_end={self.beta_end}, to which it rises"
             )
 
     def init(self, key, teacher):

@@ -26,6 +26,16 @@ class StudentTraining(Method):
     student_momentum: float = setting(0.9, "of SGD", at_least=0, less_than=1)
     student_weight_decay: float = setting(1e-4, "of SGD, added to every parameter's gradient", at_least=0)
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.student_final_learning_rate > self.student_learning_rate:
+            raise ValueError(
+                f"student_final_learning_rate is {self.student_final_learning_rate}, expected at most "
+                f"student_learning_rate={self.student_learning_rate}, from which it falls"
+            )
+        if self.epochs * self.kd_steps >= 2**31:  # counted in int32
+            raise ValueError(f"kd_steps is {self.kd_steps}, expected less than {2**31} in all epochs={self.epochs}")
+
     def distill_step(self, state, teacher, key):
         """One student step: (new state, {name: float32 scalar})."""
         raise NotImplementedError

@@ -19,14 +19,14 @@ def end(monkeypatch, capsys):
     monkeypatch.setattr(command_line, "_keep_compiled_programs", lambda: None)
     monkeypatch.setattr(command_line.os, "_exit", sys.exit)
 
-    def launch(error=None):
+    def launch(error=None, resumes=True):
         def main(command, interruption):
             if error:
                 raise error
 
         status = 0
         try:
-            command_line.launch(main, required=(), example="")
+            command_line.launch(main, required=(), example="", resumes=resumes)
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()
@@ -56,6 +56,32 @@ def test_second_interrupt(end):
     status, _, err = end(KeyboardInterrupt())
     assert status == 130
     assert "to resume from the last checkpoint: python -m experiments.main" in err
+
+
+def test_programs_that_save_nothing_leave_signals_alone(end):
+    assert "stopped at once; to start again: python -m experiments.main" in end(KeyboardInterrupt(), resumes=False)[2]
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--help=5", "--help takes no value"),
+        ("--version=1", "--version takes no value"),
+        ("--list", "--list needs a kind of names, one of: methods, networks, configs"),
+        ("--list=x", "--list=x, expected one of: methods, networks, configs"),
+    ],
+)
+def test_values_of_common_flags(end, monkeypatch, argument, expected):
+    monkeypatch.setattr(sys, "argv", ["experiments/main.py", argument])
+    status, out, err = end()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert expected in err
+
+
+def test_every_list_that_is_asked_for_is_printed(end, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments/main.py", "--list=methods", "--list=configs"])
+    out = end()[1]
+    assert "ssdkd" in out.split() and "fashion_mnist" in out.split()
 
 
 def wrapped(error):

@@ -27,6 +27,23 @@ def test_mistakes(tmp_path, method, capacity, name, expected):
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("ssdkd.kd_batch_size", 10**7 * 10**3, "ssdkd.kd_batch_size is 10000000000, expected at most 10000000"),
+        ("ssdkd.kd_batch_size", 10**7, "choose smaller batches: --config.ssdkd.kd_batch_size=N"),
+        ("image_size", 100_000, "choose smaller images: --config.image_size=N, or smaller batches"),
+    ],
+)
+def test_sizes_beyond_the_machine(tmp_path, monkeypatch, field, value, expected):
+    monkeypatch.setattr("ssdkd_jax.jobs.plausibility.memory_of", lambda device: 10**9)
+    config = digits.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError) as error:
+        benchmark(config, 100, 1, tmp_path / "out.json")
+    assert expected in str(error.value)
+
+
 def test_every_operation_is_timed(tmp_path):
     config = digits.get_config("convnet_8-convnet_8")
     benchmark(config, 100, 1, tmp_path / "out.json")

@@ -118,6 +118,20 @@ def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
     assert (np.asarray(states[-2].views.number)[renewed] != np.asarray(views.number)[renewed]).any()
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"beta_start": 0.9, "beta_end": 0.5}, "beta_start is 0.9, expected at most beta_end=0.5"),
+        ({"alpha": 1.5}, "alpha times the larger beta is 1.5, expected less than 1 with priority=weighted_kl"),
+        ({"student_learning_rate": 0.1, "student_final_learning_rate": 0.2}, "expected at most student_learning_rate"),
+        ({"kd_steps": 10**7, "epochs": 1000}, "kd_steps is 10000000, expected less than 2147483648 in all epochs=1000"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, expected):
+    with pytest.raises(ValueError, match=expected):
+        SSDKD(problem=PROBLEM, **(TINY | settings))
+
+
 @pytest.mark.parametrize("settings", [{"views": 0, "renewed_views": 1}, {"views": 3, "renewed_views": 21}])
 def test_renewing_what_is_not_there_is_refused(settings):
     with pytest.raises(ValueError, match=r"renewed_views is .*, expected at most buffer_size=20, and 0 where views=0"):

@@ -1,0 +1,114 @@
+"""Configs that cannot be meant, whoever made them: a file of the user's own can set any field to anything."""
+
+import pytest
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from configs import digits
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import config_checks
+
+GONE = object()
+
+
+def config_with(field, value):
+    """A config in which a field has a value of any type, or is gone."""
+    config = digits.get_config()
+    *sections, name = field.split(".")
+    place = config
+    for section in sections:
+        place = place[section]
+    with config.unlocked(), place.ignore_type():
+        if value is GONE:
+            del place[name]
+        else:
+            place[name] = value
+    return config
+
+
+def message_of(check, *arguments, **keywords):
+    with pytest.raises(UserError) as error:
+        check(*arguments, **keywords)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("epochs", "many", "epochs is 'many', expected int such as 220: --config.epochs=..."),
+        ("baselines", None, "baselines is None, expected tuple of float: --config.baselines=..."),
+        ("baselines", (True,), "baselines is (True,), expected tuple of float"),
+        ("image_shape", None, "image_shape is None, expected tuple of int"),
+        ("method", None, "method is None, expected str such as 'ssdkd'"),
+        ("dataset", 7, "dataset is 7, expected str"),
+        ("ssdkd.alpha", [1], "ssdkd.alpha is [1], expected float such as 0.6: --config.ssdkd.alpha=..."),
+        ("cmi.feature_layers", (3,), "cmi.feature_layers is (3,), expected tuple of str"),
+        ("export_torch", "no", "export_torch is 'no', expected bool | None"),
+        ("ssdkd", 5, "ssdkd is 5, expected a section as of configs.common.get_common_config()"),
+        ("teacher", None, "teacher is None, expected a section"),
+        ("teacher.path", GONE, "the config lacks teacher.path"),
+        ("ssdkd.alpha", GONE, "the config lacks ssdkd.alpha"),
+        ("epochs", GONE, "the config lacks epochs"),
+        ("ssdkd.alhpa", 1, "a field ssdkd.alhpa that nothing reads; did you mean ssdkd.alpha?"),
+        ("extra", 1, "a field extra that nothing reads; --help lists the fields"),
+        ("teacher.epochs", 99999999999, "teacher.epochs is 99999999999, expected at most 10000000"),
+        ("zskt.kd_steps", 10**12, "zskt.kd_steps is 1000000000000, expected at most 10000000"),
+        ("teacher.weight_decay", 1e30, "teacher.weight_decay is 1e+30, expected at most 1000000"),
+    ],
+)
+def test_fields_of_any_kind(field, value, expected):
+    assert expected in message_of(config_checks.check_values, config_with(field, value))
+
+
+@pytest.mark.parametrize("kind", [FrozenConfigDict, dict])
+def test_other_kinds_of_configs(kind):
+    config = kind(digits.get_config().to_dict())
+    assert f"the config is a {kind.__name__}, expected an ml_collections.ConfigDict" in message_of(
+        config_checks.check_values, config
+    )
+
+
+def test_a_config_of_plain_values_passes():
+    config_checks.check_values(ConfigDict(digits.get_config().to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("field", "fields", "methods", "expected"),
+    [
+        ("ssdkd.gamma", {"ssdkd.use_difficulty": False}, None, "no effect with ssdkd.use_difficulty=false"),
+        ("generator.width", {"method": "deepinversion"}, None, "no effect on deepinversion: without a generator"),
+        ("generator.width", {}, ["scratch", "noise_kd"], "no effect on scratch, noise_kd: without a generator"),
+        ("generator.latent_size", {"method": "dafl"}, None, "or with a field of its own"),
+        ("data_dir", {"dataset": "digits"}, None, "no effect on digits, only on prepared TFDS sets"),
+        ("data_dir", {"dataset": "folder:/x"}, None, "no effect on folder:/x"),
+        ("baselines", {}, ["ssdkd"], "--config.baselines has no effect on a comparison; leave it out"),
+        ("ssdkd.kd_steps", {"method": "nope"}, None, "unknown method 'nope'; known are: ssdkd"),
+        ("ssdkd.kd_steps", {}, ["SSDKD"], "--methods: unknown method 'SSDKD'; did you mean 'ssdkd'?"),
+    ],
+)
+def test_options_without_effect(field, fields, methods, expected):
+    config = digits.get_config()
+    config.update_from_flattened_dict(fields)
+    unused = {"baselines": "on a comparison"}
+    assert expected in message_of(config_checks.check_overrides, config, [field], methods, unused)
+
+
+@pytest.mark.parametrize(
+    ("field", "fields", "methods"),
+    [
+        ("generator.width", {}, ["scratch", "ssdkd"]),
+        ("generator.width", {"method": "dafl"}, None),
+        ("data_dir", {"method": "transfer_kd", "transfer_kd.images": "cifar100"}, None),
+        ("data_dir", {"dataset": "cifar10"}, None),
+        ("ssdkd.gamma", {}, None),
+    ],
+)
+def test_options_with_an_effect(field, fields, methods):
+    config = digits.get_config()
+    config.update_from_flattened_dict(fields)
+    config_checks.check_overrides(config, [field], methods)
+
+
+def test_the_seed_that_was_given_is_named():
+    message = message_of(config_checks.check_seeds, 3, first=2**31 - 2)
+    assert message.startswith("seed is 2147483646, so the last of 3 seeds is 2147483648, expected less than 2147483648")
