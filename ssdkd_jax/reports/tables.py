@@ -72,7 +72,8 @@ def rows(result: dict) -> list[tuple[str, ...]]:
 
 
 def _has_best(result: dict) -> bool:
-    return any(row.get("best_accuracies") for row in result["methods"].values())
+    known = [row.get("best_accuracies") for row in result["methods"].values()]
+    return any(values and None not in values for values in known)
 
 
 def _best(row: dict) -> str:
