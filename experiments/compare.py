@@ -16,8 +16,8 @@ from experiments.config_flag import overridden_fields
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
-flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
-flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are METHOD/seedN below it.")
+flags.DEFINE_integer("seeds", 3, "Number of seeds, starting with config.seed.")
+flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are in METHOD/seedN.")
 
 
 def main(command, interruption):

@@ -76,7 +76,7 @@ def claim(workdir, identity, *, write=True):
                 planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
                 raise UserError(
                     f"the workdir {workdir} belongs to another experiment: {field} is {there.get(field)!r} there and "
-                    f"{here.get(field)!r} here{planned}; choose another --workdir=DIR, or say what it was run with: "
+                    f"{here.get(field)!r} here{planned}; choose another --workdir=DIR, or repeat its settings: "
                     f"--config.{field}={there.get(field)}"
                 )
     elif write:
