@@ -1,4 +1,5 @@
-# make demo   set up .venv, then distill the digits teacher into a student (real data, 40 s on two cores)
+# make demo   set up .venv, then distill a teacher into a student (on the digits that come with scikit-learn; 34 s on
+#             two cores)
 # make test   set up .venv, then run the linter and the tests
 
 PYTHON ?= python3

@@ -2,7 +2,7 @@
 
 All fields are overridden on the command line as `--config.FIELD=VALUE`, for example `--config.seed=1` or
 `--config.ssdkd.alpha=0`.  `python -m experiments.main --config=configs/digits.py --help` prints every field with its
-default, meaning and range, which stand in ssdkd_jax/jobs/run_settings.py and in the methods' classes.
+default, meaning and range, which are defined in ssdkd_jax/jobs/run_settings.py and in the methods' classes.
 """
 
 import ml_collections

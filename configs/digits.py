@@ -3,7 +3,7 @@
     python -m experiments.main --config=configs/digits.py --workdir=runs/digits
 
 Reaches: teacher 99.7 %, student 98.9 % from 144 synthetic images; the same student on 10 % real images gets 94.2 %
-(seed 0, 40 s in all on two CPU cores, 2026-11-21; results/digits.json).
+(seed 0, 34 s in all on two CPU cores, 2026-11-21; results/digits.json).
 
 Argument: TEACHER-STUDENT, default convnet_32-convnet_8.
 """
@@ -20,7 +20,7 @@ def get_config(argument=None):
     c.teacher.name, c.student.name = teacher, student
     c.teacher.epochs = 100
     c.crop_padding = 1
-    c.flip = False  # a mirrored digit is no digit
+    c.flip = False  # mirrored digits are not valid digits
     c.generator.latent_size = 64
     c.generator.width = 16
     c.epochs = 100

@@ -14,8 +14,8 @@ from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
 config_flag.define("Config file of the runs.")
-flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
-flags.DEFINE_string("workdir", None, "Folder of all runs, one below it each.")
+flags.DEFINE_integer("seeds", 3, "Number of seeds, starting with config.seed.")
+flags.DEFINE_string("workdir", None, "Folder of all runs, each in its own subfolder.")
 flags.DEFINE_string("out", None, "JSON file with the results.")
 flags.DEFINE_list("only", [], "Names of variants to run; all by default.")
 

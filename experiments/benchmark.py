@@ -11,9 +11,9 @@ from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
-config_flag.define("Config file whose networks, batch sizes and buffer are taken.")
-flags.DEFINE_integer("capacity", 50_000, "Entries of the buffer.", lower_bound=1)
-flags.DEFINE_integer("repeats", 20, "Calls whose median counts.", lower_bound=1, upper_bound=10**6)
+config_flag.define("Config file whose networks, batch sizes and buffer settings are used.")
+flags.DEFINE_integer("capacity", 50_000, "Number of entries of the buffer.", lower_bound=1)
+flags.DEFINE_integer("repeats", 20, "Number of timed calls; the median is reported.", lower_bound=1, upper_bound=10**6)
 flags.DEFINE_string("out", None, "JSON file with the results.")
 
 

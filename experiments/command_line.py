@@ -22,7 +22,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 COMMON_FLAGS = """every program:
   --help: Print this text and every field of the config that --config names.
   --version: Print the versions of the package, Python and JAX, and the devices.
-  --list: methods, networks or configs: print the names that there are."""
+  --list: methods, networks or configs: list the available names."""
 
 
 def launch(main, *, required, example, arguments=(), resumes=False):
@@ -35,7 +35,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
       main: the program's work; the docstring of its module is the program's help.
       required: names of flags that must be given.
       example: arguments that work.
-      arguments: names of what stands on the command line without a flag.
+      arguments: names of the positional arguments.
       resumes: whether it saves and stops when `interruption` becomes true; else a signal ends it at once.
     """
     name = os.path.basename(sys.argv[0])

@@ -19,8 +19,8 @@ FLAGS = flags.FLAGS
 UNUSED = {"method": "on a comparison, whose methods are --methods", "baselines": "on a comparison"}
 config_flag.define("Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
-flags.DEFINE_integer("seeds", 3, "How many seeds, from the config's own on.")
-flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are METHOD/seedN below it.")
+flags.DEFINE_integer("seeds", 3, "Number of seeds, starting with config.seed.")
+flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are in METHOD/seedN.")
 
 
 def main(command, interruption):

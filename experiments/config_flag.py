@@ -13,7 +13,7 @@ import configs
 from ssdkd_jax.errors import UserError
 
 SHIPPED = pathlib.Path(configs.__file__).parent
-# Files in that folder that are no configs.
+# Files in that folder that are not configs.
 _HELPERS = {"__init__", "common", "presets", "cifar"}
 # Where ml_collections finds what sets fields: the command line as `read_flags` completed it.
 _ARGV: list[str] = []
@@ -31,7 +31,7 @@ def define(meaning):
 
 
 def read_flags(argv, example):
-    """What stands on the command line without a flag; flags are then in `flags.FLAGS`.
+    """Positional arguments of the command line; flags are then in `flags.FLAGS`.
 
     Args:
       argv: the command line, the program first.

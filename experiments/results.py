@@ -12,10 +12,10 @@ from experiments.command_line import launch
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("record", "", "Workdir of a finished run or a comparison, to keep as results/NAME.json.")
-flags.DEFINE_string("name", "", "Name for --record; by default that of the workdir.")
+flags.DEFINE_string("name", "", "Name for --record; by default the workdir's name.")
 flags.DEFINE_bool("merge", False, "Add the seeds of the recorded comparison to those in results/NAME.json.")
-flags.DEFINE_string("readme", "", "File whose tables are made again.")
-flags.DEFINE_string("docs", "", "Folder of *.md files whose tables are made again.")
+flags.DEFINE_string("readme", "", "Markdown file whose tables are regenerated.")
+flags.DEFINE_string("docs", "", "Folder of Markdown files whose tables are regenerated.")
 flags.DEFINE_string("results", "results", "Folder of the JSON files.")
 
 

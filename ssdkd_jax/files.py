@@ -1,4 +1,4 @@
-"""Writing files wholly or not at all, and reading JSON that a program of ours wrote."""
+"""Writing files atomically, and reading JSON that a program of ours wrote."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from ssdkd_jax.errors import UserError
 
 @contextlib.contextmanager
 def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Writes a file wholly or not at all: yields a path next to it, whose file takes its place at the end.
+    """Writes a file atomically: yields a path next to it, whose file takes its place at the end.
 
     A block that fails, on a full disk for example, leaves the file as it was and nothing else behind.
 
@@ -33,7 +33,7 @@ def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_at_once(path: pathlib.Path, content: Any) -> None:
-    """Writes a file wholly or not at all: bytes and text as they stand, anything else as JSON."""
+    """Writes a file atomically: bytes and text unchanged, anything else as JSON."""
     write_together({path: content})
 
 
@@ -50,7 +50,7 @@ def write_together(contents: dict[pathlib.Path, Any]) -> None:
 
 @contextlib.contextmanager
 def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Path]:
-    """Writes a folder wholly or not at all: yields an empty one next to it, which takes its place at the end.
+    """Writes a folder atomically: yields an empty one next to it, which takes its place at the end.
 
     A block that fails, on a full disk for example, leaves the folder as it was.  What the block has written should be
     verified within it.

@@ -1,7 +1,7 @@
 """Making images from a teacher: one optimization step, and FastDFKD's meta-synthesis around it.
 
 The meta-synthesis (Up to 100x Faster Data-Free KD, AAAI 2022), which SSD-KD builds upon, optimizes a fast copy of a
-meta generator together with a batch of latents for a few steps; then the meta generator follows.
+meta generator together with a batch of latents for a few steps; then the meta generator is updated.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ REPTILE_FACTOR = 67.0
 
 
 class Inversion(NamedTuple):
-    """A batch of images in the making.
+    """State of an ongoing image optimization.
 
     optimized: {name: pytree of float arrays}, what the optimizers change: "generator", "latents", "pixels", ...
     optimizer_states: {name: state of its optax optimizer}.
@@ -111,7 +111,7 @@ def inversion_step(
 
 
 class MetaState(NamedTuple):
-    """What one meta-synthesis leaves to the next.
+    """State carried from one meta-synthesis to the next.
 
     generator: variables of the meta generator.
     optimizer_state: of the meta generator's optimizer.
@@ -126,7 +126,7 @@ class MetaState(NamedTuple):
 class Synthesis(NamedTuple):
     """What a synthesis made.
 
-    state: what it leaves to the next one.
+    state: carried to the next one.
     images: (n, h, w, c) float32 in [0, 1], this device's part of the batch.
     metrics: {name: float32 scalar}, averaged over the steps.
     latents: where the optimization left them; () where it has none.
@@ -267,7 +267,7 @@ def update_average(average, statistics, momentum, first):
 
     Args:
       average: so far, with the structure of the teacher's `batch_stats`.
-      statistics: of the synthesis' last step.
+      statistics: of the synthesis's last step.
       momentum: share of the old average (bn_mmt).
       first: bool scalar, may be traced.
     """

@@ -1,6 +1,6 @@
 """The losses of data-free distillation, as pure functions of arrays.
 
-Logits are (n, classes); everything is computed in float32 whatever comes in.  A loss "per sample" returns (n,), any
+Logits are (n, classes); everything is computed in float32 for any input dtype.  A loss "per sample" returns (n,), any
 other a scalar.  Under a pmapped axis a scalar is this device's value; average it over the axis.
 """
 
@@ -116,9 +116,9 @@ def contrast(local, global_, is_sample, is_new, temperature):
     to change, count no less as the bank grows.
 
     Args:
-      local, global_: (m, f) projected features of unit length; no gradient goes through the second.
+      local, global_: (m, f) projected features of unit length; gradients are stopped through `global_`.
       is_sample: (m,) bool, false for rows that are empty slots of the bank.
-      is_new: (m,) bool, of the batch in the making.
+      is_new: (m,) bool, true for the rows of the current batch.
       temperature: > 0.
 
     Returns:

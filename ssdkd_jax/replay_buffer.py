@@ -20,7 +20,7 @@ NORMALIZATIONS = ("batch", "buffer", "mean")
 
 
 class ReplayBuffer(NamedTuple):
-    """B entries of which `valid` ones hold an image.
+    """B slots; `valid` marks those that hold an image.
 
     images: (slots, h, w, c) this device's slots, uint8 or a float dtype in [0, 1]; slots = ceil(B / devices).
     predicted_class: (B,) int32, the teacher's most likely class.
@@ -39,7 +39,7 @@ class ReplayBuffer(NamedTuple):
 
 
 def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1):
-    """An empty buffer, whole; `runtime.devices.spread` gives every device its slots.
+    """An empty, unsharded buffer; `training.devices.spread` shards it.
 
     Args:
       capacity: B, at least `batch_size`.
@@ -115,9 +115,9 @@ def sample(buffer, key, batch_size, *, alpha, beta, epsilon=1e-6, normalize_by="
       batch_size: size b of the whole batch.
       alpha: how strongly priorities count; 0 draws uniformly.
       beta: how far the importance weights `w_i = (B P_i)^-beta` undo that; B = number of valid entries.
-      epsilon: keeps entries of zero priority in reach.
-      normalize_by: what becomes 1: the largest weight of the "batch" drawn, as in prioritized replay, the largest of
-        the whole "buffer", or the batch's "mean" weight, which leaves the size of the gradient as it is.
+      epsilon: keeps zero-priority entries drawable.
+      normalize_by: what is scaled to 1: the largest weight of the "batch" drawn, as in prioritized replay, the largest
+        of the whole "buffer", or the batch's "mean" weight, which leaves the size of the gradient unchanged.
 
     Returns:
       (indices (b,) int32, weights (b,) float32 > 0), the same on every device.

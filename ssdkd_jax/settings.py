@@ -2,7 +2,7 @@
 
     alpha: float = setting(0.6, "exponent of the priorities; 0 draws uniformly", at_least=0)
 
-`--help` prints these lines, and `check` holds values against them.
+`--help` prints these lines, and `check` validates values against them.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ def setting(default: Any, meaning: str, **bounds: Any) -> Any:
     """A dataclass field with a default, a meaning and a range.
 
     Args:
-      default: its value where nothing else is said.
+      default: its value unless another is given.
       meaning: what it does, and in which unit.
       **bounds: fields of Range.
     """
@@ -142,7 +142,7 @@ def describe(owner: type, prefix: str = "", values: dict[str, Any] | None = None
     Args:
       owner: the dataclass.
       prefix: put before each name, such as "--config.ssdkd.".
-      values: defaults that differ from the dataclass' own.
+      values: defaults that differ from the dataclass's own.
     """
     lines = []
     for name, field in fields(owner).items():

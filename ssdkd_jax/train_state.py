@@ -50,7 +50,7 @@ def training_step(state: TrainState, loss_function: Callable, optimizer, *, axis
       state: TrainState.
       loss_function: (variables) -> (loss, (new batch_stats, anything)), this device's loss.
       optimizer: an optax optimizer.
-      axis_name: the pmapped axis; the gradient is that of the loss' mean over it.
+      axis_name: the pmapped axis; the gradient is that of the loss's mean over it.
 
     Returns:
       (new TrainState, loss averaged over the devices, anything).

@@ -68,4 +68,4 @@ def test_help_lists_the_settings_of_a_method_from_outside(tmp_path):
         [sys.executable, "-m", "experiments.main", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0
-    assert "--config.Pixels.pixel_learning_rate=0.1: of Adam (more than 0)" in done.stdout
+    assert "--config.Pixels.pixel_learning_rate=0.1: Adam learning rate of the pixels (more than 0)" in done.stdout

@@ -1,4 +1,4 @@
-"""Files and folders are written wholly or not at all, and nothing of anybody else's is touched."""
+"""Files and folders are written atomically, and nothing of anybody else's is touched."""
 
 import json
 

@@ -38,7 +38,7 @@ def subset(dataset: Dataset, fraction: float, seed: int) -> Dataset:
       UserError: the fraction is not in (0, 1].
     """
     if not 0 < fraction <= 1:
-        raise UserError(f"The fraction of real images is {fraction}; expected more than 0 and at most 1.")
+        raise UserError(f"the fraction of real images is {fraction}, expected more than 0 and at most 1")
     rng = np.random.default_rng(seed)
     kept = []
     for label in np.unique(dataset.labels):

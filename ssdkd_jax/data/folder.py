@@ -48,7 +48,7 @@ def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
 def _root(path):
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise UserError(f"There is no folder {root}; expected folder:/path with /path/train/<class>/*.png in it.")
+        raise UserError(f"there is no folder {root}; expected folder:/path with /path/train/<class>/*.png in it")
     return root
 
 
@@ -63,7 +63,7 @@ def _class_names(root):
     names = tuple(folder.name for folder in train or test)
     for folder in test:
         if folder.name not in names:
-            raise UserError(f"{folder} has no counterpart under {root / 'train'}; rename it, or add that class there.")
+            raise UserError(f"{folder} has no counterpart under {root / 'train'}; rename it, or add that class there")
     return names
 
 
@@ -83,12 +83,12 @@ def _files(root, split, required=True):
     empty = [str(c) for c, files in by_class.items() if not files]
     if empty:
         raise UserError(
-            f"No images in {', '.join(empty)}; expected PNG, JPEG or WebP files in the folder of every class. "
-            "Add some, or remove what is no class."
+            f"no images in {', '.join(empty)}; expected PNG, JPEG or WebP files in the folder of every class: "
+            "add some, or remove folders that are not classes"
         )
     if required and not classes:
         wanted = " or ".join(f"{root / name}/<class>/" for name in _SPLIT_FOLDERS[split])
-        raise UserError(f"No images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}.")
+        raise UserError(f"no images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}")
     return [file for files in by_class.values() for file in files]
 
 

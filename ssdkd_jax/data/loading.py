@@ -27,7 +27,7 @@ def load_split(name: str, split: str, *, data_dir: str | None = None, image_size
       UserError: everything that the user can fix; nothing is ever fetched from the network.
     """
     if split not in ("train", "test"):
-        raise UserError(f"There is no split '{split}'; expected 'train' or 'test'.")
+        raise UserError(f"there is no split '{split}'; expected 'train' or 'test'")
     size = _height_and_width(image_size)
     if name == "digits":
         return digits.load(split, size)
@@ -69,5 +69,5 @@ def dataset_info(
 def _height_and_width(image_size):
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None and (len(size) != 2 or min(size) < 1):
-        raise UserError(f"image_size is {image_size}; expected a positive number, or a height and a width.")
+        raise UserError(f"image_size is {image_size}, expected a positive number, or a height and a width")
     return None if size is None else tuple(size)

@@ -60,19 +60,19 @@ def _open(name, data_dir):
         )
     for key in ("image", "label"):
         if key not in builder.info.features:
-            raise UserError(f"{name} has no '{key}'; expected a classification set, such as cifar10.")
+            raise UserError(f"{name} has no '{key}'; expected a classification set, such as cifar10")
     return builder
 
 
 def _not_prepared(name, data_dir, known_names):
     base = re.split("[/:]", name)[0]
     if base in known_names:
-        return f"{name} is not prepared: looked in {data_dir}. Prepare it: {_preparation(name, data_dir)}"
+        return f"{name} is not prepared: looked in {data_dir}; prepare it: {_preparation(name, data_dir)}"
     closest = difflib.get_close_matches(base, ["digits", *known_names], n=3)
-    hint = f"Did you mean {' or '.join(closest)}? " if closest else ""
+    hint = f"did you mean {' or '.join(closest)}? " if closest else ""
     return (
-        f"Unknown data set '{name}', and nothing of that name in {data_dir}. {hint}"
-        "Expected digits, folder:/path, path/to/file.py:load, or the name of a TFDS classification set."
+        f"unknown data set '{name}', and nothing of that name in {data_dir}; {hint}"
+        "expected digits, folder:/path, path/to/file.py:load, or the name of a TFDS classification set"
     )
 
 
@@ -91,7 +91,7 @@ def _split_name(builder, split):
         if name in builder.info.splits and _source(builder, name)[0]["label"] >= 0:
             return name
     raise UserError(
-        f"{builder.name} has no labeled split {' or '.join(names)}; it has {', '.join(sorted(builder.info.splits))}."
+        f"{builder.name} has no labeled split {' or '.join(names)}; it has {', '.join(sorted(builder.info.splits))}"
     )
 
 
@@ -101,7 +101,7 @@ def _source(builder, split_name):
 
     for path in builder.info.splits[split_name].filepaths:
         if not path.exists():
-            raise UserError(f"{path} is missing; remove {builder.data_path} and prepare the set again.")
+            raise UserError(f"{path} is missing; remove {builder.data_path} and prepare the set again")
     return builder.as_data_source(split=split_name, decoders={"image": tfds.decode.SkipDecoding()})
 
 
@@ -109,7 +109,7 @@ def _image_shape(builder, size):
     height, width, channels = builder.info.features["image"].shape
     if size is None and (height is None or width is None):
         raise UserError(
-            f"{builder.name} has images of differing size; they need image_size, for example image_size=224."
+            f"{builder.name} has images of differing size; they need image_size, for example image_size=224"
         )
     return (*(size or (height, width)), channels or 3)
 

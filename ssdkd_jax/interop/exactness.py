@@ -78,7 +78,7 @@ def predictions(
 
 
 def _with_statistics_of(images, model, variables):
-    """As after training: with the initial statistics, deep networks' signals die away or explode."""
+    """Gives the network statistics as after training: with the initial ones, deep signals vanish or explode."""
     before = variables.get("batch_stats", {})
     _, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
     batch = jax.tree.map(lambda new, old: (new - 0.9 * old) / 0.1, updated.get("batch_stats", {}), before)

@@ -1,6 +1,6 @@
 """Several methods over several seeds with one teacher: runs what is not finished, and writes what came out so far.
 
-Time is that of the whole training with the synthesis in it (`clock.training_seconds`).
+Times cover the whole training, including synthesis (`clock.training_seconds`).
 """
 
 import copy
@@ -49,7 +49,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
     Args:
       config: ConfigDict with the fields of configs/common.py; its method and baselines are not used.
       methods: names in METHODS, in the order of the table's rows; what others left in the folder stays out of it.
-      seeds: how many, from the config's own on.
+      seeds: number of seeds, starting with config.seed.
       folder: takes the three files, and each run's folder METHOD/seedN; finished runs in it are not done again.
       command: the command line, for the files.
       interruption: becomes true when the work should be saved and stopped.
@@ -67,12 +67,12 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
     for one in configs.values():
         config_checks.check_values(one)
         config_checks.check_batches(one, devices)
-    print(f"epochs, for as many student steps: {_epochs_in_words(configs)}", flush=True)
+    print(f"epochs per method (equal student steps): {_epochs_in_words(configs)}", flush=True)
     architecture = teacher_architecture(config)
     folder = make_folder(folder)
     run_folder.check_kind(folder, comparison=True)
     for (_, seed), one in configs.items():
-        if seed == config.seed:  # as good as another
+        if seed == config.seed:  # any seed will do
             check_job(one, folder, architecture)
     with run_folder.alone(folder):
         _tell_what_stays_out(configs, folder)
@@ -84,7 +84,8 @@ def _tell_what_stays_out(configs, folder):
     others = sorted(others - {method for method, _ in configs})
     if others:
         print(
-            f"not in the table, though there are runs of them: {', '.join(others)}; name them in --methods", flush=True
+            f"these methods have finished runs but are not in the table: {', '.join(others)}; name them in --methods",
+            flush=True,
         )
 
 
@@ -108,8 +109,8 @@ def _check(config, methods, seeds):
 def _configs(config, methods, seeds):
     """(name of the method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
 
-    The config's epochs are those of the methods whose warm-up is its longest, and the others have as many with student
-    steps.  Whether those methods are asked for makes no difference, so that they can be added later.
+    `epochs` includes the longest warm-up; other methods get fewer epochs, so that all take equally many student steps.
+    The longest is that of all known methods, asked for or not, so that methods can be added later.
     """
     warmups = {method: fitting_warmup(config, method) for method in [*METHODS, *methods]}
     configs, longest = {}, max(warmups.values())

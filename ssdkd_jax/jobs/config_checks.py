@@ -20,7 +20,7 @@ _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight
 
 
 def check_values(config):
-    """Raises UserError, naming the field, where a value cannot be meant."""
+    """Raises UserError, naming the field, for an invalid value."""
     check_fields(config)
     _check_images(config)
     _check_buffer(config)
@@ -105,7 +105,7 @@ def _check_networks(config):
     path = config.teacher.path
     if not path and config.evaluate_on == "none":
         raise UserError(
-            "evaluate_on=none looks for no real image, so no teacher can be trained; "
+            "evaluate_on=none uses no real images, so no teacher can be trained; "
             "give one with --config.teacher.path=FILE_OR_FOLDER"
         )
     if not path and not config.teacher.name:
@@ -151,8 +151,8 @@ def check_overrides(config, overridden, methods=None, unused=None):
         section, _, name = field.partition(".")
         if name == "warmup_epochs" and section in chosen and 0 < config.epochs <= config[section].warmup_epochs:
             raise UserError(
-                f"{field} is {config[section].warmup_epochs}, expected less than the run's epochs={config.epochs}, of "
-                f"which it is the first part: --config.{field}=N"
+                f"{field} is {config[section].warmup_epochs}, expected less than the run's epochs={config.epochs} "
+                f"(the warm-up is part of the epochs): --config.{field}=N"
             )
         if section in METHODS and section not in chosen:
             raise UserError(
@@ -160,14 +160,14 @@ def check_overrides(config, overridden, methods=None, unused=None):
             )
         reason = (unused or {}).get(field) or _without_effect(config, section, name, names)
         if reason:
-            raise UserError(f"--config.{field} has no effect {reason}; leave it out")
+            raise UserError(f"--config.{field} has no effect {reason}; remove it")
 
 
 def _fix(config, section, name, chosen):
     has_it = [method for method in chosen if method in config and name in config[method]]
     if has_it:
         return f"did you mean --config.{has_it[0]}.{name}?"
-    return f"choose that method with --config.method={section}, or leave it out"
+    return f"choose that method with --config.method={section}, or remove it"
 
 
 def _without_effect(config, section, name, methods):
@@ -178,7 +178,7 @@ def _without_effect(config, section, name, methods):
         if name in _REAL_TRAINING and not config.baselines:
             return "on a teacher that is given (teacher.path), without baselines"
     if section == "held_out_batches" and config.evaluate_on != "none":
-        return "where real test images are at hand (evaluate_on=test)"
+        return "when real test images are used (evaluate_on=test)"
     if section == "generator" and not any(_has_generator(config, method, name) for method in methods):
         return f"on {', '.join(methods)}: without a generator, or with a field of its own"
     if section == "data_dir":
@@ -195,7 +195,7 @@ def _has_generator(config, method, field):
 
 
 def check_seeds(seeds, least=1, first=0):
-    """Raises UserError where nobody can mean so many seeds, or the last of them is none; `first` is the config's."""
+    """Raises UserError for an implausible number of seeds, or a last one out of range; `first` is the config's."""
     if first + seeds > 2**31:
         raise UserError(
             f"seed is {first}, so the last of {seeds} seeds is {first + seeds - 1}, expected less than {2**31}: "

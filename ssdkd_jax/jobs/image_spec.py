@@ -61,7 +61,7 @@ def describe_images(config, shape, class_names, metadata, public=""):
     given = bool(config.teacher.path)
     if given and not config.normalization:
         assumed = public or config.dataset
-        print(f"normalization of {assumed!r} assumed; say which with --config.normalization=NAME", flush=True)
+        print(f"assuming normalization {assumed!r}; set it with --config.normalization=NAME", flush=True)
     if config.normalization or public:
         mean, std = data.chosen_normalization(config.normalization or public, shape[-1])
     else:

@@ -84,10 +84,10 @@ def check_teacher_knows(accuracy: float, num_classes: int, config) -> None:
     least = chance + LEAST_KNOWLEDGE * (100 - chance)
     if accuracy < least and not config.allow_weak_teacher:
         raise UserError(
-            f"the teacher gets {accuracy:.2f} % of the test images right, where chance is {chance:.2f} %: no student "
+            f"the teacher has {accuracy:.2f} % accuracy; chance is {chance:.2f} %: no student "
             "can learn from it; usual causes are another normalization (--config.normalization=NAME), another order of "
             "the classes, another data set, or too short a training (--config.teacher.epochs=N); "
-            "--config.allow_weak_teacher=true takes it all the same"
+            "--config.allow_weak_teacher=true accepts it anyway"
         )
 
 

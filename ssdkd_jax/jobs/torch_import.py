@@ -128,5 +128,5 @@ def _normalization(architecture, classes, channels, chosen, dataset):
     if dataset and not public:
         return data.normalization(dataset, channels)
     likely = public or (_BY_CLASSES.get(classes, "half") if channels == 3 else "half")
-    print(f"normalization of {likely!r} assumed; say which with --normalization", flush=True)
+    print(f"assuming normalization {likely!r}; set it with --normalization=NAME", flush=True)
     return data.chosen_normalization(likely, channels)

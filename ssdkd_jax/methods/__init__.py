@@ -24,7 +24,7 @@ class Preset(NamedTuple):
     """A method with some of its settings changed.
 
     method: the class.
-    changes: {setting: value}, what differs from the class' defaults.
+    changes: {setting: value}, what differs from the class's defaults.
     """
 
     method: type[Method]

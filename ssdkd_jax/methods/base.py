@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What makes a state's bank a window on a bank of all images in host memory; see `training.host_bank`.
+    """Describes a window (on the device) onto a full image bank (in host memory); see `training.host_bank`.
 
     capacity: images of the whole run.
     fill: (bank, numpy.random.Generator) -> the coming epoch's window; both ReplayBuffers of NumPy arrays.
@@ -70,8 +70,8 @@ class Method:
     makes_images: ClassVar[bool] = True
     # Whether it uses the problem's generator.
     uses_generator: ClassVar[bool] = True
-    # Whose images the method is given, which it then finds in `teacher["given"]`, {"images": uint8 (n, h, w, c),
-    # "labels": int32 (n,)}: "" for data-free methods; "train" the real training set's, "named" those of the data set
+    # Source of the images passed to the method, in `teacher["given"]`, {"images": uint8 (n, h, w, c), "labels": int32
+    # (n,)}: "" for data-free methods; "train" the real training set's, "named" those of the data set
     # that its field `images` names, "noise" none but what it draws itself.
     given: ClassVar[str] = ""
     # Inherited settings that change nothing; a config does not have them.
@@ -157,7 +157,7 @@ class Method:
 
     @property
     def window(self) -> Window | None:
-        """Window, where the buffer is one on a bank in host memory, filled again before each epoch."""
+        """The Window, if the buffer is one onto a bank in host memory, filled again before each epoch; else None."""
         return None
 
     def sharded(self, state):
@@ -182,11 +182,11 @@ def generate(generator: nn.Module, variables, latents):
 
 
 class Seen(NamedTuple):
-    """What both networks, in evaluation mode, make of images in the making; this device's part of the batch.
+    """Outputs of both networks, in evaluation mode, for the current images; this device's part of the batch.
 
     teacher_output, student_output: of the networks.
     statistics: of the inputs of the teacher's BatchNorm layers, of the whole batch (`batchnorm`).
-    features: (n, f) what the teacher's last layer is given, where asked for; else None.
+    features: (n, f) what the teacher's last layer is given, if asked for; else None.
     """
 
     teacher_output: Any
@@ -196,7 +196,16 @@ class Seen(NamedTuple):
 
 
 def see(problem: Problem, teacher, student, images, key, *, augmented=True, features=False) -> Seen:
-    """Seen of images (n, h, w, c) in [0, 1]; `teacher` and `student` are variables, `key` is the augmentation's."""
+    """Runs both networks on images (n, h, w, c) in [0, 1] and returns Seen.
+
+    Args:
+      problem: Problem.
+      teacher, student: variables.
+      images: this device's part of the batch.
+      key: of the augmentation.
+      augmented: whether to augment the images.
+      features: whether to return what the teacher's last layer is given.
+    """
     images = preprocess(problem, key, images, augmented=augmented)
     kwargs = {"return_features": True} if features else {}
     output, statistics = batchnorm.apply_with_batch_statistics(

@@ -121,4 +121,4 @@ class TransferKD(VanillaKD):
 
     given: ClassVar[str] = "named"
 
-    images: str = setting("", "the other data set, such as cifar100 or folder:/path; must be given")
+    images: str = setting("", "data set whose images are used, such as cifar100 or folder:/path; must be given")

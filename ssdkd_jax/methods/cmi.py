@@ -27,7 +27,7 @@ RESET_DEVIATION = 0.02
 
 
 class Memory(NamedTuple):
-    """What one synthesis leaves to the next.
+    """State carried from one synthesis to the next.
 
     generator: variables; all but its running averages start from scratch in every synthesis.
     head: parameters of the MLP that projects features: two linear layers.
@@ -66,22 +66,24 @@ class CMI(ImageBank):
 
     inversion_steps: int = setting(200, "g_steps, optimization steps per synthesis", at_least=1)
     generator_learning_rate: float = setting(
-        1e-3, "of Adam with betas (0.5, 0.999) for generator and latents, and of the head's Adam", at_least=0
+        1e-3,
+        "Adam learning rate of generator and latents, with betas (0.5, 0.999), and of the projection head",
+        at_least=0,
     )
     bn: float = setting(1.0, "weight of the BatchNorm-statistics loss", at_least=0)
     oh: float = setting(1.0, "weight of the task loss on drawn classes", at_least=0)
-    adv: float = setting(0.5, "weight of the adversarial loss, where both networks agree", at_least=0)
+    adv: float = setting(0.5, "weight of the adversarial loss, on images on which both networks agree", at_least=0)
     cr: float = setting(0.8, "weight of the contrastive loss", at_least=0)
     contrast_temperature: float = setting(0.2, "temperature of the contrastive loss", more_than=0)
-    feature_bank_size: int = setting(40_960, "images whose features are kept on the device", at_least=1)
-    negatives: int = setting(4096, "of them that each step draws", at_least=1)
+    feature_bank_size: int = setting(40_960, "number of images whose features are kept on the device", at_least=1)
+    negatives: int = setting(4096, "negatives drawn from the bank in each step", at_least=1)
     feature_layers: tuple[str, ...] = setting(
         (),
         "modules of the teacher whose inputs are the features, such as (layer1.0, ..., layer4.0) for a resnet34 in the "
         "public code; () is all BatchNorm layers, which are 8,512 features and banks of 2.8 GB there",
     )
     head_size: int = setting(256, "length of a projected feature", at_least=1)
-    reinitialize: bool = setting(True, "each synthesis starts with a fresh generator")
+    reinitialize: bool = setting(True, "start each synthesis with a fresh generator")
 
     def __post_init__(self):
         super().__post_init__()

@@ -24,7 +24,7 @@ class DAFL(TrainedGenerator):
     oh: float = setting(1.0, "weight of the task loss on the teacher's own argmax", at_least=0)
     act: float = setting(1e-3, "weight of the activation loss -mean |features|", at_least=0)
     balance: float = setting(20.0, "weight of the class balance sum p log p, p the mean prediction", at_least=0)
-    latent_size: int = setting(512, "length of a latent, in place of generator.latent_size", at_least=1)
+    latent_size: int = setting(512, "length of a latent vector, in place of generator.latent_size", at_least=1)
 
     @functools.cached_property
     def _generator(self):

@@ -39,16 +39,20 @@ class DeepInversion(ImageBank):
     uses_generator: ClassVar[bool] = False
 
     inversion_steps: int = setting(1000, "g_steps, optimization steps per synthesis", at_least=1)
-    pixel_learning_rate: float = setting(0.1, "of Adam with betas (0.5, 0.99)", at_least=0)
+    pixel_learning_rate: float = setting(0.1, "Adam learning rate of the pixels, with betas (0.5, 0.99)", at_least=0)
     bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
     student_bn: float = setting(
-        0.001, "share of the student's own BatchNorm-statistics loss that is taken off it", at_least=0
+        0.001,
+        "factor of the student's own BatchNorm-statistics loss, which is subtracted from the teacher's",
+        at_least=0,
     )
     oh: float = setting(1.0, "weight of the task loss on drawn classes", at_least=0)
-    adv: float = setting(1.0, "weight of minus the Jensen-Shannon divergence of both networks' outputs", at_least=0)
-    js_temperature: float = setting(3.0, "T of the Jensen-Shannon divergence", more_than=0)
+    adv: float = setting(
+        1.0, "weight of the adversarial loss, minus the Jensen-Shannon divergence of both networks' outputs", at_least=0
+    )
+    js_temperature: float = setting(3.0, "temperature T of the Jensen-Shannon divergence", more_than=0)
     tv: float = setting(0.0, "weight of the total variation", at_least=0)
-    l2: float = setting(0.0, "weight of the norm of the batch", at_least=0)
+    l2: float = setting(0.0, "weight of the L2 norm of the batch", at_least=0)
 
     @functools.cached_property
     def _optimizers(self):

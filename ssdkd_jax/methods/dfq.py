@@ -20,7 +20,7 @@ class DFQ(TrainedGenerator):
     adv: float = setting(1.0, "weight of the adversarial loss -KL(teacher || student) of all images", at_least=0)
     bn: float = setting(1.0, "weight of the BatchNorm-statistics loss", at_least=0)
     oh: float = setting(1.0, "weight of the task loss on the teacher's own argmax", at_least=0)
-    balance: float = setting(20.0, "weight of the class balance", at_least=0)
+    balance: float = setting(20.0, "weight of the class balance sum p log p, p the mean prediction", at_least=0)
     kd_steps_per_round: int = setting(10, "student steps per round", at_least=1)
 
     def generator_loss(self, seen, running):

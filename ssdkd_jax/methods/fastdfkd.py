@@ -40,12 +40,14 @@ class FastDFKD(ImageBank):
 
     epochs: int = 220
     warmup_epochs: int = setting(
-        20, "first epochs, which only synthesize; all but the last of them without the adversarial loss", at_least=0
+        20,
+        "number of warm-up epochs, which only synthesize; all but the last of them without the adversarial loss",
+        at_least=0,
     )
-    generator_learning_rate: float = setting(2e-3, "lr_g of Adam", at_least=0)
-    latent_learning_rate: float = setting(0.01, "lr_z of Adam", at_least=0)
+    generator_learning_rate: float = setting(2e-3, "lr_g, Adam learning rate of the generator", at_least=0)
+    latent_learning_rate: float = setting(0.01, "lr_z, Adam learning rate of the latents", at_least=0)
     meta_update: str = setting(
-        "fomaml", "how the meta generator follows; none: the fast copy becomes it", choices=inversion.META_UPDATES
+        "fomaml", "how the meta generator is updated; none: it becomes the fast copy", choices=inversion.META_UPDATES
     )
     bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
     oh: float = setting(0.5, "weight of the task loss on drawn classes", at_least=0)
@@ -54,9 +56,11 @@ class FastDFKD(ImageBank):
         0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
     )
     reset_after: int = setting(
-        120, "epochs after the warm-up at which the generator's first layers start from scratch; 0 is never", at_least=0
+        120, "number of epochs after the warm-up at which the generator's first layers are reset; 0: never", at_least=0
     )
-    student_learning_rate: float = setting(0.2, "of SGD, at the start of a cosine over all student steps", more_than=0)
+    student_learning_rate: float = setting(
+        0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
+    )
 
     def init_synthesis(self, key, teacher):
         """inversion.MetaState before the first synthesis."""

@@ -22,8 +22,8 @@ class State(NamedTuple):
     """Everything that an epoch changes; one pytree.
 
     student: TrainState.
-    synthesis: whatever one synthesis leaves to the next.
-    bank: replay_buffer.ReplayBuffer with room for every image of the run, or a window on such a one.
+    synthesis: state carried from one synthesis to the next.
+    bank: replay_buffer.ReplayBuffer with room for every image of the run, or a window onto such a bank.
     epoch: int32 scalar, epochs done.
     """
 
@@ -39,7 +39,7 @@ class ImageBank(StudentTraining):
 
     A method adds `make_images`, and where it needs them `draw` and `init_synthesis`.
 
-    A bank that the devices have no room for lives in host memory, and the state's is a window on it, which the training
+    A bank too large for the devices is kept in host memory; the state then holds a window onto it, which the training
     loop fills again before every epoch with what `window_on` draws.  Every draw still takes each image made so far with
     the same probability, but within one epoch the student sees at most as many different images as the window holds.
     [ours, not the papers']  Without the training loop, `epoch` has the newest images in the window.
@@ -50,10 +50,10 @@ class ImageBank(StudentTraining):
 
     synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
     inversion_steps: int = setting(10, "g_steps, optimization steps per synthesis", at_least=1)
-    bank_dtype: str = setting("uint8", "of the stored images", choices=("uint8", "bfloat16", "float32"))
+    bank_dtype: str = setting("uint8", "dtype of stored images", choices=("uint8", "bfloat16", "float32"))
     bank_megabytes: float = setting(
         4096.0,
-        "device memory for the bank's images, in 10^6 bytes over all devices; a larger bank lives in host memory",
+        "device memory for the bank's images, in 10^6 bytes over all devices; a larger bank is kept in host memory",
         more_than=0,
     )
 
@@ -150,12 +150,12 @@ class ImageBank(StudentTraining):
         return state._replace(bank=buffer)
 
     def images_made(self, epoch):
-        """One synthesis' images."""
+        """Images of one synthesis."""
         del epoch
         return self.synthesis_batch_size
 
     def images_processed(self, epoch):
-        """Those of the synthesis and of the student steps."""
+        """Images processed by synthesis and student steps."""
         return self.synthesis_batch_size + self.student_steps(epoch) * self.kd_batch_size
 
     @property
@@ -164,7 +164,7 @@ class ImageBank(StudentTraining):
 
     @functools.cached_property
     def _window_size(self):
-        """Entries of the window; None where the device has room for every image."""
+        """Entries of the window; None if the devices have room for every image."""
         image_bytes = math.prod(self.problem.image_shape) * jnp.dtype(self.bank_dtype).itemsize
         size = round(self.bank_megabytes * 1e6) // image_bytes
         if self._images_of_the_run <= size:
@@ -179,7 +179,7 @@ class ImageBank(StudentTraining):
 
     @property
     def window(self):
-        """Where the device has no room for every image."""
+        """The window onto the bank, if the devices have no room for every image; else None."""
         if self._window_size is None:
             return None
         return Window(
@@ -189,7 +189,7 @@ class ImageBank(StudentTraining):
 
 
 def window_on(bank, size, batch_size, rng):
-    """A window for one epoch on a bank in host memory, with empty slots for the batch that the epoch will make.
+    """A window for one epoch onto a bank in host memory, with empty slots for the batch that the epoch will make.
 
     Of the bank's n images, m = min(n, size - batch_size) are drawn without replacement, with priority n / m; a new one
     has priority 1.  Drawn by priority, each of all n + batch_size images comes with probability 1 / (n + batch_size):

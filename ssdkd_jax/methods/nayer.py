@@ -1,10 +1,11 @@
 """NAYER: Noisy Layer Data Generation (CVPR 2024, arXiv 2310.00258), with learned class embeddings.
 
 A generator is fed by an embedding of the wanted class through a noisy layer, a linear layer that is drawn for every
-batch: each noisy layer makes one image of each class.  Details follow tmtuan1307/NAYER, but for these, which are ours:
-embeddings are learned with the generator, from normal vectors, where the paper's come from a text model, and are
-normalized over the classes, not over a batch; an epoch has one synthesis, there two, and ten in the warm-up; latents
-have the config's length, there 1,000; CIFAR-100 has 40 steps there, CIFAR-10 these 30.
+batch: each noisy layer makes one image of each class.  Details follow tmtuan1307/NAYER, with these differences:
+embeddings are learned with the generator, from normal vectors (theirs come from a text model), and are normalized over
+the classes (theirs over a batch); an epoch has one synthesis (two in theirs, and ten in the warm-up); latents have the
+config's length (1,000 in theirs); every synthesis has 30 steps by default (30 for CIFAR-10 and 40 for CIFAR-100 in
+theirs).
 """
 
 import dataclasses
@@ -41,24 +42,30 @@ class NAYER(ImageBank):
 
     differs: ClassVar[str] = (
         "one synthesis an epoch (published: two, and ten in the warm-up) and learned class embeddings (published: a "
-        "text model's)"
+        "text model's)."
     )
 
     epochs: int = 320
-    warmup_epochs: int = setting(20, "first epochs, which only synthesize, without the adversarial loss", at_least=0)
+    warmup_epochs: int = setting(
+        20, "number of warm-up epochs, which only synthesize, without the adversarial loss", at_least=0
+    )
     synthesis_batch_size: int = setting(400, "images made per epoch, over all devices", at_least=1)
-    kd_batch_size: int = setting(512, "images of a student step, over all devices", at_least=1)
+    kd_batch_size: int = setting(512, "images per student step, over all devices", at_least=1)
     inversion_steps: int = setting(30, "g_steps, optimization steps per synthesis", at_least=1)
-    generator_learning_rate: float = setting(4e-3, "of Adam, fresh for every synthesis", at_least=0)
+    generator_learning_rate: float = setting(
+        4e-3, "Adam learning rate; the optimizer is fresh for every synthesis", at_least=0
+    )
     bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
     oh: float = setting(0.5, "weight of the task loss", at_least=0)
     adv: float = setting(1.33, "weight of the adversarial loss after the warm-up", at_least=0)
     bn_momentum: float = setting(
         0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
     )
-    generator_life: int = setting(10, "epochs after which the generator starts from scratch", at_least=1)
-    embedding_size: int = setting(512, "length of a class' embedding", at_least=1)
-    student_learning_rate: float = setting(0.2, "of SGD, at the start of a cosine over all student steps", more_than=0)
+    generator_life: int = setting(10, "number of epochs after which the generator is reset", at_least=1)
+    embedding_size: int = setting(512, "length of a class's embedding", at_least=1)
+    student_learning_rate: float = setting(
+        0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
+    )
 
     def init_synthesis(self, key, teacher):
         """inversion.MetaState before the first synthesis."""

@@ -1,9 +1,9 @@
 """SSD-KD: Small Scale Data-Free Knowledge Distillation (CVPR 2024, arXiv 2406.07876).
 
 One epoch: a batch of images is synthesized under the modulating loss and enters a small replay buffer, where it
-replaces the entries of lowest reward; then the student is distilled on batches that priority sampling draws from the
-buffer, and what it learns sets their priorities.  The synthesis and the student's optimizer are FastDFKD's, without its
-one reset of the generator's first layer, which is our reading.
+replaces the entries of lowest priority, by default; then the student is distilled on batches that priority sampling
+draws from the buffer, and what it learns sets their priorities.  The synthesis and the student's optimizer are
+FastDFKD's, without its one reset of the generator's first layer, which is our reading.
 """
 
 import dataclasses
@@ -50,45 +50,51 @@ class Draws(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SSDKD(StudentTraining):
-    """SSD-KD.  Where the paper leaves something open, the setting's meaning says "our reading".
+    """SSD-KD.  Where the paper leaves a choice open, the setting's meaning says "our reading".
 
     Raises:
       ValueError: a setting outside its range.
     """
 
     epochs: int = 220
-    warmup_epochs: int = setting(20, "first epochs, which only synthesize, without the adversarial loss", at_least=0)
+    warmup_epochs: int = setting(
+        20, "number of warm-up epochs, which only synthesize, without the adversarial loss", at_least=0
+    )
     synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
     inversion_steps: int = setting(5, "g_steps, optimization steps per synthesis", at_least=1)
-    generator_learning_rate: float = setting(3e-3, "lr_g of Adam", at_least=0)
-    latent_learning_rate: float = setting(0.01, "lr_z of Adam", at_least=0)
-    meta_update: str = setting("fomaml", "how the meta generator follows", choices=inversion.META_UPDATES)
+    generator_learning_rate: float = setting(3e-3, "lr_g, Adam learning rate of the generator", at_least=0)
+    latent_learning_rate: float = setting(0.01, "lr_z, Adam learning rate of the latents", at_least=0)
+    meta_update: str = setting("fomaml", "how the meta generator is updated", choices=inversion.META_UPDATES)
     bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
     oh: float = setting(0.5, "weight of the task loss", at_least=0)
     adv: float = setting(1.33, "weight of the adversarial loss after the warm-up", at_least=0)
-    adv_masked: bool = setting(True, "the adversarial loss counts only images on which both networks agree")
+    adv_masked: bool = setting(True, "count only images on which both networks agree in the adversarial loss")
     bn_momentum: float = setting(
         0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
     )
-    augment_inversion: bool = setting(True, "crop and flip images before the networks see them in a synthesis")
+    augment_inversion: bool = setting(True, "randomly crop and flip the images fed to the networks in a synthesis")
     targets: str = setting(
-        "own", "classes of the task loss: the teacher's own argmax, or drawn ones [our reading: own]",
+        "own", "target classes of the task loss: the teacher's own argmax, or randomly drawn [our reading: own]",
         choices=("own", "drawn"),
     )  # fmt: skip
-    gamma: float = setting(1.0, "exponent of phi's difficulty part [our reading: 1]", at_least=0)
-    use_diversity: bool = setting(True, "phi has its diversity part")
-    use_difficulty: bool = setting(True, "phi has its difficulty part")
+    gamma: float = setting(1.0, "exponent of phi's difficulty factor [our reading: 1]", at_least=0)
+    use_diversity: bool = setting(True, "include the diversity factor in phi")
+    use_difficulty: bool = setting(True, "include the difficulty factor in phi")
     modulated_term: str = setting(
-        "task", "the losses that phi weighs [our reading: task]", choices=modulation.MODULATED_TERMS
+        "task", "which losses phi weighs [our reading: task]", choices=modulation.MODULATED_TERMS
     )
-    gradient_through_phi: bool = setting(False, "images are also optimized for their phi [our reading: no]")
-    buffer_size: int = setting(5000, "images in the replay buffer; the paper's is 10 % of the training set", at_least=1)
-    buffer_dtype: str = setting("uint8", "of the stored images", choices=("uint8", "bfloat16", "float32"))
+    gradient_through_phi: bool = setting(False, "let gradients flow through phi [our reading: no]")
+    buffer_size: int = setting(
+        5000, "number of images in the replay buffer; the paper's is 10 % of the training set", at_least=1
+    )
+    buffer_dtype: str = setting("uint8", "dtype of stored images", choices=("uint8", "bfloat16", "float32"))
     views: int = setting(
-        0, "views of each buffer entry whose teacher outputs are kept, at most as many as there are; 0 runs the "
-        "teacher in every student step [ours]", at_least=0,
+        0, "number of views per buffer entry whose teacher outputs are kept, capped at the number of distinct views; "
+        "0 runs the teacher in every student step [ours]", at_least=0,
     )  # fmt: skip
-    renewed_views: int = setting(0, "entries that get new views in each epoch, over all devices [ours]", at_least=0)
+    renewed_views: int = setting(
+        0, "number of entries that get new views in each epoch, over all devices [ours]", at_least=0
+    )
     replacement: str = setting(
         "lowest_priority", "which entries new images replace [our reading: lowest priority]",
         choices=("lowest_priority", "oldest", "lowest_phi", "random"),
@@ -97,15 +103,17 @@ class SSDKD(StudentTraining):
     beta_start: float = setting(0.4, "exponent of the importance weights after the warm-up", at_least=0, at_most=1)
     beta_end: float = setting(1.0, "exponent of the importance weights at the end", at_least=0, at_most=1)
     priority: str = setting(
-        "weighted_kl", "importance weight times KL(teacher || student) at T = 1, or the KL alone",
+        "weighted_kl", "priority of an image: importance weight times KL(teacher || student) at T = 1, or the KL alone",
         choices=("weighted_kl", "kl"),
     )  # fmt: skip
-    priority_epsilon: float = setting(1e-6, "added to every priority", more_than=0)
+    priority_epsilon: float = setting(1e-6, "constant added to every priority", more_than=0)
     weight_normalization: str = setting(
-        "mean", "which importance weight becomes 1, see replay_buffer.sample [our reading: mean]",
+        "mean", "which importance weight is scaled to 1, see replay_buffer.sample [our reading: mean]",
         choices=replay_buffer.NORMALIZATIONS,
     )  # fmt: skip
-    student_learning_rate: float = setting(0.2, "of SGD, at the start of a cosine over all student steps", more_than=0)
+    student_learning_rate: float = setting(
+        0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -333,12 +341,12 @@ class SSDKD(StudentTraining):
         return state._replace(buffer=buffer)
 
     def images_made(self, epoch):
-        """One synthesis' images."""
+        """Images of one synthesis."""
         del epoch
         return self.synthesis_batch_size
 
     def images_processed(self, epoch):
-        """Those of the synthesis and of the student steps."""
+        """Images processed by synthesis and student steps."""
         return self.synthesis_batch_size + self.student_steps(epoch) * self.kd_batch_size
 
     def sharded(self, state):

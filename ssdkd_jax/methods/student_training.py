@@ -17,14 +17,16 @@ from ssdkd_jax.settings import setting
 class StudentTraining(Method):
     """The student's schedule, optimizer and step; subclasses decide where the images come from."""
 
-    warmup_epochs: int = setting(0, "first epochs, which only synthesize", at_least=0)
+    warmup_epochs: int = setting(0, "number of warm-up epochs, which only synthesize", at_least=0)
     kd_steps: int = setting(400, "student steps per epoch after the warm-up", at_least=1)
-    kd_batch_size: int = setting(256, "images of a student step, over all devices", at_least=1)
-    temperature: float = setting(20.0, "T of the student's loss T^2 * KL", more_than=0)
-    student_learning_rate: float = setting(0.1, "of SGD, at the start of a cosine over all student steps", more_than=0)
-    student_final_learning_rate: float = setting(2e-4, "of SGD, at the end of the cosine", at_least=0)
-    student_momentum: float = setting(0.9, "of SGD", at_least=0, less_than=1)
-    student_weight_decay: float = setting(1e-4, "of SGD, added to every parameter's gradient", at_least=0)
+    kd_batch_size: int = setting(256, "images per student step, over all devices", at_least=1)
+    temperature: float = setting(20.0, "temperature T of the student's loss T^2 * KL", more_than=0)
+    student_learning_rate: float = setting(
+        0.1, "SGD learning rate at the start of a cosine over all student steps", more_than=0
+    )
+    student_final_learning_rate: float = setting(2e-4, "SGD learning rate at the end of the cosine", at_least=0)
+    student_momentum: float = setting(0.9, "SGD momentum", at_least=0, less_than=1)
+    student_weight_decay: float = setting(1e-4, "SGD weight decay, added to every parameter's gradient", at_least=0)
 
     def __post_init__(self):
         super().__post_init__()

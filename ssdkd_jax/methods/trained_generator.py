@@ -1,8 +1,8 @@
 """What DAFL, DFQ, ZSKT and DFAD share: a generator that is trained next to the student, and no bank.
 
-As in zju-vipa's public code, but for one thing.  What that hands the generator's adversarial loss as the student is the
-teacher once more; here it is the student.  The student's loss has T = 1, which is what the public code computes, though
-its command lines ask for T = 20.
+As in zju-vipa's public code, with one exception: their code passes the teacher again where the adversarial loss expects
+the student; here it is the student.  The student's loss has T = 1, which is what the public code computes, though its
+command lines ask for T = 20.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainedGenerator(StudentTraining):
-    """Rounds of a few generator steps, then a few student steps on fresh images, which are never seen again.
+    """Rounds of a few generator steps, then a few student steps on fresh images, each used once.
 
     A method adds its `generator_loss`.
 
@@ -49,11 +49,11 @@ class TrainedGenerator(StudentTraining):
     # Whether `generator_loss` looks at the inputs of the teacher's last layer.
     needs_features: ClassVar[bool] = False
 
-    temperature: float = setting(1.0, "T of the student's loss T^2 * KL", more_than=0)
-    synthesis_batch_size: int = setting(256, "images of a generator step, over all devices", at_least=1)
+    temperature: float = setting(1.0, "temperature T of the student's loss T^2 * KL", more_than=0)
+    synthesis_batch_size: int = setting(256, "images per generator step, over all devices", at_least=1)
     generator_steps: int = setting(1, "generator steps per round", at_least=1)
     kd_steps_per_round: int = setting(5, "student steps per round", at_least=1)
-    generator_learning_rate: float = setting(1e-3, "lr_g of Adam with betas (0.5, 0.999)", at_least=0)
+    generator_learning_rate: float = setting(1e-3, "lr_g, Adam learning rate, with betas (0.5, 0.999)", at_least=0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -148,11 +148,11 @@ class TrainedGenerator(StudentTraining):
         return state._replace(round=state.round + 1)
 
     def images_made(self, epoch):
-        """Those of the student steps."""
+        """Images of the student steps."""
         return self.student_steps(epoch) * self.kd_batch_size
 
     def images_processed(self, epoch):
-        """Those of the generator's and of the student's steps."""
+        """Images processed by generator and student steps."""
         made = self.rounds * self.generator_steps * self.synthesis_batch_size
         return made + self.student_steps(epoch) * self.kd_batch_size
 

@@ -44,7 +44,7 @@ def comparison_page(result: dict, shown: dict[str, pathlib.Path]) -> str:
         **_headline(finished),
         teacher=result["teacher"],
         teacher_accuracy=result["teacher_accuracy"],
-        header=tables.HEADER,
+        header=tables.header(result),
         rows=tables.rows(result),
         notes=tables.notes(result),
         chart=_chart(result, finished),

@@ -25,7 +25,7 @@ _DPI = 64
 
 
 def write_image_sheet(folder: pathlib.Path, buffer: Buffer | None) -> pathlib.Path | None:
-    """Writes `images.png`: one row a class, from the image that the teacher is surest of to the least sure.
+    """Writes `images.png`: one row per class, from the teacher's most to its least confident image.
 
     Up to 10 classes, evenly spaced by index, have up to 12 images each.  Small images are scaled up by whole pixels.
 

@@ -42,6 +42,7 @@ POINT = Kind(
 _SOURCE = {"command": TEXT, "hardware": TEXT, "date": TEXT}
 _METHOD = {
     "accuracies": [NUMBER],
+    "best_accuracies": Maybe([Maybe(NUMBER)]),
     "seeds": [INTEGER],
     "mean": Maybe(NUMBER),
     "std": Maybe(NUMBER),

@@ -183,6 +183,9 @@ def _merged_row(kept: dict | None, new: dict | None) -> dict:
         return kept or new
     row = {**new, **{field: value for field, value in kept.items() if value is not None}}
     row |= {field: [*kept[field], *new[field]] for field in ("accuracies", "seeds", "diverged", "curves")}
+    # Known for the seeds of one of them only, they would look like those of all.
+    best = [one.get("best_accuracies") for one in (kept, new) if one["seeds"]]
+    row["best_accuracies"] = None if None in best else [value for values in best for value in values]
     row["mean"], row["std"] = mean_and_std(row["accuracies"])
     for field in ("images_made", "images_kept", "memory_bytes"):
         row[field] = max((one[field] for one in (kept, new) if one.get(field) is not None), default=None)

@@ -168,8 +168,8 @@ def _time(summary: dict) -> dict | None:
 
 def _facts(summary: dict) -> list[tuple[str, object]]:
     """Facts of the run: those that all runs have, then whatever else the summary holds, then versions."""
-    facts = {key: summary[key] for key in _FIRST_FACTS if summary.get(key) is not None}
-    others = {key: value for key, value in summary.items() if isinstance(value, str | int | float)}
+    facts = {key: summary[key] for key in _FIRST_FACTS if summary.get(key) not in (None, "")}
+    others = {key: value for key, value in summary.items() if isinstance(value, str | int | float) and value != ""}
     facts |= {key: value for key, value in others.items() if key not in _SHOWN_ELSEWHERE and key not in facts}
     rows = [(key.replace("_", " "), _plain(value)) for key, value in facts.items()]
     if sha256 := summary.get("student_sha256"):

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.methods import METHODS
 from ssdkd_jax.reports.run_files import image_source
+from ssdkd_jax.reports.seed_statistics import mean_and_std
 
 _MOST_POINTS = 40
 
-HEADER = (
+_HEADER = (
     "method",
     "accuracy (%)",
     "images made",
@@ -17,6 +19,7 @@ HEADER = (
     "student (s)",
     "planned memory (MB)",
 )
+_BEST = "best (picked on the test set)"
 _TIME_PARTS = ("synthesis", "student", "evaluation", "checkpoint", "host")
 _NOTHING = "–"
 
@@ -54,10 +57,34 @@ def time_table(results: Iterable[dict]) -> str:
     return "\n".join(_table(["run", *_TIME_PARTS], rows))
 
 
+def header(result: dict) -> tuple[str, ...]:
+    """Returns the names of a comparison's columns; results of older versions have no best accuracies."""
+    return (*_HEADER[:2], *([_BEST] if _has_best(result) else []), *_HEADER[2:])
+
+
 def rows(result: dict) -> list[tuple[str, ...]]:
-    """Returns one row of text a method of a comparison, under HEADER."""
-    seeds = len(result["seeds"])
-    return [(_name(method, row), accuracy(row, seeds), *_costs(row)) for method, row in result["methods"].items()]
+    """Returns one row of text per method of a comparison, under `header`."""
+    seeds, has_best = len(result["seeds"]), _has_best(result)
+    return [
+        (_name(method, row), accuracy(row, seeds), *([_best(row)] if has_best else []), *_costs(row))
+        for method, row in result["methods"].items()
+    ]
+
+
+def _has_best(result: dict) -> bool:
+    known = [row.get("best_accuracies") for row in result["methods"].values()]
+    return any(values and None not in values for values in known)
+
+
+def _best(row: dict) -> str:
+    values = row.get("best_accuracies") or []
+    return _NOTHING if None in values else _mean_and_std(*mean_and_std(values), len(values))
+
+
+def _mean_and_std(mean: float | None, std: float | None, count: int) -> str:
+    if not count:
+        return _NOTHING
+    return f"{mean:.2f}" if count == 1 else f"{mean:.2f} ± {std:.2f}"
 
 
 def _name(method: str, row: dict) -> str:
@@ -67,7 +94,7 @@ def _name(method: str, row: dict) -> str:
 def accuracy(row: dict, seeds: int) -> str:
     """Writes mean ± standard deviation, with what is missing of `seeds` runs: "88.10 ± 0.30 (1 diverged)"."""
     done, diverged = len(row["seeds"]), len(row["diverged"])
-    text = _NOTHING if not done else f"{row['mean']:.2f}" if done == 1 else f"{row['mean']:.2f} ± {row['std']:.2f}"
+    text = _mean_and_std(row["mean"], row["std"], done)
     missing = {"diverged": diverged, "to come": seeds - done - diverged}
     missing = ", ".join(f"{count} {what}" for what, count in missing.items() if count)
     return f"{text} ({missing})" if missing else text
@@ -92,12 +119,12 @@ def notes(result: dict) -> list[str]:
     seeds, epochs = result["seeds"], result["epochs"]
     spread = f"{len(seeds)} seeds ({_listed(seeds)}): accuracy is mean ± standard deviation, time the mean."
     return [
-        spread if len(seeds) > 1 else f"One seed ({seeds[0]}): nothing is known about the spread.",
+        spread if len(seeds) > 1 else f"One seed ({seeds[0]}), so the spread is unknown.",
         *_timed_seeds(result["methods"]),
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
         f"{result['dataset']}; {epochs} epoch{'s' if epochs > 1 else ''} including the warm-up, with the same number "
         "of student steps for every method.",
-        "Total time is that of the whole training including the synthesis, without set-up, the teacher's training, "
+        "Total time covers the whole training, including synthesis, but not setup, the teacher's training, "
         "compilation and the evaluation on real test images; besides synthesis and student steps it includes "
         "checkpoints and the host's work.",
         "Planned memory is what XLA's compiler plans for an epoch on one device: arguments, results and temporaries.",
@@ -112,20 +139,26 @@ def _timed_seeds(methods: dict) -> list[str]:
     for method, row in methods.items():
         if row.get("seconds_of_seeds"):
             by_seeds.setdefault(tuple(row["seconds_of_seeds"]), []).append(method)
-    return [
-        f"Times of {', '.join(names) if len(names) < len(methods) else 'all methods'} come from fewer seeds than "
-        f"accuracies: {_listed(seeds)}."
-        for seeds, names in by_seeds.items()
-    ]
+    sentences = []
+    for seeds, names in by_seeds.items():
+        times = f"Times of {', '.join(names)}" if len(names) < len(methods) else "Times"
+        sentences.append(f"{times} are from seed{'s' if len(seeds) > 1 else ''} {_listed(seeds)} only.")
+    return sentences
 
 
 def _differences(methods: dict) -> list[str]:
     """Says how methods differ from the published ones, each sentence once."""
     by_sentence = {}
     for method, row in methods.items():
-        if row.get("differs"):
-            by_sentence.setdefault(row["differs"], []).append(method)
+        # Results of older versions do not say it themselves.
+        sentence = row["differs"] if "differs" in row else _difference(method)
+        if sentence:
+            by_sentence.setdefault(sentence, []).append(method)
     return [f"{', '.join(names)}: {sentence}" for sentence, names in by_sentence.items()]
+
+
+def _difference(method: str) -> str:
+    return METHODS[method].method.differs if method in METHODS else ""
 
 
 def _failures(methods: dict) -> list[str]:
@@ -160,7 +193,7 @@ def _thin(curve: list) -> list:
 
 
 def _comparison(result: dict) -> list[str]:
-    return [*_table(HEADER, rows(result), numbers=True), "", " ".join(notes(result))]
+    return [*_table(header(result), rows(result), numbers=True), "", " ".join(notes(result))]
 
 
 def _run(result: dict) -> list[str]:

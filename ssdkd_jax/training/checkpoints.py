@@ -21,7 +21,7 @@ class Checkpoints:
     """One folder with the newest checkpoints: a state (pytree of NumPy arrays) and `info` (anything that JSON takes).
 
     Saving is asynchronous and atomic: a killed program leaves the last complete checkpoint.  Every checkpoint carries a
-    digest of its content; one that does not read as it was written is passed over for the one before it.
+    digest of its content; one that does not match its digest is skipped in favor of the one before it.
     """
 
     def __init__(self, folder, keep=1):
@@ -61,7 +61,7 @@ class Checkpoints:
         return "" if step is None else f"; the checkpoint of epoch {step} stays"
 
     def restore(self, like):
-        """(state, info) of the newest checkpoint that is in order, or None where there is none.
+        """(state, info) of the newest intact checkpoint, or None if there is none.
 
         Damaged ones are named on the way and deleted.
 
@@ -86,8 +86,7 @@ class Checkpoints:
             return state, info
         if damaged:
             raise UserError(
-                f"no checkpoint in {self.folder} is in order: {'; '.join(damaged)}; delete that folder to start from "
-                "scratch"
+                f"no intact checkpoint in {self.folder}: {'; '.join(damaged)}; delete that folder to start from scratch"
             )
         return None
 
@@ -106,7 +105,7 @@ class Checkpoints:
         # Checkpoints of earlier versions have no digest.
         written = info.pop(DIGEST, None)
         if written not in (None, _digest(state, info)):
-            raise ValueError("its content is not what was written")
+            raise ValueError("its content does not match what was written")
         return state, info
 
     def _forget_after(self, step):
@@ -124,7 +123,7 @@ class Checkpoints:
 
 
 def _digest(state, info):
-    """Of the arrays and of everything else."""
+    """Digest of arrays and metadata."""
     return hashlib.sha256(f"{sha256(state)} {json.dumps(info, sort_keys=True)}".encode()).hexdigest()
 
 

@@ -85,7 +85,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
             if last or interruption or epoch % plan.checkpoint_every == 0:
                 run.save(run.latest)
             if interruption and not last:
-                raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}, everything is saved")
+                raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}; progress saved")
     info = run.info
     return Result(run.canonical(), info["score"], info["best_score"], info["best_epoch"], run.memory_bytes())
 

@@ -20,7 +20,7 @@ METADATA_FIELDS = {"architecture", "num_classes", "image_shape", "mean", "std", 
 
 
 def save_network(folder, variables, metadata):
-    """Saves a network for later use as teacher or student, wholly or not at all.
+    """Saves a network for later use as teacher or student, atomically.
 
     Args:
       folder: becomes the network's folder; an earlier network in it is replaced.
@@ -28,7 +28,7 @@ def save_network(folder, variables, metadata):
       metadata: METADATA_FIELDS and more.
 
     Raises:
-      UserError: the folder holds something else than a saved network; what was written cannot be read.
+      UserError: the folder holds something other than a saved network; the saved network cannot be verified.
     """
     with replaced_folder(folder, OWN) as unfinished:
         host = jax.tree.map(np.asarray, variables)

@@ -106,11 +106,11 @@ def test_classes_without_images_are_named(root, split, read):
     with pytest.raises(UserError) as caught:
         read(f"folder:{root}")
     message = str(caught.value)
-    assert f"No images in {root}/{split}/bee, {root}/{split}/dog; expected PNG" in message and "\n" not in message
+    assert f"no images in {root}/{split}/bee, {root}/{split}/dog; expected PNG" in message and "\n" not in message
 
 
 def test_no_folder_no_images_no_class(tmp_path, root):
-    with pytest.raises(UserError, match=r"There is no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         load_split(f"folder:{tmp_path}/nowhere", "train")
     put(root, "val/wolf/1.png", RED)
     with pytest.raises(UserError, match="wolf has no counterpart"):
@@ -119,5 +119,5 @@ def test_no_folder_no_images_no_class(tmp_path, root):
 
 @pytest.mark.parametrize("read", [load_split, lambda name, split: dataset_info(name)])
 def test_an_empty_folder_says_what_was_expected(tmp_path, read):
-    with pytest.raises(UserError, match=r"No images found for the split 'train'; .*train/<class>/"):
+    with pytest.raises(UserError, match=r"no images found for the split 'train'; .*train/<class>/"):
         read(f"folder:{tmp_path}", "train")

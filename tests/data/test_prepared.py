@@ -128,7 +128,7 @@ def test_a_data_free_job_knows_its_benchmark_without_data(tmp_path):
 
 
 def test_an_unknown_name_gets_the_closest_ones(tmp_path):
-    with pytest.raises(UserError, match=r"Unknown data set 'cifar-10'.*Did you mean cifar10") as caught:
+    with pytest.raises(UserError, match=r"unknown data set 'cifar-10'.*did you mean cifar10") as caught:
         load_split("cifar-10", "train", data_dir=tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -44,7 +44,7 @@ def test_there_and_back(resnet8, tmp_path):
     status, out, err = convert("from-torch", resnet8, f"--out={tmp_path / 'network'}")
     assert (status, err) == (0, "")
     assert f"{resnet8}: resnet8 with 10 classes, for images of 3 channels\n" in out
-    assert "normalization of 'cifar10' assumed" in out
+    assert "assuming normalization 'cifar10'" in out
     metadata = json.loads((tmp_path / "network" / "network.json").read_text())
     assert (metadata["architecture"], metadata["num_classes"], metadata["image_shape"]) == ("resnet8", 10, [32, 32, 3])
     assert metadata["mean"] == [0.4914, 0.4822, 0.4465] and metadata["from_torch"] == "resnet8.pth"

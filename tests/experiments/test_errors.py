@@ -79,7 +79,7 @@ def test_set_that_is_not_prepared_is_told_within_seconds(tmp_path):
     command = [f"--workdir={tmp_path / 'job'}", "--config=configs/cifar10.py", f"--config.data_dir={tmp_path}"]
     status, out, err = command_line(command)
     assert (status, out) == (2, "")
-    assert err.startswith(f"error: cifar10 is not prepared: looked in {tmp_path}. Prepare it: pip install tensorflow")
+    assert err.startswith(f"error: cifar10 is not prepared: looked in {tmp_path}; prepare it: pip install tensorflow")
     assert err.count("\n") == 1
     assert time.monotonic() - start < 45  # mostly imports, on a busy machine; a look into the network takes minutes
 
@@ -112,7 +112,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
     [
         ({"teacher__name": "convnet_9"}, "unknown model 'convnet_9'; did you mean 'convnet_8'?"),
         ({"student__name": "resnet19"}, "unknown model 'resnet19'; did you mean 'resnet18'?"),
-        ({"dataset": "digit"}, "Unknown data set 'digit', and nothing of that name in"),
+        ({"dataset": "digit"}, "unknown data set 'digit', and nothing of that name in"),
         ({"method": "sskd"}, "unknown method 'sskd'; did you mean 'ssdkd'? known are: ssdkd"),
         ({"evaluate_on": "train"}, "evaluate_on is 'train', expected one of: test, none"),
         ({"param_dtype": "bfloat16"}, "param_dtype is 'bfloat16', expected one of: float32"),
@@ -147,7 +147,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
             {"method": "transfer_kd"},
             "transfer_kd.images is '', expected another data set, such as --config.transfer_kd.images=folder:/path",
         ),
-        ({"method": "transfer_kd", "transfer_kd__images": "nonsense"}, "Unknown data set 'nonsense'"),
+        ({"method": "transfer_kd", "transfer_kd__images": "nonsense"}, "unknown data set 'nonsense'"),
         ({"method": "dfq", "dfq__kd_steps": 61}, "dfq.kd_steps is 61, expected a multiple of kd_steps_per_round=10"),
         ({"method": "dfq", "dfq__kd_steps_per_round": 0}, "dfq.kd_steps_per_round is 0, expected at least 1"),
         ({"method": "cmi", "cmi__feature_bank_size": 7}, "cmi.feature_bank_size is 7, expected at least one batch"),
@@ -226,7 +226,7 @@ def test_folder_of_another_size_of_images(refusal, teacher):
 
 def test_test_images_are_looked_for_before_a_teacher_is_trained(refusal, tmp_path):
     a_folder(tmp_path / "images", 8, splits=["train"])
-    assert "No images found for the split 'test'" in refusal(dataset=f"folder:{tmp_path}/images")
+    assert "no images found for the split 'test'" in refusal(dataset=f"folder:{tmp_path}/images")
 
 
 def test_one_class_is_refused(refusal, tmp_path):

@@ -120,7 +120,7 @@ def test_interrupted_job_resumes_and_ends_with_the_same_student(finished, cache_
         else:
             assert status == 128 + SIGNALS[name], "so that `command && next` does not run what comes next"
             assert "finishing the epoch and saving it" in out
-            assert f"stopped after epoch {done} of {EPOCHS}, everything is saved; to resume: {COMMAND}" in out
+            assert f"stopped after epoch {done} of {EPOCHS}; progress saved; to resume: {COMMAND}" in out
             assert "--workdir=" in out.splitlines()[-1]
         assert not (workdir / "summary.json").exists()
 

@@ -104,7 +104,7 @@ def test_one_seed_has_no_spread_to_tell():
     result = _result([_run()], methods=("ssdkd",), seeds=1)
     assert result["methods"]["ssdkd"]["std"] == 0.0
     table = tables.markdown(result)
-    assert "| ssdkd | 90.00 |" in table and "nothing is known about the spread" in table
+    assert "| ssdkd | 90.00 |" in table and "so the spread is unknown" in table
 
 
 def test_memory_may_be_unknown():

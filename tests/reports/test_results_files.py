@@ -190,8 +190,16 @@ def test_the_seeds_of_another_comparison_are_added(tmp_path):
     assert result["hardware"] == "2 cores; 1 x GPU" and result["date"] == "2026-01-02; 2026-01-03"
     assert result["versions"] == {"python": "3.11.7", "jax": "0.10.2; 0.11.0"}
     text = tables.markdown(result)
-    assert "Times of all methods come from fewer seeds than accuracies: 0 to 1." in text
+    assert "Times are from seeds 0 to 1 only." in text
     assert "| cmi | 84.00 ± 12.17 (1 diverged) |" in text
+
+
+def test_best_accuracies_are_joined_only_if_all_are_known(tmp_path):
+    kept, new = comparison(), more_seeds()
+    kept["methods"]["ssdkd"]["best_accuracies"] = [91.0, 93.0]
+    assert merged(tmp_path, kept, new)["methods"]["ssdkd"]["best_accuracies"] is None
+    new["methods"]["ssdkd"]["best_accuracies"] = [94.0, 97.0]
+    assert merged(tmp_path, kept, new)["methods"]["ssdkd"]["best_accuracies"] == [91.0, 93.0, 94.0, 97.0]
 
 
 def test_seeds_can_be_added_again_and_times_stay_those_of_the_first(tmp_path):

@@ -197,6 +197,11 @@ def test_summaries_of_older_versions_are_shown(tmp_path):
     assert "synthesis30.0 s33.3 %" in text and "images made640" in text
 
 
+def test_a_fact_without_content_has_no_row(tmp_path):
+    assert "differs" not in _Page(_report(tmp_path, _summary(differs=""))).text
+    assert "differslearned embeddings" in _Page(_report(tmp_path, _summary(differs="learned embeddings"))).text
+
+
 def test_a_method_that_keeps_no_images(tmp_path):
     text = _Page(_report(tmp_path, _summary(images_kept=0, images_made=6400), buffer=_buffer())).text
     assert "6,400made, none of them kept" in text and "The sample of generated images: 30 images" in text

@@ -50,19 +50,33 @@ def test_what_is_missing_of_a_method_is_a_dash():
 def test_each_difference_from_a_publication_is_said_once():
     learned = "class embeddings are learned, in place of a text model's."
     methods = {"nayer": row(differs=learned), "cmi": row(), "nayer2": row(differs=learned), "zskt": row(differs="no.")}
-    notes, without = tables.notes(comparison(methods)), tables.notes(comparison(dict.fromkeys(methods, row())))
+    notes = tables.notes(comparison(methods))
+    without = tables.notes(comparison(dict.fromkeys(methods, row(differs=""))))
     assert [note for note in notes if note not in without] == [f"nayer, nayer2: {learned}", "zskt: no."]
     assert len(notes) == len(without) + 2
+
+
+def test_the_difference_of_a_method_is_known_where_an_older_result_does_not_say_it():
+    older, newer = (" ".join(tables.notes(comparison({"nayer": one}))) for one in (row(), row(differs="")))
+    assert "nayer: one synthesis an epoch" in older and "nayer: one" not in newer
+
+
+def test_best_accuracies_have_a_column_where_they_are_known():
+    methods = {"ssdkd": row(best_accuracies=[91.0, 93.0]), "cmi": row(), "fast": row(best_accuracies=[91.0, None])}
+    header, _, *lines = tables.markdown(comparison(methods)).splitlines()
+    assert header.startswith("| method | accuracy (%) | best (picked on the test set) | images made |")
+    assert lines[0].startswith("| ssdkd | 91.00 ± 1.00 | 92.00 ± 1.41 | 6,400 |")
+    assert [line.split(" | ")[2] for line in lines[1:3]] == ["–", "–"]
 
 
 def test_times_of_fewer_seeds_than_accuracies_are_named():
     five = row(seeds=range(5), accuracies=[90.0] * 5, seconds_of_seeds=[0, 1, 2])
     notes = " ".join(tables.notes(comparison({"ssdkd": five, "cmi": five}, seeds=range(5))))
     assert "5 seeds (0 to 4)" in notes
-    assert "Times of all methods come from fewer seeds than accuracies: 0 to 2." in notes
+    assert "Times are from seeds 0 to 2 only." in notes
     notes = " ".join(tables.notes(comparison({"ssdkd": five, "cmi": row()}, seeds=(0, 1, 5))))
-    assert "3 seeds (0, 1, 5)" in notes and "Times of ssdkd come from fewer seeds than accuracies: 0 to 2." in notes
-    assert "fewer seeds" not in " ".join(tables.notes(comparison()))
+    assert "3 seeds (0, 1, 5)" in notes and "Times of ssdkd are from seeds 0 to 2 only." in notes
+    assert "only" not in " ".join(tables.notes(comparison()))
 
 
 def test_an_ablation():

@@ -101,7 +101,7 @@ def test_runs_to_the_end(tmp_path):
 @pytest.mark.parametrize("epoch", [1, 3, 5])
 def test_interrupted_run_resumes_bit_by_bit(tmp_path, epoch):
     whole = run(tmp_path / "whole")
-    with pytest.raises(Interrupted, match=f"stopped after epoch {epoch} of 6, everything is saved"):
+    with pytest.raises(Interrupted, match=f"stopped after epoch {epoch} of 6; progress saved"):
         run(tmp_path / "parts", interruption=AfterEpoch(tmp_path / "parts", epoch))
     parts = run(tmp_path / "parts")
     np.testing.assert_array_equal(whole.state.student.variables["w"], parts.state.student.variables["w"])

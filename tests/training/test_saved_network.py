@@ -1,4 +1,4 @@
-"""Saved networks come back, are replaced wholly or not at all, and nothing of anybody else's is deleted."""
+"""Saved networks come back, are replaced atomically, and nothing of anybody else's is deleted."""
 
 import json
 
