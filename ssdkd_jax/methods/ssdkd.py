@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from ssdkd_jax import batchnorm, collectives, inversion, kept_views, modulation, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
 from ssdkd_jax.methods.base import generate, preprocess, see
-from ssdkd_jax.methods.student_training import StudentTraining
-from ssdkd_jax.settings import setting
+from ssdkd_jax.methods.ssdkd_settings import SSDKDSettings
 from ssdkd_jax.train_state import TrainState
 
 # What the key of the kept views is folded from: no other key of a synthesis comes from this number.
@@ -49,89 +48,8 @@ class Draws(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SSDKD(StudentTraining):
-    """SSD-KD.  Where the paper leaves a choice open, the setting's meaning says "our reading".
-
-    Raises:
-      ValueError: a setting outside its range.
-    """
-
-    epochs: int = 220
-    warmup_epochs: int = setting(
-        20, "number of warm-up epochs, which only synthesize, without the adversarial loss", at_least=0
-    )
-    synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
-    inversion_steps: int = setting(5, "g_steps, optimization steps per synthesis", at_least=1)
-    generator_learning_rate: float = setting(3e-3, "lr_g, Adam learning rate of the generator", at_least=0)
-    latent_learning_rate: float = setting(0.01, "lr_z, Adam learning rate of the latents", at_least=0)
-    meta_update: str = setting("fomaml", "how the meta generator is updated", choices=inversion.META_UPDATES)
-    bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
-    oh: float = setting(0.5, "weight of the task loss", at_least=0)
-    adv: float = setting(1.33, "weight of the adversarial loss after the warm-up", at_least=0)
-    adv_masked: bool = setting(True, "count only images on which both networks agree in the adversarial loss")
-    bn_momentum: float = setting(
-        0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
-    )
-    augment_inversion: bool = setting(True, "randomly crop and flip the images fed to the networks in a synthesis")
-    targets: str = setting(
-        "own", "target classes of the task loss: the teacher's own argmax, or randomly drawn [our reading: own]",
-        choices=("own", "drawn"),
-    )  # fmt: skip
-    gamma: float = setting(1.0, "exponent of phi's difficulty factor [our reading: 1]", at_least=0)
-    use_diversity: bool = setting(True, "include the diversity factor in phi")
-    use_difficulty: bool = setting(True, "include the difficulty factor in phi")
-    modulated_term: str = setting(
-        "task", "which losses phi weighs [our reading: task]", choices=modulation.MODULATED_TERMS
-    )
-    gradient_through_phi: bool = setting(False, "let gradients flow through phi [our reading: no]")
-    buffer_size: int = setting(
-        5000, "number of images in the replay buffer; the paper's is 10 % of the training set", at_least=1
-    )
-    buffer_dtype: str = setting("uint8", "dtype of stored images", choices=("uint8", "bfloat16", "float32"))
-    views: int = setting(
-        0, "number of views per buffer entry whose teacher outputs are kept, capped at the number of distinct views; "
-        "0 runs the teacher in every student step [ours]", at_least=0,
-    )  # fmt: skip
-    renewed_views: int = setting(
-        0, "number of entries that get new views in each epoch, over all devices [ours]", at_least=0
-    )
-    replacement: str = setting(
-        "lowest_priority", "which entries new images replace [our reading: lowest priority]",
-        choices=("lowest_priority", "oldest", "lowest_phi", "random"),
-    )  # fmt: skip
-    alpha: float = setting(0.6, "exponent of the priorities; 0 draws uniformly", at_least=0)
-    beta_start: float = setting(0.4, "exponent of the importance weights after the warm-up", at_least=0, at_most=1)
-    beta_end: float = setting(1.0, "exponent of the importance weights at the end", at_least=0, at_most=1)
-    priority: str = setting(
-        "weighted_kl", "priority of an image: importance weight times KL(teacher || student) at T = 1, or the KL alone",
-        choices=("weighted_kl", "kl"),
-    )  # fmt: skip
-    priority_epsilon: float = setting(1e-6, "constant added to every priority", more_than=0)
-    weight_normalization: str = setting(
-        "mean", "which importance weight is scaled to 1, see replay_buffer.sample [our reading: mean]",
-        choices=replay_buffer.NORMALIZATIONS,
-    )  # fmt: skip
-    student_learning_rate: float = setting(
-        0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.renewed_views > (self.buffer_size if self.views else 0):
-            raise ValueError(
-                f"renewed_views is {self.renewed_views}, expected at most buffer_size={self.buffer_size}, and 0 where "
-                "views=0 keeps none"
-            )
-        product = self.alpha * max(self.beta_start, self.beta_end)
-        if self.priority == "weighted_kl" and product >= 1:
-            raise ValueError(
-                f"alpha times the larger beta is {product:g}, expected less than 1 with priority=weighted_kl (the "
-                "priorities would oscillate): --config.ssdkd.alpha=..., or --config.ssdkd.priority=kl"
-            )
-        if self.beta_start > self.beta_end:
-            raise ValueError(
-                f"beta_start is {self.beta_start}, expected at most beta_end={self.beta_end}, to which it rises"
-            )
+class SSDKD(SSDKDSettings):
+    """SSD-KD, with the settings of `ssdkd_settings`."""
 
     def init(self, key, teacher):
         """State before the first epoch: a fresh student and generator, and an empty buffer."""
