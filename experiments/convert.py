@@ -9,6 +9,7 @@ DIR is a saved network, such as <workdir>/student.  Nothing in a FILE is ever ex
 replaced only with --overwrite.
 """
 
+import os
 import pathlib
 import signal
 
@@ -44,7 +45,6 @@ def main(command, interruption, action, path):
     """Does what the action says."""
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.files import expand
-    from ssdkd_jax.training.interruption import Interrupted
 
     del command, interruption
     actions = {
@@ -57,11 +57,14 @@ def main(command, interruption, action, path):
         raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
     _check_flags(action)
     for number in (signal.SIGINT, signal.SIGTERM):  # there is no epoch to finish
-        signal.signal(number, signal.default_int_handler)
-    try:
-        actions[action](expand(path))
-    except KeyboardInterrupt as error:
-        raise Interrupted("stopped before anything was written whole") from error
+        signal.signal(number, _stop)
+    actions[action](expand(path))
+
+
+def _stop(number, _):
+    # Not by an exception, which JAX's callbacks would swallow; files appear whole or not at all anyway.
+    os.write(2, b"stopped at once; run the same command again\n")
+    os._exit(128 + number)
 
 
 def _check_flags(action):
