@@ -11,6 +11,7 @@ import warnings
 from absl import flags
 
 from experiments import config_flag
+from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
@@ -53,6 +54,9 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             values = _parse_flags(required, arguments, f"{program} {example}")
             _keep_compiled_programs()
             main(command, interruption, *values)
+        if interruption:  # in the last epoch: what comes next on the command line is not wanted
+            print("finished all the same", flush=True)
+            sys.exit(128 + interruption.number)
     except UserError as error:
         _fail(error)
     except Interrupted as stop:
@@ -67,7 +71,9 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     except Exception as error:
         trouble = _trouble_with_files(error)
         if trouble is None:
-            raise
+            if user_code.described(error) is None or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
+                raise
+            _fail(user_code.described(error))
         # At once, since writers would try again and complain when Python exits.
         _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
 

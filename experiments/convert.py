@@ -9,9 +9,7 @@ DIR is a saved network, such as <workdir>/student.  Nothing in a FILE is ever ex
 replaced only with --overwrite.
 """
 
-import os
 import pathlib
-import signal
 
 from absl import flags
 
@@ -56,15 +54,7 @@ def main(command, interruption, action, path):
     if action not in actions:
         raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
     _check_flags(action)
-    for number in (signal.SIGINT, signal.SIGTERM):  # there is no epoch to finish
-        signal.signal(number, _stop)
     actions[action](expand(path))
-
-
-def _stop(number, _):
-    # Not by an exception, which JAX's callbacks would swallow; files appear whole or not at all anyway.
-    os.write(2, b"stopped at once; run the same command again\n")
-    os._exit(128 + number)
 
 
 def _check_flags(action):

@@ -210,21 +210,5 @@ def check_output(
         raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists already; choose another name with {flag}, or replace it with --overwrite")
-    make_folder_of(path, flag)
+    make_folder(path.parent, flag)
     return path
-
-
-def make_folder_of(path: pathlib.Path, flag: str = "--out") -> None:
-    """Creates the folder of a file to write and makes sure that files can be made there, of which none is left.
-
-    Whether there is room only the writer can tell, who knows how much it needs.
-
-    Raises:
-      UserError: it cannot; `flag` is what chooses the folder, for the message.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.NamedTemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"the folder {path.parent} cannot be written ({reason}); choose another: {flag}") from error

@@ -3,7 +3,7 @@
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import make_folder_of, read_object, write_at_once
+from ssdkd_jax.files import make_folder, read_object, write_at_once
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std
@@ -45,7 +45,7 @@ def record(workdir: pathlib.Path, path: pathlib.Path) -> None:
 
 def _check_place(path: pathlib.Path, kind: str) -> None:
     """Raises UserError unless a result of this kind can be written there, in place of one of its own kind only."""
-    make_folder_of(path, "--results=DIR")
+    make_folder(path.parent, "--results")
     another = "choose another: --name=NAME"
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected the name of a file to write; {another}")
@@ -77,7 +77,7 @@ def merge(workdir: pathlib.Path, path: pathlib.Path) -> None:
             f"{path} holds a result of kind {kept['kind']!r}, not a comparison; choose another: --name=NAME"
         )
     _check_can_merge(kept, new, path, workdir)
-    make_folder_of(path, "--results=DIR")
+    make_folder(path.parent, "--results")
     names = dict.fromkeys([*kept["methods"], *new["methods"]])
     write_at_once(
         path,

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 def resnet8():
     """(definition in PyTorch, weights, images)."""
-    import torch_reference
+    from tests.models import torch_reference
 
     definition = torch_reference.build("resnet8", 10).eval()
     weights = golden_values.state_dict({key: tuple(value.shape) for key, value in definition.state_dict().items()})
