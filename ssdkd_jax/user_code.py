@@ -15,6 +15,9 @@ from typing import Any
 
 from ssdkd_jax.errors import UserError
 
+# Paths of the user's files that were imported.
+_FILES: set[str] = set()
+
 
 def is_user_code(text: str) -> bool:
     """Tells whether a name of a network or data set is one of a user's own, `path/to/file.py:Name`."""
@@ -71,9 +74,28 @@ def reported_errors(text: str) -> Iterator[None]:
     except SyntaxError as error:
         raise UserError(f"{text} is not valid Python: {error.filename}, line {error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        message = " ".join(str(error).split())[:300]
-        described = f"{type(error).__name__}: {message}" if message else type(error).__name__
-        raise UserError(f"{text} fails with {described}{_place(error, _path_and_name(text)[0])}") from error
+        path = _path_and_name(text)[0]
+        raise UserError(f"{text} fails with {_in_words(error)}{_place(error, {path}) or _anywhere(error)}") from error
+
+
+def described(error: BaseException) -> str | None:
+    """What went wrong in a user's file, in one line; None where the error passed through none that was imported.
+
+    Args:
+      error: as it was raised; what it was raised from counts too.
+    """
+    while error is not None:
+        place = _place(error, _FILES)
+        if place:
+            path = place[2:].rpartition(", line ")[0]
+            return f"{path} fails with {_in_words(error)}{place}; JAX_TRACEBACK_FILTERING=off shows the whole traceback"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _in_words(error):
+    message = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _path_and_name(text):
@@ -94,6 +116,7 @@ def _imported(path) -> ModuleType:
         sys.path.append(folder)
     # Dataclasses, and so Linen modules, look their own module up there.
     sys.modules[name] = module
+    _FILES.add(path)
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -102,7 +125,15 @@ def _imported(path) -> ModuleType:
     return module
 
 
-def _place(error, path):
-    """The innermost line of the user's file that the error passed through, or "" if there is none."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    return f" ({path}, line {lines[-1]})" if lines else ""
+def _place(error, paths):
+    """The innermost line of the user's files that the error passed through, or "" if there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in paths]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _anywhere(error):
+    """The innermost function of this package that the error passed through below what reports it, or ""."""
+    package = os.path.dirname(__file__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)[1:] if frame.filename.startswith(package)]
+    frames = [frame for frame in frames if frame.filename != __file__]
+    return f" ({os.path.basename(frames[-1].filename)}, in {frames[-1].name})" if frames else ""

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.user_code import absolute, is_user_code, load_object, reported_errors
+from ssdkd_jax.user_code import absolute, described, is_user_code, load_object, reported_errors
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +128,40 @@ def test_the_users_own_user_errors_and_interruptions_pass(tmp_path):
         with pytest.raises(type(error)) as caught, reported_errors("net.py:make"):
             raise error
         assert caught.value is error
+
+
+def test_an_error_that_no_line_of_the_file_raised_is_placed_in_this_package(tmp_path):
+    path = file(tmp_path, "from ssdkd_jax.methods.image_bank import ImageBank\n")
+    bank = load_object(f"{path}:ImageBank")
+    message = r"ImageBank fails with NotImplementedError \(image_bank\.py, in make_images\)$"
+    with pytest.raises(UserError, match=message), reported_errors(f"{path}:ImageBank"):
+        bank.make_images(None, None, None, None, None)
+
+
+def raised(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+
+
+def test_an_error_of_any_imported_file_is_described(tmp_path):
+    lines = ["import jax", "@jax.jit", "def inner(x):", "    return x + undefined", "def outer():", "    inner(1.0)"]
+    path = file(tmp_path, "\n".join(lines))
+    outer = load_object(f"{path}:outer")
+
+    def from_another():
+        try:
+            outer()
+        except NameError as error:
+            raise RuntimeError("something else") from error
+
+    expected = (
+        f"{path} fails with NameError: name 'undefined' is not defined ({path}, line 4); "
+        "JAX_TRACEBACK_FILTERING=off shows the whole traceback"
+    )
+    assert described(raised(outer)) == described(raised(from_another)) == expected
+
+
+def test_errors_of_this_package_alone_are_not_described():
+    assert described(raised(lambda: load_object("no.py:make"))) is None

@@ -1,5 +1,7 @@
 """Images in folders, one per class: <path>/train/<class>/*.png and <path>/test/<class>/*.png.
 
+Images in folders below that of a class belong to it too.
+
 Files and folders whose names begin with a dot are none of the user's images: file managers leave them there.
 """
 
@@ -15,24 +17,25 @@ from ssdkd_jax.errors import UserError
 
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
-_GRAY_MODES = {"1", "L", "LA"}
+_GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
 def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> Dataset:
     """Reads one split; classes and files in alphabetical order."""
     root = _root(path)
+    by_class = _files(root, split)
     class_names = _class_names(root)
-    files = _files(root, split)
-    channels = _channels(_files(root, "train", required=False) + _files(root, "test", required=False))
+    files = _all(by_class)
+    channels = _channels([file for s in _SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
     images = pixels.stack((pixels.resize(_decode(file, channels), size) for file in files), files)
-    labels = np.array([class_names.index(file.parent.name) for file in files], np.int32)
-    return Dataset(images, labels, class_names)
+    labels = [class_names.index(folder.name) for folder, members in by_class.items() for _ in members]
+    return Dataset(images, np.array(labels, np.int32), class_names)
 
 
 def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
     """Describes the set by the headers of the image files."""
     root = _root(path)
-    splits = {split: _files(root, split, required=False) for split in _SPLIT_FOLDERS}
+    splits = {split: _all(_files(root, split, required=False)) for split in _SPLIT_FOLDERS}
     files = splits["train"] + splits["test"]
     if not files:
         _files(root, "train")
@@ -64,6 +67,12 @@ def _class_names(root):
     for folder in test:
         if folder.name not in names:
             raise UserError(f"{folder} has no counterpart under {root / 'train'}; rename it, or add that class there")
+    missing = [name for name in names if test and name not in {folder.name for folder in test}]
+    if missing:
+        raise UserError(
+            f"{_split_folder(root, 'test')} has no folder of the class {', '.join(missing)}, which the training split "
+            "has; add it with images, or remove that class from both"
+        )
     return names
 
 
@@ -75,11 +84,28 @@ def _visible(folder):
     return [child for child in folder.iterdir() if not child.name.startswith(".")]
 
 
+def _images_in(folder):
+    """The image files of a class, sorted, those in folders below it too; links to folders are not followed."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    images = sorted(file for file in found if file.suffix.lower() in _SUFFIXES)
+    for file in images:
+        if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
+            raise UserError(f"{file} is no file, expected an image; move it elsewhere")
+    return images
+
+
+def _all(by_class):
+    return [file for files in by_class.values() for file in files]
+
+
 def _files(root, split, required=True):
-    """The image files of a split; none is a UserError where they are required."""
+    """{folder of a class: its image files} of a split; none is a UserError where they are required."""
     folder = _split_folder(root, split)
     classes = [] if folder is None else _class_folders(folder)
-    by_class = {c: [file for file in sorted(_visible(c)) if file.suffix.lower() in _SUFFIXES] for c in classes}
+    by_class = {c: _images_in(c) for c in classes}
     empty = [str(c) for c, files in by_class.items() if not files]
     if empty:
         raise UserError(
@@ -89,7 +115,7 @@ def _files(root, split, required=True):
     if required and not classes:
         wanted = " or ".join(f"{root / name}/<class>/" for name in _SPLIT_FOLDERS[split])
         raise UserError(f"no images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}")
-    return [file for files in by_class.values() for file in files]
+    return by_class
 
 
 def _channels(files):

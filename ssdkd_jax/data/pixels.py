@@ -16,7 +16,18 @@ DECODING_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombErro
 def decode(file: str | os.PathLike | IO[bytes], channels: int) -> np.ndarray:
     """A path or a binary file -> uint8 (h, w, channels), with 1 (gray), 3 (RGB) or 4 (RGBA) channels."""
     with Image.open(file) as image:
+        image = _of_8_bits(image)
         return np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels])).reshape(*image.size[::-1], channels)
+
+
+def _of_8_bits(image):
+    """Scales 16 bits to 8, which Pillow's own conversion would clip at 255; ValueError where the range is unknown."""
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if deep:
+        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are of mode {image.mode}, 32 bits of unknown range; expected 8 or 16 bits")
+    return image
 
 
 def resize(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

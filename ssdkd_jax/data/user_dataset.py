@@ -49,7 +49,11 @@ def _original(name, split):
     images, labels, class_names = returned
     class_names = _checked_class_names(class_names, owner)
     images = _checked_images(images, owner)
-    return Dataset(images, _checked_labels(labels, len(images), len(class_names), owner), class_names)
+    labels = _checked_labels(labels, len(images), len(class_names), owner)
+    empty = [name for label, name in enumerate(class_names) if not np.any(labels == label)]
+    if empty:
+        raise UserError(f"{owner} no image of the class {', '.join(empty)}, expected at least one of each class")
+    return Dataset(images, labels, class_names)
 
 
 def _checked_images(images, owner):
@@ -79,7 +83,14 @@ def _checked_labels(labels, images, classes, owner):
 def _checked_class_names(names, owner):
     if isinstance(names, str) or not hasattr(names, "__len__") or not hasattr(names, "__iter__"):
         raise UserError(f"{owner} {_described(names)} as class names, expected a list of them")
+    if isinstance(names, set | frozenset):
+        raise UserError(f"{owner} class names as a set, whose order may change from run to run, expected a list")
+    if any(name is None for name in names):
+        raise UserError(f"{owner} None as the name of a class, expected a text")
     names = tuple(str(name) for name in names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{owner} the class name {', '.join(twice)} more than once, expected different ones")
     if not names:
         raise UserError(f"{owner} no class names, expected one for each class")
     return names

@@ -2,23 +2,29 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssdkd_jax.batchnorm import has_batch_norm
+from ssdkd_jax.data import normalize
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_room, make_folder
-from ssdkd_jax.jobs import baselines, config_checks
+from ssdkd_jax.jobs import baselines, config_checks, largest_part
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
+from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes
+from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes, check_work, memory_of
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
+from ssdkd_jax.models.user_network import check_outputs
 from ssdkd_jax.training.clock import Clock
-from ssdkd_jax.training.devices import local_devices
+from ssdkd_jax.training.compilation import jit_for_one_call
+from ssdkd_jax.training.devices import AXIS, local_devices, pmap
+from ssdkd_jax.user_code import is_user_code, reported_errors
 
 # The latest two and the best, each with its successor while that is written.
 CHECKPOINTS_AT_ONCE = 5
-_SMALLER = "choose a smaller buffer, fewer epochs or smaller images"
+_FEWER = "choose fewer epochs with --config.epochs=N, or smaller images with --config.image_size=N"
 
 
 def teacher_architecture(config):
@@ -44,7 +50,7 @@ def check_job(config, folder, architecture):
     check_networks(context, architecture, images, given)
 
 
-def check_networks(context, architecture, images, given):
+def check_networks(context, architecture, images, given, variables=None):
     """Raises UserError where no method can be made of these networks for these images, or its state cannot be saved.
 
     Args:
@@ -52,34 +58,129 @@ def check_networks(context, architecture, images, given):
       architecture: the teacher's.
       images: ImageSpec.
       given: GivenImages, or None for a data-free method.
+      variables: of a teacher that is trained already, or None.
     """
-    check_crop(context.config, images.shape)
-    method, name = make_method(context, architecture, images), context.config.method
-    model = make_model(context, architecture, len(images.class_names))
-    teacher = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *images.shape)))
+    config, name = context.config, context.config.method
+    check_crop(config, images.shape)
+    _check_network(context, architecture, images, "--config.teacher.name")
+    _check_network(context, config.student.name, images, "--config.student.name")
+    method = make_method(context, architecture, images)
+    check_work(config, method)
+    teacher = network_shapes(context, architecture, images)
     if method.needs_batch_norm and not has_batch_norm(teacher):
         raise UserError(
             f"the teacher {architecture} has no BatchNorm layers, but {name} needs their statistics; "
             "use a teacher with BatchNorm"
         )
+    teacher_and_given = baselines.with_given(teacher, given)
     try:
-        state = jax.eval_shape(method.init, jax.random.key(0), baselines.with_given(teacher, given))
+        with reported_errors(name):
+            state = jax.eval_shape(method.init, jax.random.key(0), teacher_and_given)
         window = method.window
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
-    saved, buffer = _bytes(state), method.buffer(state)
-    if window is not None:
-        saved += (window.capacity - len(buffer.valid)) * (_bytes(buffer) // len(buffer.valid))
-    device = context.devices[0]
-    check_memory(_bytes(state) // len(context.devices), device, f"{name}'s state and its images", _SMALLER)
-    if window is not None:
-        check_memory(saved, jax.devices("cpu")[0], "the images of the whole run", _SMALLER)
-    check_room(context.folder, CHECKPOINTS_AT_ONCE * saved)
-    if not context.config.teacher.path:
+    _check_room_for(context, method, window, architecture, images, state, teacher_and_given)
+    if any(map(is_user_code, (architecture, config.student.name, name))):
+        with reported_errors(architecture), reported_errors(config.student.name), reported_errors(name):
+            check_method(method, name, state, teacher_and_given, context.devices)
+    if variables is not None:
+        check_given_teacher(make_model(context, architecture, len(images.class_names)), variables, images, config)
+    if not config.teacher.path:
         flag = "--config.teacher.cache_dir"
-        cache_dir = make_folder(context.config.teacher.cache_dir, flag)
-        check_room(cache_dir, CHECKPOINTS_AT_ONCE * _bytes(teacher), flag)
+        cache_dir = make_folder(config.teacher.cache_dir, flag)
+        check_room(cache_dir, CHECKPOINTS_AT_ONCE * size_of(teacher), flag)
 
 
-def _bytes(shapes):
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+def network_shapes(context, name, images):
+    """Shapes of a network's variables for an ImageSpec."""
+    model = make_model(context, name, len(images.class_names))
+    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *images.shape)))
+
+
+def _check_network(context, name, images, flag):
+    """Raises UserError where a network is of no use for these images."""
+    classes = len(images.class_names)
+    if is_user_code(name):
+        model = make_model(context, name, classes, bn_axis_name=AXIS)
+        check_outputs(name, model, images.shape, classes, AXIS)
+        return
+    try:
+        network_shapes(context, name, images)
+    except UserError as error:
+        raise UserError(f"{error}: --config.image_size=N, {flag}=NAME") from error
+
+
+def _check_room_for(context, method, window, architecture, images, state, teacher):
+    """Raises UserError where a method's state has no room on the devices, in this machine or on the disk."""
+    name, device = context.config.method, context.devices[0]
+    needed = size_of(state) // len(context.devices)
+    if needed > memory_of(device):
+        fix = largest_part.advice(context, architecture, images, state, teacher)
+        check_memory(needed, device, f"{name}'s state and its images", fix)
+    saved, buffer = size_of(state), method.buffer(state)
+    if window is not None:
+        saved += (window.capacity - len(buffer.valid)) * (size_of(buffer) // len(buffer.valid))
+        check_memory(saved, jax.devices("cpu")[0], "the images of the whole run", _FEWER)
+    check_room(context.folder, CHECKPOINTS_AT_ONCE * saved)
+
+
+def check_method(method, name, state, teacher, devices):
+    """Traces what an epoch runs, as it runs on the devices; what a user's code raises passes unchanged.
+
+    Args:
+      method: Method.
+      name: its name in the config.
+      state, teacher: pytrees of shapes, as one device holds them.
+      devices: list of devices.
+
+    Raises:
+      UserError: a state of another structure, or of other shapes or dtypes, is returned; metrics are no scalars.
+    """
+    count = len(devices)
+
+    def spread(leaf, split=False):
+        shape = (-(-leaf.shape[0] // count), *leaf.shape[1:]) if split else leaf.shape
+        return jax.ShapeDtypeStruct((count, *shape), leaf.dtype)
+
+    before = jax.tree.map(spread, state, method.sharded(state))
+    teacher = jax.tree.map(spread, teacher)
+    for step in ("synthesize", "train_student")[0 if method.makes_images else 1 :]:
+        returned = jax.eval_shape(
+            pmap(getattr(method, step), devices, in_axes=(0, 0, None)), before, teacher, jax.random.key(0)
+        )
+        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
+            raise UserError(f"{name}.{step} returned {type(returned).__name__}, expected (state, {{name: scalar}})")
+        after, metrics = returned
+        if jax.tree.structure(after) != jax.tree.structure(before):
+            raise UserError(f"{name}.{step} returned a state of another structure than it was given, expected the same")
+        for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):
+            if (old.shape, old.dtype) != (new.shape, new.dtype):
+                raise UserError(
+                    f"{name}.{step} returned a state whose {jax.tree_util.keystr(path).lstrip('.')} is {new.dtype} of "
+                    f"shape {new.shape[1:]}, expected {old.dtype} of shape {old.shape[1:]}"
+                )
+        for metric, value in metrics.items():
+            if getattr(value, "shape", None) != (count,):
+                raise UserError(f"{name}.{step} returned a metric {metric} that is no scalar, expected float32 scalars")
+
+
+def check_given_teacher(model, variables, images, config):
+    """Raises UserError, naming the tensor, where a given teacher's own numbers make everything NaN.
+
+    Args:
+      model: its module.
+      variables: its variables, NumPy arrays.
+      images: ImageSpec.
+      config: the run's.
+    """
+    where, fix = config.teacher.path, "give another with --config.teacher.path=FILE_OR_FOLDER"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
+        name, values = ".".join(key.key for key in path[1:]), np.asarray(leaf, np.float32)
+        if not np.all(np.isfinite(values)):
+            raise UserError(f"{where}: the teacher's {name} is not finite; {fix}")
+        if path[0].key == "batch_stats" and path[-1].key == "var" and values.min(initial=0) < 0:
+            raise UserError(f"{where}: the teacher's {name} is negative ({values.min():g}), but is a variance; {fix}")
+    noise = np.random.default_rng(0).random((8, *images.shape), np.float32)
+    logits = jit_for_one_call(model.apply)(variables, normalize(noise, images.mean, images.std))
+    if not np.all(np.isfinite(logits)):
+        raise UserError(f"{where}: the teacher's logits of images of noise are not finite; {fix}")

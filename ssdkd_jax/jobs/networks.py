@@ -9,7 +9,7 @@ from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.training.devices import AXIS, spread
 from ssdkd_jax.training.evaluation import make_predictor
-from ssdkd_jax.user_code import absolute, is_user_code
+from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
 
 
 def make_model(context, name, num_classes, **kwargs):
@@ -28,15 +28,18 @@ def make_model(context, name, num_classes, **kwargs):
 def make_generator(context, image_shape, **kwargs):
     """The config's generator for images of this shape."""
     config = context.config
-    return models.create_generator(
-        image_shape,
-        config.generator.latent_size,
-        config.generator.width,
-        dtype=jnp.dtype(config.dtype),
-        param_dtype=jnp.dtype(config.param_dtype),
-        conv_general_dilated=_convolution(context.devices),
-        **kwargs,
-    )
+    try:
+        return models.create_generator(
+            image_shape,
+            config.generator.latent_size,
+            config.generator.width,
+            dtype=jnp.dtype(config.dtype),
+            param_dtype=jnp.dtype(config.param_dtype),
+            conv_general_dilated=_convolution(context.devices),
+            **kwargs,
+        )
+    except UserError as error:
+        raise UserError(f"{error}: --config.image_size=N") from error
 
 
 def _convolution(devices):
@@ -64,12 +67,12 @@ def make_method(context, architecture, images):
         flip=config.flip,
         axis_name=AXIS,
     )
-    try:
-        return find_method(config.method).method(
-            problem=problem, epochs=config.epochs, **method_settings(config, config.method)
-        )
-    except ValueError as error:
-        raise UserError(f"{section_of(config.method)}.{error}") from error
+    preset, settings = find_method(config.method), method_settings(config, config.method)
+    with reported_errors(config.method):
+        try:
+            return preset.method(problem=problem, epochs=config.epochs, **settings)
+        except ValueError as error:
+            raise UserError(f"{section_of(config.method)}.{error}") from error
 
 
 def method_settings(config, name):

@@ -13,6 +13,8 @@ from ssdkd_jax.methods import section_of
 
 # A teacher must get at least this share of the way from chance to all right.
 LEAST_KNOWLEDGE = 0.1
+# Images of a run that nobody waits for, and what a fast device processes of them in a second.
+MOST_IMAGES, IMAGES_PER_SECOND = 10**12, 100_000
 
 
 def memory_of(device) -> int:
@@ -69,6 +71,23 @@ def check_sizes(config, devices) -> None:
         )
 
 
+def check_work(config, method) -> None:
+    """Raises UserError where a Method's epochs would take months on any machine."""
+    # As many as in the last epoch, when no warm-up is left.
+    per_epoch = method.images_processed(max(0, config.epochs - 1))
+    # Which counts the images of a synthesis once, whatever the steps that they take.
+    steps = getattr(method, "inversion_steps", 1) - 1
+    images = config.epochs * (per_epoch + steps * getattr(method, "synthesis_batch_size", 0))
+    if images > MOST_IMAGES:
+        names = [name for name in ("kd_steps", "inversion_steps", "generator_steps") if hasattr(method, name)]
+        fields = ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)]
+        raise UserError(
+            f"the {config.epochs:,} epochs process {images:,} images: at {IMAGES_PER_SECOND:,} images a second these "
+            f"are {images / IMAGES_PER_SECOND / 86400 / 365:,.1f} years; choose fewer: "
+            + ", ".join(f"--config.{field}=N" for field in fields)
+        )
+
+
 def check_crop(config, shape) -> None:
     """Raises UserError where a random crop would cut whole images away."""
     if config.crop_padding >= min(shape[:2]):
@@ -83,11 +102,12 @@ def check_teacher_knows(accuracy: float, num_classes: int, config) -> None:
     chance = 100 / num_classes
     least = chance + LEAST_KNOWLEDGE * (100 - chance)
     if accuracy < least and not config.allow_weak_teacher:
+        causes = "another normalization (--config.normalization=NAME), another order of the classes, another data set"
+        if not config.teacher.path:
+            causes = "too short a training (--config.teacher.epochs=N), or too high a --config.teacher.learning_rate=X"
         raise UserError(
-            f"the teacher has {accuracy:.2f} % accuracy; chance is {chance:.2f} %: no student "
-            "can learn from it; usual causes are another normalization (--config.normalization=NAME), another order of "
-            "the classes, another data set, or too short a training (--config.teacher.epochs=N); "
-            "--config.allow_weak_teacher=true accepts it anyway"
+            f"the teacher has {accuracy:.2f} % accuracy; chance is {chance:.2f} %: no student can learn from it; usual "
+            f"causes are {causes}; --config.allow_weak_teacher=true accepts it anyway"
         )
 
 

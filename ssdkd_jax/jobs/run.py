@@ -132,7 +132,7 @@ def _find_teacher(context, given):
             check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)
             images = describe_images(config, shape, class_names, teacher.metadata, public)
-            check_networks(context, teacher.architecture, images, given)
+            check_networks(context, teacher.architecture, images, given, teacher.variables)
         else:
             shape, class_names = shape_and_classes(config)
             images = describe_images(config, shape, class_names, {})

@@ -3,6 +3,8 @@
 import inspect
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.user_code import load_object, reported_errors
@@ -36,6 +38,56 @@ def make_user_network(name: str, num_classes: int, **options) -> nn.Module:
         raise UserError(f"{name} returned {_described(model)}, expected a flax.linen.Module")
     _check_call(name, model)
     return model
+
+
+def check_outputs(
+    name: str, model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, axis_name: str
+) -> None:
+    """Runs a user's network, without computing anything, in evaluation and in training mode.
+
+    Args:
+      name: `path/to/file.py:make`.
+      model: what it made.
+      image_shape: (h, w, c).
+      num_classes: length of its logits.
+      axis_name: the pmapped axis, which it may know.
+
+    Raises:
+      UserError: it fails, it cannot be trained, or its outputs are no logits.
+    """
+    # Two, so that a batch cannot be taken for something else.
+    images = jnp.zeros((2, *image_shape))
+    with reported_errors(name):
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    others = sorted(variables.keys() - {"params", "batch_stats"})
+    if others:
+        raise UserError(f"{name} has variables in {', '.join(others)}, expected none but params and batch_stats")
+    if not jax.tree.leaves(variables.get("params", {})):
+        raise UserError(f"{name} has no parameters, expected a network that can be trained")
+    for train in (False, True):
+
+        def apply(variables, images, train=train):
+            output = model.apply(variables, images, train=train, mutable=["batch_stats"] if train else False)
+            return output if train else (output, variables)
+
+        with reported_errors(name):
+            found = jax.eval_shape(jax.pmap(apply, axis_name, in_axes=(None, 0)), variables, images[None])
+        output, updated = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), found)
+        owner = f"{name} returned for {len(images)} images with train={train}"
+        _check_logits(output, (len(images), num_classes), owner)
+        if _shapes(updated.get("batch_stats", {})) != _shapes(variables.get("batch_stats", {})):
+            raise UserError(f"{name} has other batch_stats after a step with train=True than before, expected the same")
+
+
+def _check_logits(output, expected, owner):
+    if not hasattr(output, "shape"):
+        raise UserError(f"{owner} {_described(output)}, expected logits {expected}")
+    if output.shape != expected or not jnp.issubdtype(output.dtype, jnp.floating):
+        raise UserError(f"{owner} {output.dtype} of shape {output.shape}, expected logits {expected} of float32")
+
+
+def _shapes(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
 
 def _takes(parameters, name):

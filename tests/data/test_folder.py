@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +22,7 @@ def root(tmp_path):
     put(tmp_path, "train/cat/1.png", RED)
     put(tmp_path, "train/ant/2.webp", GREEN)
     put(tmp_path, "train/ant/1.PNG", RED)
+    put(tmp_path, "val/ant/8.jpg", RED)
     put(tmp_path, "val/cat/9.jpg", GREEN)
     (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
     return tmp_path
@@ -40,12 +43,12 @@ def test_the_test_split_has_three_names(root, name):
     (root / "val").rename(root / name)
     test = load_split(f"folder:{root}", "test")
     assert test.class_names == ("ant", "cat")
-    np.testing.assert_array_equal(test.labels, [1])
+    np.testing.assert_array_equal(test.labels, [0, 1])
 
 
 def test_the_info_agrees_with_the_images(root):
     info = dataset_info(f"folder:{root}")
-    assert info == ((4, 6, 3), ("ant", "cat"), {"train": 3, "test": 1})
+    assert info == ((4, 6, 3), ("ant", "cat"), {"train": 3, "test": 2})
     assert dataset_info(f"folder:{root}", image_size=8).image_shape == (8, 8, 3)
 
 
@@ -58,7 +61,7 @@ def test_gray_stays_gray_unless_one_image_has_color(tmp_path):
 
 
 def test_images_of_differing_size_need_an_image_size(root):
-    put(root, "train/dog/wide.png", RED, size=(9, 4))
+    put(root, "train/cat/wide.png", RED, size=(9, 4))
     for read in (lambda: load_split(f"folder:{root}", "train"), lambda: dataset_info(f"folder:{root}")):
         with pytest.raises(UserError, match=r"wide\.png is 4x9 but .*1\.PNG is 4x6.*image_size=32"):
             read()
@@ -89,7 +92,7 @@ def test_hidden_files_are_no_images(root):
     train = load_split(f"folder:{root}", "train")
     assert train.class_names == ("ant", "cat")
     np.testing.assert_array_equal(train.labels, [0, 0, 1])
-    assert dataset_info(f"folder:{root}").sizes == {"train": 3, "test": 1}
+    assert dataset_info(f"folder:{root}").sizes == {"train": 3, "test": 2}
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -121,3 +124,43 @@ def test_no_folder_no_images_no_class(tmp_path, root):
 def test_an_empty_folder_says_what_was_expected(tmp_path, read):
     with pytest.raises(UserError, match=r"no images found for the split 'train'; .*train/<class>/"):
         read(f"folder:{tmp_path}", "train")
+
+
+def test_16_bits_are_scaled_to_8(tmp_path):
+    pixels = np.array([[0, 257, 8000], [32896, 56000, 65535]], np.uint16)
+    for name in ("1.png", "2.tif"):
+        (tmp_path / "train" / "a").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "train" / "a" / name)
+    images = load_split(f"folder:{tmp_path}", "train").images
+    np.testing.assert_array_equal(images[..., 0], [[[0, 1, 31], [128, 218, 255]]] * 2)
+    put(tmp_path, "train/a/3.png", RED, size=(3, 2))
+    in_color = load_split(f"folder:{tmp_path}", "train").images
+    np.testing.assert_array_equal(in_color[:2], np.repeat(images, 3, axis=-1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_of_an_unknown_range_are_refused(root, dtype):
+    Image.fromarray(np.zeros((4, 6), dtype)).save(root / "train" / "cat" / "deep.tif")
+    with pytest.raises(UserError, match=r"deep\.tif cannot be read .*32 bits of unknown range; expected 8 or 16 bits"):
+        load_split(f"folder:{root}", "train")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/nowhere.png")])
+def test_what_is_no_file_is_named(root, make):
+    make(root / "train" / "cat" / "x.png")
+    with pytest.raises(UserError, match=r"cat/x\.png is no file, expected an image; move it elsewhere"):
+        dataset_info(f"folder:{root}")
+
+
+def test_images_in_folders_below_a_class_belong_to_it(root):
+    put(root, "train/ant/x.png/3.png", GREEN)
+    put(root, "train/ant/.hidden/3.png", GREEN)
+    (root / "train" / "ant" / "loop").symlink_to(root / "train")
+    np.testing.assert_array_equal(load_split(f"folder:{root}", "train").labels, [0, 0, 0, 1])
+
+
+def test_a_class_that_the_test_split_lacks_is_named(root):
+    put(root, "train/dog/1.png", RED)
+    for read in (dataset_info, lambda name: load_split(name, "train"), lambda name: load_split(name, "test")):
+        with pytest.raises(UserError, match=r"val has no folder of the class dog, which the training split has"):
+            read(f"folder:{root}")

@@ -88,6 +88,11 @@ def test_images_are_resized(tmp_path, channels):
         ({"labels": "np.array([-1, 0])"}, "labels in -1..0 and 2 class names, expected 0..1"),
         ({"names": "'ab'"}, "an object of type str as class names, expected a list of them"),
         ({"names": "7"}, "an object of type int as class names, expected a list of them"),
+        ({"names": "['a', 'b', 'c', 'd']"}, "no image of the class c, d, expected at least one of each class"),
+        ({"labels": "np.array([1, 1])"}, "no image of the class a, expected at least one of each class"),
+        ({"names": "['a', 'a']"}, "the class name a more than once, expected different ones"),
+        ({"names": "['a', None]"}, "None as the name of a class, expected a text"),
+        ({"names": "{'a', 'b'}"}, "class names as a set, whose order may change from run to run, expected a list"),
         ({"names": "[]"}, "no class names, expected one for each class"),
     ],
 )

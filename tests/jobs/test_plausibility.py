@@ -1,5 +1,8 @@
 """What no run can mean is refused before any work, in one line that says what would do."""
 
+import re
+import types
+
 import numpy as np
 import pytest
 
@@ -44,9 +47,32 @@ def test_sizes_of_the_configs_pass():
 def test_a_teacher_that_knows_next_to_nothing(accuracy, classes, weak):
     if not weak:
         return plausibility.check_teacher_knows(accuracy, classes, a_config())
-    with pytest.raises(UserError, match=r"chance is .* usual causes are another normalization"):
+    with pytest.raises(UserError, match=r"chance is .* causes are .*--config\.teacher\.epochs=N"):
         plausibility.check_teacher_knows(accuracy, classes, a_config())
+    with pytest.raises(UserError, match=r"causes are another normalization") as error:
+        plausibility.check_teacher_knows(accuracy, classes, a_config(teacher__path="x.pth"))
+    assert "teacher.epochs" not in str(error.value)
     return plausibility.check_teacher_knows(accuracy, classes, a_config(allow_weak_teacher=True))
+
+
+def a_method(kd_steps=400, inversion_steps=1):
+    steps = {"inversion_steps": inversion_steps, "synthesis_batch_size": 64, "kd_steps": kd_steps}
+    return types.SimpleNamespace(**steps, images_processed=lambda epoch: 64 + 256 * kd_steps)
+
+
+@pytest.mark.parametrize("method", [a_method(kd_steps=10**10), a_method(inversion_steps=10**10)])
+def test_work_that_nobody_waits_for(method):
+    with pytest.raises(UserError) as error:
+        plausibility.check_work(a_config(epochs=100), method)
+    assert re.fullmatch(
+        r"the 100 epochs process [\d,]+ images: at 100,000 images a second these are [\d.]+ years; choose fewer: "
+        r"--config.epochs=N, --config.ssdkd.kd_steps=N, --config.ssdkd.inversion_steps=N",
+        str(error.value),
+    )
+
+
+def test_work_of_days_passes():
+    plausibility.check_work(a_config(epochs=10_000), a_method(inversion_steps=2000))
 
 
 def test_a_share_of_less_than_one_image_a_class():

@@ -7,6 +7,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import create_model, loop_friendly_conv_general_dilated, public_definition, public_normalization
+from ssdkd_jax.models.user_network import check_outputs
 
 NET = """
 from typing import Any
@@ -133,3 +134,57 @@ def test_mistakes(tmp_path, content, message):
 
 def test_a_file_without_an_object_is_an_unknown_model():
     assert refusal("net.py").endswith("; your own network is named as path/to/file.py:make")
+
+
+BODY = """
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+
+class M(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+        y = x.reshape(len(x), -1)
+        return {}
+
+
+def make(num_classes):
+    return M()
+"""
+
+
+def checked(name):
+    check_outputs(name, create_model(name, 3, bn_axis_name="devices"), (4, 4, 1), 3, "devices")
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("nn.Dense(7)(y)", "returned for 2 images with train=False float32 of shape (2, 7), expected logits (2, 3) of"),
+        ("nn.Dense(3)(x)", "of shape (2, 4, 4, 3), expected logits (2, 3)"),
+        ("nn.Dense(1)(y)[:, 0]", "of shape (2,), expected logits (2, 3)"),
+        ("(nn.Dense(3)(y), 1)", "with train=False an object of type tuple, expected logits (2, 3)"),
+        ("nn.Dense(3)(y).astype(jnp.int32)", "int32 of shape (2, 3), expected logits (2, 3) of float32"),
+        ("np.asarray(nn.Dense(3)(y))", "fails with TracerArrayConversionError: "),
+        ("nn.Dense(3)(y) @ x.nope", "has no attribute nope ("),
+        ("jnp.zeros((len(x), 3))", "has no parameters, expected a network that can be trained"),
+        ("nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(y))", "fails with InvalidRngError: Dropout_0 needs"),
+        ("(self.variable('cache', 'n', lambda: x.sum()), nn.Dense(3)(y))[1]", "has variables in cache, expected none"),
+        ("nn.Dense(3 + train)(y)", "fails with ScopeParamShapeError"),
+        ("nn.Dense(3)(y)[: 2 - train]", "with train=True float32 of shape (1, 3), expected logits (2, 3)"),
+    ],
+)
+def test_outputs_that_are_no_logits(tmp_path, expression, message):
+    name = written(tmp_path, BODY.format(expression))
+    with pytest.raises(UserError) as caught:
+        checked(name)
+    assert str(caught.value).startswith(name) and message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("axis", ["None", "'devices'"])
+def test_networks_that_pass(tmp_path, axis):
+    checked(written(tmp_path, NET, "Net"))
+    norm = f"nn.BatchNorm(use_running_average=not train, axis_name={axis})"
+    (tmp_path / "other").mkdir()
+    checked(written(tmp_path / "other", BODY.format(f"nn.Dense(3)({norm}(y))")))

@@ -1,0 +1,203 @@
+"""Networks and methods that cannot do their work end before any training, in one line."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssdkd_jax import methods
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import network_checks
+from ssdkd_jax.jobs.context import Context
+from ssdkd_jax.jobs.image_spec import ImageSpec
+from ssdkd_jax.jobs.networks import make_model
+from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.devices import local_devices
+from tests.tiny_job import config
+
+IMAGES = ImageSpec((8, 8, 1), ("a", "b", "c"), (0.5,), (0.2,))
+METHOD = """
+import dataclasses
+import jax
+import jax.numpy as jnp
+from ssdkd_jax import inversion
+from ssdkd_jax.collectives import axis_size
+from ssdkd_jax.methods.image_bank import ImageBank
+from ssdkd_jax.settings import setting
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mine(ImageBank):
+    power: float = setting(1.0, "of nothing", at_least=0)
+
+    {}
+
+    def make_images(self, state, teacher, drawn, key):
+        count = self.synthesis_batch_size // axis_size(self.problem.axis_name)
+        images = jax.random.uniform(key, (count, *self.problem.image_shape))
+        return inversion.Synthesis(state.synthesis, images, {{}})
+"""
+
+
+@pytest.fixture
+def context(tmp_path, monkeypatch):
+    """context(devices, **fields)."""
+    monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
+
+    def made(devices=1, **fields):
+        chosen = config(tmp_path / "teachers", epochs=2, **fields)
+        return Context(chosen, local_devices(devices), Clock(), False, tmp_path)
+
+    return made
+
+
+@pytest.fixture
+def written(tmp_path):
+    """written(content, name) -> path/to/file.py:name."""
+
+    def write(content, name):
+        (tmp_path / "mine.py").write_text(content)
+        return f"{tmp_path}/mine.py:{name}"
+
+    return write
+
+
+def check(context, architecture="convnet_8", images=IMAGES, **kwargs):
+    network_checks.check_networks(context, architecture, images, None, **kwargs)
+
+
+def refusal(*args, **kwargs):
+    with pytest.raises(UserError) as caught:
+        check(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", None),
+        ("required: int", "fails with TypeError: Mine.__init__() missing 1 required keyword-only argument: 'required'"),
+        ("def init_synthesis(self, key, teacher): raise KeyError('x')", "fails with KeyError: 'x' (PATH, line 14)"),
+        ("def draw(self, state, key): return 1 / 0", "fails with ZeroDivisionError: division by zero (PATH, line 14)"),
+        ("def synthesize(self, state, teacher, key): return state", ".synthesize returned State, expected (state, {"),
+        (
+            "def synthesize(self, state, teacher, key): return state._replace(synthesis=key), {}",
+            ".synthesize returned a state of another structure than it was given",
+        ),
+        (
+            "def count_round(self, state): return state._replace(epoch=state.epoch + 1.0)",
+            ".train_student returned a state whose epoch is float32 of shape (), expected int32 of shape ()",
+        ),
+        (
+            "def synthesize(self, state, teacher, key): return state, {'loss': jnp.zeros(3)}",
+            ".synthesize returned a metric loss that is no scalar",
+        ),
+        ("def student_loss(self, teacher, student, t): return student.sum(), 0", "fails with TypeError"),
+    ],
+)
+def test_a_method_of_a_users_own(context, written, devices, line, message):
+    name = written(METHOD.format(line), "Mine")
+    chosen = context(devices, method=name)
+    if message is None:
+        return check(chosen)
+    found = refusal(chosen)
+    assert found.startswith(name) and message.replace("PATH", name.rpartition(":")[0]) in found
+
+
+def test_a_method_that_lacks_its_work(context, written):
+    name = written(METHOD.format("").partition("    def make_images")[0], "Mine")
+    expected = f"{name} fails with NotImplementedError (image_bank.py, in make_images)"
+    assert refusal(context(method=name)) == expected
+
+
+NET = """
+import flax.linen as nn
+
+class Net(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.BatchNorm(use_running_average=not train)(x)
+        return nn.Dense({})(x.reshape(len(x), -1))
+"""
+
+
+def test_networks_of_a_users_own(context, written):
+    wrong = written(NET.format("self.num_classes + 1"), "Net")
+    assert "expected logits (2, 3)" in refusal(context(student__name=wrong))
+    assert "expected logits (2, 3)" in refusal(context(), wrong)
+
+
+def test_networks_of_a_users_own_that_work(context, written):
+    own = written(NET.format("self.num_classes"), "Net")
+    check(context(student__name=own), own)
+    assert "unexpected keyword argument 'return_features'" in refusal(context(method="dafl"), own)
+
+
+def test_images_that_a_network_cannot_take(context):
+    fix = "take another network: --config.image_size=N, --config.{}.name=NAME"
+    assert refusal(context(student__name="lenet5")).endswith(fix.format("student"))
+    assert refusal(context(method="dafl"), "lenet5").endswith(fix.format("teacher"))
+
+
+@pytest.mark.parametrize("size", [2, 3, 10])
+def test_images_that_no_generator_makes(context, size):
+    images = IMAGES._replace(shape=(size, size, 1))
+    assert refusal(context(crop_padding=0), images=images).endswith("16 where either is larger: --config.image_size=N")
+
+
+@pytest.mark.parametrize(
+    ("fields", "part", "advice"),
+    [
+        ({"generator__width": 10**8}, "synthesis.generator['params']", "--config.generator.width=N"),
+        ({"generator__latent_size": 10**9}, "synthesis.generator['params']", "--config.generator.latent_size=N"),
+        ({"ssdkd__buffer_size": 10**12}, "buffer.images", "--config.ssdkd.buffer_size=N"),
+        ({"method": "cmi", "cmi__feature_bank_size": 10**11}, "synthesis.", "--config.cmi.feature_bank_size=N"),
+        ({"method": "cmi", "cmi__head_size": 10**10}, "synthesis.", "--config.cmi.head_size=N"),
+        ({"method": "dafl", "dafl__latent_size": 10**10}, "generator['params']", "--config.dafl.latent_size=N"),
+    ],
+)
+def test_states_beyond_the_memory(context, fields, part, advice):
+    found = refusal(context(**fields))
+    assert " GB, but there are " in found and f"; the largest part is {part}" in found
+    assert f"choose a smaller {advice}" in found
+
+
+def test_a_student_beyond_the_memory(context, written):
+    content = NET.replace("nn.Dense({})(", "nn.Dense(self.num_classes)(nn.Dense(10**9)(").replace("-1))", "-1)))")
+    name = written(content, "Net")
+    assert refusal(context(student__name=name)).endswith("choose a smaller student with --config.student.name=NAME")
+
+
+@pytest.fixture
+def given(context):
+    """(context, variables) of a teacher that is given."""
+    chosen = context(teacher__path="some/teacher")
+    model = make_model(chosen, "convnet_8", 3)
+    return chosen, jax.tree.map(np.array, model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+
+
+def test_a_given_teacher_passes(given):
+    chosen, variables = given
+    check(chosen, variables=variables)
+
+
+@pytest.mark.parametrize(
+    ("collection", "leaf", "value", "message"),
+    [
+        ("params", "kernel", np.nan, "is not finite; give another with --config.teacher.path=FILE_OR_FOLDER"),
+        ("params", "kernel", 3e38, "the teacher's logits of images of noise are not finite"),
+        ("batch_stats", "mean", np.inf, "mean is not finite"),
+        ("batch_stats", "var", -2.0, "var is negative (-2), but is a variance"),
+    ],
+)
+def test_a_given_teacher_that_makes_everything_nan(given, collection, leaf, value, message):
+    chosen, variables = given
+
+    def broken(path, array):
+        return np.full_like(array, value) if (path[0].key, path[-1].key) == (collection, leaf) else array
+
+    found = refusal(chosen, variables=jax.tree_util.tree_map_with_path(broken, variables))
+    assert found.startswith("some/teacher: the teacher's ") and message in found
