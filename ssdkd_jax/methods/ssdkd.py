@@ -224,7 +224,7 @@ class SSDKD(SSDKDSettings):
             number, output = kept_views.pick(state.views, indices, columns, axis_name=problem.axis_name)
             images = kept_views.look(images, number, padding=problem.crop_padding, flip=problem.flip)
             images = normalize(images, problem.mean, problem.std)
-            student, loss, divergence = self.learn(state.student, images, weights, output)
+            student, loss, divergence = self.student_step_given(state.student, images, weights, output)
         else:
             images = preprocess(problem, augment_key, images)
             student, loss, divergence = self.student_step(state.student, teacher, images, weights)

@@ -91,9 +91,9 @@ class StudentTraining(Method):
         Returns:
           (TrainState, loss, this device's divergences (n,)), see `distillation.distill_step`.
         """
-        return self.learn(student, images, weights, self.problem.teacher.apply(teacher, images))
+        return self.student_step_given(student, images, weights, self.problem.teacher.apply(teacher, images))
 
-    def learn(self, student, images, weights, teacher_output):
+    def student_step_given(self, student, images, weights, teacher_output):
         """`student_step` where the teacher's output on these images is known already."""
         problem = self.problem
         return distillation.distill_step(

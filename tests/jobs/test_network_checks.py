@@ -7,7 +7,7 @@ import pytest
 
 from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import network_checks
+from ssdkd_jax.jobs import network_checks, plausibility
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec
 from ssdkd_jax.jobs.networks import make_model
@@ -153,13 +153,15 @@ def test_images_that_no_generator_makes(context, size):
     [
         ({"generator__width": 10**8}, "synthesis.generator['params']", "--config.generator.width=N"),
         ({"generator__latent_size": 10**9}, "synthesis.generator['params']", "--config.generator.latent_size=N"),
-        ({"ssdkd__buffer_size": 10**12}, "buffer.images", "--config.ssdkd.buffer_size=N"),
-        ({"method": "cmi", "cmi__feature_bank_size": 10**11}, "synthesis.", "--config.cmi.feature_bank_size=N"),
-        ({"method": "cmi", "cmi__head_size": 10**10}, "synthesis.", "--config.cmi.head_size=N"),
-        ({"method": "dafl", "dafl__latent_size": 10**10}, "generator['params']", "--config.dafl.latent_size=N"),
+        ({"ssdkd__buffer_size": 10**7}, "buffer.images", "--config.ssdkd.buffer_size=N"),
+        ({"method": "cmi", "cmi__feature_bank_size": 10**7}, "synthesis.", "--config.cmi.feature_bank_size=N"),
+        ({"method": "cmi", "cmi__head_size": 10**7}, "synthesis.", "--config.cmi.head_size=N"),
+        ({"method": "dafl", "dafl__latent_size": 10**7}, "generator['params']", "--config.dafl.latent_size=N"),
     ],
 )
-def test_states_beyond_the_memory(context, fields, part, advice):
+def test_states_beyond_the_memory(context, fields, part, advice, monkeypatch):
+    for module in (network_checks, plausibility):
+        monkeypatch.setattr(module, "memory_of", lambda device: 10**8)
     found = refusal(context(**fields))
     assert " GB, but there are " in found and f"; the largest part is {part}" in found
     assert f"choose a smaller {advice}" in found

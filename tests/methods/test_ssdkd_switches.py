@@ -89,11 +89,10 @@ def test_an_unknown_name_of_a_switch_is_refused(switch):
 def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
     method = SSDKD(problem=PROBLEM, **(TINY | {"views": 9}))
     teacher = a_teacher(PROBLEM)
-    state, _ = method.synthesize(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
-    assert state.views.output.shape == (20, 9, CLASSES)
-    state, metrics = method.distill_step(state, teacher, key := jax.random.key(2))
+    start, _ = jax.jit(method.synthesize)(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
+    assert start.views.output.shape == (20, 9, CLASSES)
+    state, metrics = method.distill_step(start, teacher, key := jax.random.key(2))
 
-    start, _ = method.synthesize(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
     sample_key, view_key = jax.random.split(key)
     indices, weights = replay_buffer.sample(
         start.buffer, sample_key, 8, alpha=0.6, beta=method.beta(start.epoch), normalize_by="mean"
@@ -108,7 +107,10 @@ def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
 def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
     """After four epochs, in which half of the buffer was replaced and 6 entries in turn got other views."""
     method, teacher = SSDKD(problem=PROBLEM, **(TINY | {"views": 3, "renewed_views": 6})), a_teacher(PROBLEM)
-    states, _ = train(method, uncompiled_epoch(method), epochs=4)
+    synthesize, states = jax.jit(method.synthesize), [method.init(jax.random.key(0), teacher)]
+    for epoch in range(4):
+        state, _ = synthesize(states[-1]._replace(epoch=jnp.int32(epoch)), teacher, jax.random.key(epoch))
+        states.append(state)
     buffer, views = states[-1].buffer, states[-1].views
     for column in range(3):
         seen = kept_views.look(buffer.images, views.number[:, column], padding=1, flip=False)
