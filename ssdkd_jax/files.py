@@ -110,7 +110,7 @@ def check_results_file(path: pathlib.Path, kind: str, flag: str = "--out") -> pa
     Raises:
       UserError: another suffix than .json, a directory, a folder that cannot be written, a file of something else.
     """
-    path = pathlib.Path(path).expanduser()
+    path = expand(path)
     if path.suffix != ".json":
         raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a name for JSON: {flag}=FILE.json")
     if path.is_dir():
@@ -161,7 +161,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir") -> pathlib.Path:
     """
     if "://" in str(folder):
         raise UserError(f"{folder} is an address, expected a folder of this machine's file system: {flag}=DIR")
-    folder = pathlib.Path(folder).expanduser()
+    folder = expand(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:

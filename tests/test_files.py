@@ -153,3 +153,9 @@ def test_outputs_are_replaced_on_request_behind_links(tmp_path):
     new = tmp_path / "made" / "new"
     assert files.check_output(new) == new
     assert not list(new.parent.iterdir())
+
+
+@pytest.mark.parametrize("use", [files.expand, files.make_folder, lambda path: files.check_results_file(path, "run")])
+def test_a_home_that_is_unknown(use):
+    with pytest.raises(UserError, match=r"~nouser/x.json begins with a home directory that is unknown"):
+        use("~nouser/x.json")

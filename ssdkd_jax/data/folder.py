@@ -14,6 +14,7 @@ from PIL import Image
 from ssdkd_jax.data import pixels
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
 
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
@@ -49,7 +50,7 @@ def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
 
 
 def _root(path):
-    root = Path(path).expanduser()
+    root = expand(path)
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; expected folder:/path with /path/train/<class>/*.png in it")
     return root

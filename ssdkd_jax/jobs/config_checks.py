@@ -1,12 +1,12 @@
 """What can be known to be wrong with a config before any work."""
 
 import difflib
-import pathlib
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from ssdkd_jax import models, settings
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
@@ -115,7 +115,7 @@ def _check_networks(config):
 def check_teacher_exists(config):
     """Raises UserError where the config names a teacher that is not there."""
     path = config.teacher.path
-    if path and not pathlib.Path(path).expanduser().exists():
+    if path and not expand(path).exists():
         raise UserError(
             f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
         )

@@ -2,14 +2,13 @@
 
 import datetime
 import json
-import pathlib
 
 import jax
 import numpy as np
 
 from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import make_folder
+from ssdkd_jax.files import expand, make_folder
 from ssdkd_jax.interop import torch_export
 from ssdkd_jax.jobs import baselines, config_checks, run_folder
 from ssdkd_jax.jobs.context import Context
@@ -60,7 +59,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     config_checks.check_batches(config, devices)
     if not run_folder.is_finished(folder):  # which can be said on a full disk too
         folder = make_folder(folder)
-    folder = pathlib.Path(folder).expanduser()
+    folder = expand(folder)
     run_folder.check_kind(folder, comparison=False)
     with run_folder.alone(folder):
         run_folder.claim(folder, _identity(config), write=False)
@@ -274,7 +273,7 @@ def _identity(config):
 def _check_same_teacher(config, summary):
     """Raises UserError where the teacher of a finished run is a file or folder that has changed since."""
     path = config.teacher.path
-    if path and pathlib.Path(path).expanduser().exists():
+    if path and expand(path).exists():
         shape, _ = shape_and_classes(config)
         teacher = load_teacher(path, config.teacher.name, image_shape=shape)
         if sha256(teacher.variables) != summary.teacher_sha256:

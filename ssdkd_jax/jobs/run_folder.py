@@ -9,7 +9,7 @@ import pathlib
 import platform
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, read_object, write_at_once
+from ssdkd_jax.files import check_ours, expand, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports.run_files import BUFFER, COMPARISON, IMAGES, METRICS, REPORT, SUMMARY, with_current_names
 from ssdkd_jax.training import saved_network
@@ -147,7 +147,7 @@ def _check_same_run(summary, experiment):
 
 def is_finished(workdir):
     """True where there is a summary of a run, damaged or not."""
-    return (pathlib.Path(workdir).expanduser() / SUMMARY).is_file()
+    return (expand(workdir) / SUMMARY).is_file()
 
 
 def write_summary(workdir, summary):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ssdkd_jax import interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours
+from ssdkd_jax.files import check_ours, expand
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.image_spec import load_split
 from ssdkd_jax.jobs.networks import make_model, network_metadata
@@ -56,7 +56,7 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
     Raises:
       UserError: nothing there, damaged, or of another architecture.
     """
-    path = pathlib.Path(path).expanduser()
+    path = expand(path)
     if not path.exists():
         raise UserError(
             f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
@@ -170,7 +170,7 @@ def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
     """
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     name = "-".join(re.sub(r"[^\w.:]", "_", part) for part in (made_from["dataset"], metadata["architecture"]))
-    kept = pathlib.Path(folder).expanduser() / f"{name}-{digest}"
+    kept = expand(folder) / f"{name}-{digest}"
     kept.parent.mkdir(parents=True, exist_ok=True)
     with _wait_for_lock(kept.with_name(kept.name + ".lock"), interruption):
         if (kept / saved_network.METADATA).is_file():
