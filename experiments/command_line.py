@@ -69,13 +69,13 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     except BrokenPipeError:  # `... --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        trouble = _trouble_with_files(error)
-        if trouble is None:
-            if user_code.described(error) is None or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
-                raise
-            _fail(user_code.described(error))
-        # At once, since writers would try again and complain when Python exits.
-        _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
+        trouble, in_user_code = _trouble_with_files(error), user_code.described(error)
+        if trouble:
+            # At once, since writers would try again and complain when Python exits.
+            _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
+        if not in_user_code or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
+            raise
+        _fail(in_user_code)
 
 
 def _print_and_leave(main, example):
@@ -102,7 +102,7 @@ def _version():
     import jax
 
     import ssdkd_jax
-    from ssdkd_jax.jobs.run_folder import versions
+    from ssdkd_jax.jobs.provenance import versions
     from ssdkd_jax.training.devices import local_devices
 
     devices = local_devices()

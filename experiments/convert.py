@@ -62,9 +62,9 @@ def _check_flags(action):
 
     unused = [name for name in FROM_TORCH_FLAGS if FLAGS[name].present and action != "from-torch"]
     if unused:
-        raise UserError(f"--{unused[0]} has no effect on {action}; leave it out")
+        raise UserError(f"--{unused[0]} has no effect on {action}; remove it")
     if FLAGS.data_dir and not FLAGS.dataset:
-        raise UserError("--data_dir has no effect without a data set; name it with --dataset, or leave it out")
+        raise UserError("--data_dir has no effect without a data set; name it with --dataset, or remove it")
     suffix = pathlib.PurePath(FLAGS.out).suffix
     if action == "from-torch" and suffix in {one for others in SUFFIXES.values() for one in others}:
         raise UserError(f"--out={FLAGS.out} ends in {suffix}, which from-torch does not write; expected a folder")

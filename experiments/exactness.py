@@ -30,7 +30,7 @@ def main(command, interruption):
     import torch
 
     from ssdkd_jax.files import check_results_file, write_at_once
-    from ssdkd_jax.jobs import run_folder
+    from ssdkd_jax.jobs import provenance
     from ssdkd_jax.models import model_names
     from ssdkd_jax.training.interruption import Interrupted
 
@@ -47,9 +47,9 @@ def main(command, interruption):
     result = {
         "kind": KIND,
         "command": command,
-        "hardware": run_folder.hardware(jax.local_devices()),
+        "hardware": provenance.hardware(jax.local_devices()),
         "date": datetime.date.today().isoformat(),
-        "versions": {**run_folder.versions(), "torch": torch.__version__},
+        "versions": {**provenance.versions(), "torch": torch.__version__},
         "networks": networks,
         "checkpoints": checkpoints,
     }

@@ -99,29 +99,26 @@ def check_ours(folder: pathlib.Path, own: set[str]) -> None:
         )
 
 
-def check_results_file(path: pathlib.Path, kind: str, flag: str = "--out") -> pathlib.Path:
-    """The path of a JSON file for results, in a folder that exists then and can be written.
+def check_results_file(path: str | pathlib.Path, kind: str) -> pathlib.Path:
+    """The path of a JSON file for results, chosen by --out, in a folder that exists then and can be written.
 
     Args:
       path: where the results are to be written.
       kind: entry "kind" of what will be written; an earlier file of the same kind may be replaced.
-      flag: what chooses the path, for messages.
 
     Raises:
-      UserError: another suffix than .json, a directory, a folder that cannot be written, a file of something else.
+      UserError: as of `check_output` and `check_replaces`.
     """
-    path = expand(path)
-    if path.suffix != ".json":
-        raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a name for JSON: {flag}=FILE.json")
-    if path.is_dir():
-        raise UserError(f"{path} is a directory, expected the name of a file to write: {flag}=FILE.json")
-    make_folder(path.parent, flag)
-    if path.exists():
-        another = f"choose another file: {flag}=FILE.json"
-        found = read_object(path, another).get("kind")
-        if found != kind:
-            raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {another}")
+    path = check_output(path, (".json",), overwrite=True)
+    check_replaces(path, kind, "choose another file: --out=FILE.json")
     return path
+
+
+def check_replaces(path: pathlib.Path, kind: str, fix: str) -> None:
+    """Raises UserError where a file is there already and holds no results of this kind; `fix` ends the message."""
+    found = read_object(path, fix).get("kind") if path.exists() else kind
+    if found != kind:
+        raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {fix}")
 
 
 def read_object(path: pathlib.Path, fix: str = "delete it and run the same command again") -> dict:
@@ -187,16 +184,13 @@ def expand(path: str | pathlib.Path) -> pathlib.Path:
         ) from error
 
 
-def check_output(
-    path: str | pathlib.Path, suffixes: Iterable[str] = (), *, overwrite: bool = False, flag: str = "--out"
-) -> pathlib.Path:
-    """The real path, behind links, of a file or folder to write, in a folder that exists then and can be written.
+def check_output(path: str | pathlib.Path, suffixes: Iterable[str] = (), *, overwrite: bool = False) -> pathlib.Path:
+    """The real path, behind links, of what --out names, in a folder that exists then and can be written.
 
     Args:
       path: what the user named.
       suffixes: of the file, one of these; none for a folder.
-      overwrite: whether the user wants what is there to be replaced (--overwrite).
-      flag: what chooses the path, for messages.
+      overwrite: whether what is there may be replaced (--overwrite).
 
     Raises:
       UserError: another suffix, a directory in place of a file or the other way around, something that is there
@@ -204,11 +198,11 @@ def check_output(
     """
     suffixes, path = tuple(suffixes), pathlib.Path(os.path.realpath(expand(path)))
     if suffixes and path.suffix not in suffixes:
-        raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
+        raise UserError(f"--out={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
     if path.exists() and path.is_dir() == bool(suffixes):
         found, expected = ("directory", "file") if suffixes else ("file", "folder")
-        raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")
+        raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: --out={expected.upper()}")
     if path.exists() and not overwrite:
-        raise UserError(f"{path} exists already; choose another name with {flag}, or replace it with --overwrite")
-    make_folder(path.parent, flag)
+        raise UserError(f"{path} exists already; choose another name with --out, or replace it with --overwrite")
+    make_folder(path.parent, "--out")
     return path

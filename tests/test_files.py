@@ -68,8 +68,8 @@ def test_killed_while_replacing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("out.csv", None, "--out={path} ends in '.csv', expected a name for JSON: --out=FILE.json"),
-        ("out", None, "--out={path} ends in '', expected a name for JSON: --out=FILE.json"),
+        ("out.csv", None, "--out={path} ends in '.csv', expected a file in .json"),
+        ("out", None, "--out={path} ends in '', expected a file in .json"),
         ("out.json", "[1]", "{path} is damaged, it holds a list: expected a JSON object; choose another file"),
         ("out.json", "{", "{path} is damaged, it is not JSON"),
         ("out.json", '{"name": "x"}', "{path} holds something else, expected ablation to replace; choose another file"),
@@ -155,7 +155,7 @@ def test_outputs_are_replaced_on_request_behind_links(tmp_path):
     assert not list(new.parent.iterdir())
 
 
-@pytest.mark.parametrize("use", [files.expand, files.make_folder, lambda path: files.check_results_file(path, "run")])
+@pytest.mark.parametrize("use", [files.make_folder, lambda path: files.check_results_file(path, "run")])
 def test_a_home_that_is_unknown(use):
     with pytest.raises(UserError, match=r"~nouser/x.json begins with a home directory that is unknown"):
         use("~nouser/x.json")

@@ -23,15 +23,7 @@ from ssdkd_jax.training.metrics_log import MetricsLog
 from tests.jobs.test_run_folder import a_summary
 from tests.reports import sample_results
 from tests.reports.test_run_page import _report
-
-METADATA = {
-    "architecture": "convnet_8",
-    "num_classes": 2,
-    "image_shape": [8, 8, 1],
-    "mean": [0.5],
-    "std": [0.5],
-    "class_names": ["a", "b"],
-}
+from tests.training.test_saved_network import METADATA
 
 
 class Disk:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ssdkd_jax import data, distillation, losses, models, replay_buffer, train_state
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
-from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.plausibility import check_memory
 
 KIND = "buffer_benchmark"
@@ -130,9 +130,9 @@ def benchmark(config, capacity, repeats, out, *, command=""):
     result = {
         "kind": KIND,
         "command": command,
-        "hardware": run_folder.hardware(jax.local_devices()[:1]),
+        "hardware": provenance.hardware(jax.local_devices()[:1]),
         "date": datetime.date.today().isoformat(),
-        "versions": run_folder.versions(),
+        "versions": provenance.versions(),
         "capacity": capacity,
         "image_shape": shape,
         "teacher": config.teacher.name,

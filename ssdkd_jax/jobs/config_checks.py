@@ -77,7 +77,7 @@ def _short(value):
 def _check_images(config):
     shape = tuple(config.image_shape)
     if any(shape):
-        if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
+        if len(shape) != 3 or min(shape) < 1:
             raise UserError(f"image_shape is {shape}, expected (height, width, channels) such as (32, 32, 3)")
         if config.evaluate_on != "none":
             raise UserError(
@@ -85,7 +85,7 @@ def _check_images(config):
                 "add --config.evaluate_on=none, or use --config.image_size=N to resize"
             )
     for share in config.baselines:
-        if not (isinstance(share, int | float) and 0 < share <= 1):
+        if not 0 < share <= 1:
             raise UserError(f"baselines holds {share!r}, expected shares of the real images such as (0.1, 1.0)")
 
 

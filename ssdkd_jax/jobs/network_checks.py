@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.batchnorm import has_batch_norm
-from ssdkd_jax.data import normalize
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_room, make_folder
 from ssdkd_jax.jobs import baselines, config_checks, largest_part
@@ -18,7 +17,6 @@ from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
 from ssdkd_jax.training.clock import Clock
-from ssdkd_jax.training.compilation import jit_for_one_call
 from ssdkd_jax.training.devices import AXIS, local_devices, pmap
 from ssdkd_jax.user_code import is_user_code, reported_errors
 
@@ -84,7 +82,7 @@ def check_networks(context, architecture, images, given, variables=None):
         with reported_errors(architecture), reported_errors(config.student.name), reported_errors(name):
             check_method(method, name, state, teacher_and_given, context.devices)
     if variables is not None:
-        check_given_teacher(make_model(context, architecture, len(images.class_names)), variables, images, config)
+        check_given_teacher(variables, config.teacher.path)
     if not config.teacher.path:
         flag = "--config.teacher.cache_dir"
         cache_dir = make_folder(config.teacher.cache_dir, flag)
@@ -164,23 +162,17 @@ def check_method(method, name, state, teacher, devices):
                 raise UserError(f"{name}.{step} returned a metric {metric} that is no scalar, expected float32 scalars")
 
 
-def check_given_teacher(model, variables, images, config):
+def check_given_teacher(variables, path):
     """Raises UserError, naming the tensor, where a given teacher's own numbers make everything NaN.
 
     Args:
-      model: its module.
-      variables: its variables, NumPy arrays.
-      images: ImageSpec.
-      config: the run's.
+      variables: NumPy arrays.
+      path: where it came from.
     """
-    where, fix = config.teacher.path, "give another with --config.teacher.path=FILE_OR_FOLDER"
-    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
-        name, values = ".".join(key.key for key in path[1:]), np.asarray(leaf, np.float32)
+    fix = "give another with --config.teacher.path=FILE_OR_FOLDER"
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
+        name, values = ".".join(key.key for key in keys[1:]), np.asarray(leaf, np.float32)
         if not np.all(np.isfinite(values)):
-            raise UserError(f"{where}: the teacher's {name} is not finite; {fix}")
-        if path[0].key == "batch_stats" and path[-1].key == "var" and values.min(initial=0) < 0:
-            raise UserError(f"{where}: the teacher's {name} is negative ({values.min():g}), but is a variance; {fix}")
-    noise = np.random.default_rng(0).random((8, *images.shape), np.float32)
-    logits = jit_for_one_call(model.apply)(variables, normalize(noise, images.mean, images.std))
-    if not np.all(np.isfinite(logits)):
-        raise UserError(f"{where}: the teacher's logits of images of noise are not finite; {fix}")
+            raise UserError(f"{path}: the teacher's {name} is not finite; {fix}")
+        if keys[0].key == "batch_stats" and keys[-1].key == "var" and values.min(initial=0) < 0:
+            raise UserError(f"{path}: the teacher's {name} is negative ({values.min():g}), but is a variance; {fix}")

@@ -10,7 +10,7 @@ from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand, make_folder
 from ssdkd_jax.interop import torch_export
-from ssdkd_jax.jobs import baselines, config_checks, run_folder
+from ssdkd_jax.jobs import baselines, config_checks, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
@@ -57,8 +57,8 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     config = with_fitting_warmup(config)
     devices = local_devices(config.devices)
     config_checks.check_batches(config, devices)
-    if not run_folder.is_finished(folder):  # which can be said on a full disk too
-        folder = make_folder(folder)
+    if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
+        make_folder(folder)
     folder = expand(folder)
     run_folder.check_kind(folder, comparison=False)
     with run_folder.alone(folder):
@@ -200,10 +200,10 @@ def _first_lines(context, teacher, command):
         epochs=config.epochs,
         seed=config.seed,
         devices=len(context.devices),
-        hardware=run_folder.hardware(context.devices),
+        hardware=provenance.hardware(context.devices),
         command=command,
         date=datetime.date.today().isoformat(),
-        versions=run_folder.versions(),
+        versions=provenance.versions(),
         teacher_sha256=sha256(teacher.variables),
         teacher_recipe=_recipe_in_words(config),
         differs=find_method(config.method).method.differs,

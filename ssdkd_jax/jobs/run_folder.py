@@ -2,11 +2,8 @@
 
 import contextlib
 import fcntl
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, expand, read_object, write_at_once
@@ -20,7 +17,6 @@ EXPERIMENT = "experiment.json"
 CODE = "code_sha256"
 # What else a run writes into its folder.
 OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, "tensorboard", "checkpoints", "student")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def try_lock(path):
@@ -145,7 +141,7 @@ def _check_same_run(summary, experiment):
             raise ValueError(f"{field} is {here}, but {EXPERIMENT} says {there}")
 
 
-def is_finished(workdir):
+def has_summary(workdir):
     """True where there is a summary of a run, damaged or not."""
     return (expand(workdir) / SUMMARY).is_file()
 
@@ -153,25 +149,6 @@ def is_finished(workdir):
 def write_summary(workdir, summary):
     """Writes summary.json at once or not at all."""
     write_at_once(pathlib.Path(workdir) / SUMMARY, summary.to_dict())
-
-
-def versions():
-    """Versions of Python and of the packages that decide a result."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
-
-
-def hardware(devices):
-    """Which devices a run used, e.g. "2 cores of AMD EPYC" or "8 x TPU v5e"."""
-    if devices[0].platform != "cpu":
-        return f"{len(devices)} x {devices[0].device_kind}"
-    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{count} core{'s' if count > 1 else ''} of {names[0] if names else platform.processor() or 'CPU'}"
-
-
-def _cpu_lines():
-    path = pathlib.Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _flat(tree, prefix=""):

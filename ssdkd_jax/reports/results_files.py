@@ -3,7 +3,7 @@
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import make_folder, read_object, write_at_once
+from ssdkd_jax.files import check_replaces, make_folder, read_object, write_at_once
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std
@@ -46,12 +46,7 @@ def record(workdir: pathlib.Path, path: pathlib.Path) -> None:
 def _check_place(path: pathlib.Path, kind: str) -> None:
     """Raises UserError unless a result of this kind can be written there, in place of one of its own kind only."""
     make_folder(path.parent, "--results")
-    another = "choose another: --name=NAME"
-    if path.is_dir():
-        raise UserError(f"{path} is a directory, expected the name of a file to write; {another}")
-    found = read_object(path, another).get("kind") if path.exists() else kind
-    if found != kind:
-        raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {another}")
+    check_replaces(path, kind, "choose another: --name=NAME")
 
 
 def merge(workdir: pathlib.Path, path: pathlib.Path) -> None:
