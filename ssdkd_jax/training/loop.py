@@ -61,7 +61,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
       method: Method.
       teacher: what the method is handed as the teacher, on the host; never changed.
       plan: Plan.
-      folder: takes metrics.jsonl, tensorboard/, checkpoints/latest and checkpoints/best.
+      folder: takes metrics.jsonl, tensorboard/, checkpoints/latest and checkpoints/best (the student alone).
       devices: list of devices.
       clock: Clock; takes over the checkpoint's seconds when a run resumes.
       interruption: becomes true when the work should be saved and stopped.
@@ -83,7 +83,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
             progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
             last = epoch == plan.epochs
             if last or interruption or epoch % plan.checkpoint_every == 0:
-                run.save(run.latest)
+                run.save()
             if interruption and not last:
                 raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}; progress saved")
     info = run.info
@@ -163,13 +163,17 @@ class _Run:
         self.info["score"] = score
         if score > self.info["best_score"]:
             self.info |= {"best_score": score, "best_epoch": self.info["epoch"]}
-            self.save(self.best)
+            # Without images and optimizers: nothing resumes from it, and each new best costs a transfer of all of it.
+            self._save(self.best, lambda: gather(self._state.student.variables))
         return score
 
-    def save(self, checkpoints):
+    def save(self):
         """Saves the state, unless something in it is not finite."""
+        self._save(self.latest, self.canonical)
+
+    def _save(self, checkpoints, on_host):
         with self._clock.measure("checkpoint"):
-            host = self.canonical()
+            host = on_host()
             _check_finite(host, self.info["epoch"], self.latest)
             checkpoints.save(self.info["epoch"], host, {**self.info, "seconds": self._clock.report()})
 

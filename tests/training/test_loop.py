@@ -130,6 +130,9 @@ def test_best_checkpoint_is_the_first_of_the_highest_score(tmp_path):
     result = run(tmp_path, scores={1: 10.0, 2: 30.0, 3: 70.0, 4: 50.0, 5: 70.0, 6: 20.0})
     assert (result.score, result.best_score, result.best_epoch) == (20.0, 70.0, 3)
     assert (saved(tmp_path, "best"), saved(tmp_path, "latest")) == ([3], [4, 6])
+    student, info = Checkpoints(tmp_path / "checkpoints/best").restore(result.state.student.variables)
+    assert info["epoch"] == 3
+    assert np.all(student["w"] < result.state.student.variables["w"])  # it grows from epoch to epoch
 
 
 def test_run_killed_after_a_better_score_than_its_checkpoint_knows(tmp_path):
