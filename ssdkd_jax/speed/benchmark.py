@@ -2,7 +2,8 @@
 
 Times are medians and quartiles in milliseconds, of calls that wait for the device, after calls that do not count.
 A step's time is that of the program that takes all steps of an epoch, over their number.  Memory is the largest that
-the device had in use where it says so, and what XLA's compiler plans for each program.  The floating-point operations
+the device had in use where it says so, and what XLA's compiler plans for each program; a GPU's
+compiler tries out algorithms, which counts as use.  The floating-point operations
 of a step are counted as `speed.flops` says; their share is that of what a matrix product in the same dtype does in the
 same run.
 """
@@ -48,9 +49,7 @@ def benchmark(config, out, *, budget: Budget, against: str = "", variants=(), co
     _time_ours(work, budget, results)
     if spec:
         peer.run(spec, results.note_peer)
-        content = results.content
-        best = peer.ratios(content["milliseconds"], content["torch"], content["settings"])
-        results.note("ratios", best)
+        results.note("ratios", results.content["ratios"])
     return results.content
 
 
@@ -85,13 +84,15 @@ class _Results:
     def note_peer(self, line):
         """Adds what `torch_peer` wrote."""
         if "refused" in line:
-            raise UserError(f"{line['refused']}, but JAX uses one; install another PyTorch, or set JAX_PLATFORMS=cpu")
+            raise UserError(line["refused"])
         if "about" in line:
             self.note("torch_settings", line["about"])
             return
         variant = self.content.setdefault("torch", {}).setdefault(line["variant"], {})
         if "figure" in line:
             variant.setdefault("milliseconds", {})[line["figure"]] = line["found"]
+            content = self.content
+            content["ratios"] = peer.ratios(content["milliseconds"], content["torch"], content["settings"])
             said = f"{line['figure']}: {_in_words(line['found'])}"
         else:
             found = {name: value for name, value in line.items() if name != "variant"}

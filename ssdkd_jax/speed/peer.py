@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,17 +12,32 @@ import tempfile
 import ssdkd_jax
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.models import model_names
 from ssdkd_jax.speed import flops, ours
 
 # Of torch_peer.VARIANTS, which cannot be imported without torch: those timed on a CPU unless others are named, and all.
 ON_CPU = ("eager", "eager_channels_last")
 VARIANTS = (*ON_CPU, "compile", "compile_reduce_overhead")
+# The networks of torch_networks.
+_NETWORKS = re.compile(
+    r"wrn\d+_\d+|resnet(18|34)|resnet(8|14|20|32|44|56|110)(_option_a)?|resnet(8|32)x4|(strided_)?convnet_\d+"
+)
 # Settings of the method that the other side needs.
 _SETTINGS = (
     *("synthesis_batch_size", "inversion_steps", "generator_learning_rate", "latent_learning_rate", "bn", "oh", "adv"),
     *("bn_momentum", "augment_inversion", "gamma", "buffer_size", "buffer_dtype", "alpha", "priority_epsilon", "views"),
     *("kd_steps", "kd_batch_size", "temperature", "student_learning_rate", "student_momentum", "student_weight_decay"),
 )
+
+
+def is_there(network: str) -> bool:
+    """Whether PyTorch's side has the network of this name."""
+    return bool(_NETWORKS.fullmatch(network))
+
+
+def cores() -> int:
+    """Cores that this process may use, which is how many threads XLA has on a CPU."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def make_spec(work, budget, variants=()) -> dict:
@@ -46,6 +62,12 @@ def make_spec(work, budget, variants=()) -> dict:
         )
     if device.platform not in ("cpu", "gpu", "cuda"):
         raise UserError(f"--against=torch compares on CPUs and NVIDIA GPUs, but the device is {device.device_kind}")
+    for field in ("teacher", "student"):
+        if not is_there(config[field].name):
+            known = ", ".join(filter(is_there, model_names()))
+            raise UserError(
+                f"--against=torch has no {config[field].name}, expected one of {known}: --config.{field}.name=NAME"
+            )
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise UserError(f"--variants has {unknown[0]!r}, expected some of {','.join(VARIANTS)}")
@@ -62,7 +84,7 @@ def make_spec(work, budget, variants=()) -> dict:
         "latent_size": method.problem.generator.latent_size,
         "generator_features": method.problem.generator.features,
         "device": "cpu" if on_cpu else "cuda",
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": cores(),
         "variants": list(variants or (ON_CPU if on_cpu else VARIANTS)),
         "repeats": budget.repeats,
         "seconds": budget.seconds,

@@ -161,8 +161,12 @@ _SMALL_RESNETS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 _TINY_DEPTHS = ("8", "14", "20", "32", "44", "56", "110")
 
 
-def create(name: str, classes: int, channels: int) -> nn.Module | None:
-    """The network that `models.create_model` knows by this name; None of one that is not written here."""
+def create(name: str, classes: int, channels: int) -> nn.Module:
+    """Makes the network that `models.create_model` knows by this name.
+
+    Raises:
+      ValueError: it is not written here.
+    """
     if name in _SMALL_RESNETS:
         return ResNet(BasicBlock, _SMALL_RESNETS[name], (64, 64, 128, 256, 512), "linear", classes, channels)
     wide, tiny, plain = (
@@ -179,4 +183,4 @@ def create(name: str, classes: int, channels: int) -> nn.Module | None:
         w = int(plain[2])
         shape = ((w, 2 * w, 2 * w, 4 * w), (2, 2, 1, 2)) if plain[1] else ((w, 2 * w, 4 * w), (1, 2, 2))
         return ConvNet(*shape, classes, channels)
-    return None
+    raise ValueError(f"there is no {name} here")

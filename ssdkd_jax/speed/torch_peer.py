@@ -38,7 +38,10 @@ def main():
     warnings.filterwarnings("ignore")
     spec = types.SimpleNamespace(**json.load(sys.stdin))
     if spec.device == "cuda" and not torch.cuda.is_available():
-        say(refused=f"PyTorch {torch.__version__} sees no GPU")
+        say(
+            refused=f"PyTorch {torch.__version__} sees no GPU, but JAX uses one; install a PyTorch for it, or compare "
+            "on the CPU: JAX_PLATFORMS=cpu"
+        )
         return
     device = torch.device(spec.device)
     if spec.device == "cpu":

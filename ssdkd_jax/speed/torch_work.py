@@ -33,8 +33,10 @@ class Watched(nn.Module):
         self._found.append((mean, variance))
 
     def forward(self, x):
+        output, found = self.network(x), list(self._found)
+        # Now and not before the next call, where torch.compile would find it filled and compile once more.
         self._found.clear()
-        return self.network(x), list(self._found)
+        return output, found
 
 
 def kl_divergence(teacher, student, temperature):
