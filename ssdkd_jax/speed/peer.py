@@ -102,12 +102,12 @@ def run(spec: dict, note) -> None:
     root = str(pathlib.Path(ssdkd_jax.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "ssdkd_jax.speed.torch_peer"]
-    with tempfile.TemporaryFile("w+") as errors:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
+    with tempfile.TemporaryFile("w+") as work, tempfile.TemporaryFile("w+") as errors:
+        json.dump(spec, work)
+        work.seek(0)
+        pipes = {"stdin": work, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
         with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, **pipes) as process:
             try:
-                json.dump(spec, process.stdin)
-                process.stdin.close()
                 for line in process.stdout:
                     note(json.loads(line))
             except BaseException:
