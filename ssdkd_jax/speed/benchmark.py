@@ -12,6 +12,7 @@ import datetime
 
 import jax
 
+from ssdkd_jax import settings
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import provenance
@@ -57,7 +58,7 @@ class _Results:
     """The file of the results as it grows."""
 
     def __init__(self, path, work: Workload, command):
-        config = work.context.config
+        config, fields = work.context.config, settings.fields(type(work.method))
         self._path, self.content = (
             path,
             {
@@ -70,7 +71,7 @@ class _Results:
                 "image_shape": work.images.shape,
                 "teacher": config.teacher.name,
                 "student": config.student.name,
-                "settings": {name: getattr(work.method, name) for name in _SETTINGS if hasattr(work.method, name)},
+                "settings": {name: getattr(work.method, name) for name in _SETTINGS if name in fields},
             },
         )
 

@@ -13,6 +13,7 @@ from ssdkd_jax.methods.base import generate
 from ssdkd_jax.methods.fastdfkd import FastDFKD
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.speed.timing import measure
+from ssdkd_jax.speed.workload import keeps_views
 from ssdkd_jax.training.devices import pmap
 
 # Rows of the matrices of the matrix product that a device's arithmetic is measured by.
@@ -21,14 +22,23 @@ ROWS_ON_ACCELERATORS = 8192
 
 
 def student_step_flops(method, state, teacher, devices) -> float | None:
-    """Of one student step, with whatever it draws its batch by; on one device.
+    """Of one student step on a batch that is drawn, cropped and normalized already; on one device.
 
     Args:
-      method: Method.
+      method: Method; with kept views the teacher is not run.
       state, teacher: pmapped.
       devices: list of devices.
     """
-    return _flops(method.distill_step, devices, state, teacher)
+    problem, batch = method.problem, method.kd_batch_size
+
+    def step(state, teacher, _):
+        images, weights = jnp.zeros((batch // len(devices), *problem.image_shape)), jnp.ones(batch)
+        if keeps_views(method):
+            output = jnp.zeros((len(images), problem.num_classes))
+            return method.student_step_given(state.student, images, weights, output)
+        return method.student_step(state.student, teacher, images, weights)
+
+    return _flops(step, devices, state, teacher)
 
 
 def inversion_step_flops(method, state, teacher, devices) -> float | None:

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from ssdkd_jax.jobs.networks import make_predictor_of
+from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.speed import buffer, flops
 from ssdkd_jax.speed.timing import measure, repeat, summary
-from ssdkd_jax.speed.workload import other_views
+from ssdkd_jax.speed.workload import keeps_views, other_views
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import spread
 from ssdkd_jax.training.loop import epoch_programs
@@ -73,7 +74,7 @@ def epoch_figures(epochs, budget):
 
 
 def _student_step(method):
-    return "student step without teacher" if getattr(method, "views", 0) else "student step"
+    return "student step without teacher" if keeps_views(method) else "student step"
 
 
 def other_student_step(work, budget):
@@ -86,8 +87,8 @@ def other_student_step(work, budget):
 
 
 def buffer_figures(work, budget):
-    """{figure: summary} of the buffer's operations, each as a program of its own; {} of a method without priorities."""
-    if not hasattr(work.method, "buffer_size"):
+    """{figure: summary} of the buffer's operations, each as a program of its own; {} of methods other than SSD-KD."""
+    if not isinstance(work.method, SSDKD):
         return {}
     # On one device, whatever the run's number of them.
     times = buffer.buffer_times(work.method, work.method.buffer(work.state), budget)

@@ -7,18 +7,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import data, replay_buffer
+from ssdkd_jax import data, replay_buffer, settings
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec, describe_images, shape_and_classes
 from ssdkd_jax.jobs.networks import make_method, make_model
 from ssdkd_jax.jobs.plausibility import check_sizes
+from ssdkd_jax.jobs.run_settings import TeacherSettings
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.methods.base import Method
+from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.compilation import jit_for_one_call
 from ssdkd_jax.training.devices import local_devices
+
+# Fields of a config that change nothing about the work.
+UNUSED = (
+    *(f"teacher.{name}" for name in settings.fields(TeacherSettings) if name not in ("name", "batch_size")),
+    *("evaluate_on", "evaluate_every", "checkpoint_every", "baselines", "export_torch", "allow_weak_teacher"),
+    "held_out_batches",
+)
 
 
 class Workload(NamedTuple):
@@ -67,6 +76,8 @@ def _without_teacher_file(config):
 
 
 def _check_method(config, method):
+    if config.epochs == 0:
+        raise UserError("epochs is 0, in which nothing is trained and nothing can be timed: --config.epochs=N")
     if method.given:
         raise UserError(
             f"method is {config.method}, which is given images; the benchmark times methods that make them: "
@@ -106,10 +117,15 @@ def filled(buffer: replay_buffer.ReplayBuffer, num_classes: int, key) -> replay_
 VIEWS = 8
 
 
+def keeps_views(method: Method) -> bool:
+    """Whether the student learns from kept views, without the teacher."""
+    return isinstance(method, SSDKD) and method.views > 0
+
+
 def other_views(work: Workload) -> Workload | None:
     """The same work with kept views where it has none, and without them where it has; None of a method without."""
     method = work.method
-    if not hasattr(method, "views"):
+    if not isinstance(method, SSDKD):
         return None
     other = dataclasses.replace(method, views=0 if method.views else VIEWS, renewed_views=0)
     shapes = jax.eval_shape(other.init, jax.random.key(0), work.teacher).views

@@ -38,6 +38,7 @@ def uncompiled(monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "options", "expected"),
     [
+        ({"epochs": 0}, {}, "epochs is 0, in which nothing is trained"),
         ({"method": "vanilla_kd"}, {}, "method is vanilla_kd, which is given images"),
         (
             {"method": "fastdfkd", "fastdfkd__bank_megabytes": 0.02},
