@@ -63,8 +63,10 @@ def inversion_step_flops(method, state, teacher, devices) -> float | None:
 
 def _flops(function, devices, state, teacher):
     lowered = pmap(function, devices, in_axes=(0, 0, None)).lower(state, teacher, jax.random.key(0))
-    analysis = lowered.cost_analysis() or {}
-    return analysis.get("flops")
+    try:
+        return (lowered.cost_analysis() or {}).get("flops")
+    except (NotImplementedError, RuntimeError):  # a backend that does not count
+        return None
 
 
 def matrix_product(device, dtype, budget) -> dict:

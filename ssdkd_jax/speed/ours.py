@@ -3,6 +3,7 @@
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.jobs.networks import make_predictor_of
@@ -91,7 +92,8 @@ def buffer_figures(work, budget):
     if not isinstance(work.method, SSDKD):
         return {}
     # On one device, whatever the run's number of them.
-    times = buffer.buffer_times(work.method, work.method.buffer(work.state), budget)
+    entries = jax.tree.map(jnp.asarray, work.method.buffer(work.state))
+    times = buffer.buffer_times(work.method, entries, budget)
     return {f"buffer: {name}": time for name, time in times.items()}
 
 

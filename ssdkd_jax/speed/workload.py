@@ -36,8 +36,8 @@ class Workload(NamedTuple):
     context: Context without a folder.
     images: ImageSpec.
     method: Method.
-    teacher: its variables.
-    state: the method's, on one device, in the first epoch after the warm-up, with a full buffer.
+    teacher: its variables; like the state, on the host.
+    state: the method's, as one device holds it, in the first epoch after the warm-up, with a full buffer.
     """
 
     context: Context
@@ -66,7 +66,9 @@ def make_workload(config) -> Workload:
     key, teacher_key, method_key = jax.random.split(jax.random.key(config.seed), 3)
     teacher = jit_for_one_call(network.init)(teacher_key, jnp.zeros((1, *shape)))
     state = jit_for_one_call(method.init)(method_key, teacher)
-    return Workload(context, images, method, teacher, _under_way(method, state, len(class_names), key))
+    state = _under_way(method, state, len(class_names), key)
+    # On the host, or they would count as memory that the programs use.
+    return Workload(context, images, method, *jax.device_get((teacher, state)))
 
 
 def _without_teacher_file(config):
