@@ -98,6 +98,7 @@ _EXPECTED = {
     | {
         **dict.fromkeys(("teacher", "student", "dtype", "matmul_precision"), TEXT),
         "milliseconds": _TIMES,
+        "host": Maybe({"load_average": NUMBER}),
         "ratios": Maybe(Named({"variant": TEXT, "milliseconds": NUMBER, "ratio": NUMBER})),
         **dict.fromkeys(("compile_seconds", "memory_bytes", "share_of_matrix_product"), Maybe(Named(NUMBER))),
     },

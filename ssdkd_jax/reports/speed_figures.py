@@ -24,6 +24,8 @@ def notes(result: dict) -> list[str]:
     networks = f"Teacher {result['teacher']}, student {result['student']}, {result['dtype']}."
     precision = result["matmul_precision"]
     sentences = [networks, *([f"Precision of matrix products: {precision}."] if precision != "default" else [])]
+    if result.get("host"):
+        sentences.append(f"Load average before: {result['host']['load_average']:.1f}.")
     for section, (words, form, scale) in _FACTS.items():
         values = result.get(section) or {}
         listed = ", ".join(f"{name} {form.format(scale * value)}" for name, value in values.items())

@@ -9,6 +9,7 @@ same run.
 """
 
 import datetime
+import os
 
 import jax
 
@@ -21,6 +22,8 @@ from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.speed.workload import Workload, make_workload
 
 KIND = "speed"
+# Load average from which a machine is no place for timing on its CPU.
+BUSY = 0.5
 _SETTINGS = ("synthesis_batch_size", "inversion_steps", "kd_batch_size", "kd_steps", "buffer_size", "views")
 
 
@@ -47,11 +50,23 @@ def benchmark(config, out, *, budget: Budget, against: str = "", variants=(), co
     work = make_workload(config)
     spec = peer.make_spec(work, budget, variants) if against else None
     results = _Results(out, work, command)
+    if work.context.devices[0].platform == "cpu":
+        results.note("host", {"load_average": _load()})
     _time_ours(work, budget, results)
     if spec:
         peer.run(spec, results.note_peer)
         results.note("ratios", results.content["ratios"])
     return results.content
+
+
+def _load():
+    """Processes that wanted a core in the last minute, on average: other work, which slows both sides unequally."""
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        print(
+            f"other work keeps {load:.1f} cores busy: what is timed now, and ratios above all, means little", flush=True
+        )
+    return load
 
 
 class _Results:
