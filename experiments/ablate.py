@@ -24,7 +24,9 @@ def main(command, interruption):
     """Runs the ablation of the flags."""
     from ssdkd_jax.jobs.ablation import ablate
     from ssdkd_jax.jobs.config_checks import check_overrides, check_seeds
+    from ssdkd_jax.training import environment
 
+    environment.check_alone("experiments.ablate")
     check_overrides(FLAGS.config, overridden_fields(), unused={"baselines": "on an ablation"})
     check_seeds(FLAGS.seeds, least=2, first=FLAGS.config.seed)
     ablate(

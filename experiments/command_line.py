@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import sys
+import traceback
 import warnings
 
 from absl import flags
@@ -13,6 +14,7 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import processes
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
 # Compiled programs are kept here, so that the next run of a config starts in seconds.
@@ -29,8 +31,8 @@ COMMON_FLAGS = """every program:
 def launch(main, *, required, example, arguments=(), resumes=False):
     """Parses the flags, runs `main(command, interruption, *arguments)` and exits.
 
-    Exit status 0: done; 2: the user's mistake, reported in one line; 128 + the signal's number: saved and stopped on
-    request.
+    Exit status 0: done; 2: the user's mistake, reported in one line; 1: another process of the job was lost; 128 + the
+    signal's number: saved and stopped on request.
 
     Args:
       main: the program's work; the docstring of its module is the program's help.
@@ -69,12 +71,18 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     except BrokenPipeError:  # `... --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        lost = processes.trouble(error, command)
+        if lost:
+            _fail(lost, status=1)
         trouble, in_user_code = _trouble_with_files(error), user_code.described(error)
         if trouble:
             # At once, since writers would try again and complain when Python exits.
             _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
         if not in_user_code or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
-            raise
+            if processes.count() == 1:
+                raise
+            traceback.print_exc()
+            processes.leave(1)
         _fail(in_user_code)
 
 
@@ -167,7 +175,7 @@ def _be_quiet():
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
 
 
-def _fail(error, leave=sys.exit):
+def _fail(error, leave=sys.exit, status=2):
     sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-    leave(2)
+    (processes.leave if processes.count() > 1 else leave)(status)

@@ -27,7 +27,9 @@ def main(command, interruption):
     """Runs the comparison of the flags."""
     from ssdkd_jax.jobs.comparison import compare
     from ssdkd_jax.jobs.config_checks import check_overrides, check_seeds
+    from ssdkd_jax.training import environment
 
+    environment.check_alone("experiments.compare")
     methods = [name for name in FLAGS.methods if name]
     if not methods:
         raise UserError("--methods names none, expected names such as ssdkd,fastdfkd; --list=methods prints all")

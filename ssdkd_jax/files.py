@@ -157,7 +157,10 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir") -> pathlib.Path:
       UserError: it cannot.
     """
     if "://" in str(folder):
-        raise UserError(f"{folder} is an address, expected a folder of this machine's file system: {flag}=DIR")
+        raise UserError(
+            f"{folder} is an address, expected a folder of this machine's file system: {flag}=DIR; to keep it in a "
+            "bucket too, copy it: gcloud storage rsync -r DIR gs://BUCKET/DIR (docs/tpu.md)"
+        )
     folder = expand(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,8 @@ from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
 from ssdkd_jax.training.clock import Clock
-from ssdkd_jax.training.devices import AXIS, local_devices, pmap
+from ssdkd_jax.training.devices import AXIS, local_devices, pmap, spread_shapes
+from ssdkd_jax.training.processes import count, from_first
 from ssdkd_jax.user_code import is_user_code, reported_errors
 
 # The latest two and the best, each with its successor while that is written.
@@ -78,15 +79,16 @@ def check_networks(context, architecture, images, given, variables=None):
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
     _check_room_for(context, method, window, architecture, images, state, teacher_and_given)
-    if any(map(is_user_code, (architecture, config.student.name, name))):
+    # A pmapped function is not traced where some of its devices belong to other processes.
+    if count() == 1 and any(map(is_user_code, (architecture, config.student.name, name))):
         with reported_errors(architecture), reported_errors(config.student.name), reported_errors(name):
             check_method(method, name, state, teacher_and_given, context.devices)
     if variables is not None:
         check_given_teacher(variables, config.teacher.path)
     if not config.teacher.path:
         flag = "--config.teacher.cache_dir"
-        cache_dir = make_folder(config.teacher.cache_dir, flag)
-        check_room(cache_dir, CHECKPOINTS_AT_ONCE * size_of(teacher), flag)
+        room = CHECKPOINTS_AT_ONCE * size_of(teacher)
+        from_first(lambda: check_room(make_folder(config.teacher.cache_dir, flag), room, flag))
 
 
 def network_shapes(context, name, images):
@@ -119,7 +121,7 @@ def _check_room_for(context, method, window, architecture, images, state, teache
     if window is not None:
         saved += (window.capacity - len(buffer.valid)) * (size_of(buffer) // len(buffer.valid))
         check_memory(saved, jax.devices("cpu")[0], "the images of the whole run", _FEWER)
-    check_room(context.folder, CHECKPOINTS_AT_ONCE * saved)
+    from_first(lambda: check_room(context.folder, CHECKPOINTS_AT_ONCE * saved))
 
 
 def check_method(method, name, state, teacher, devices):
@@ -134,14 +136,8 @@ def check_method(method, name, state, teacher, devices):
     Raises:
       UserError: a state of another structure, or of other shapes or dtypes, is returned; metrics are no scalars.
     """
-    count = len(devices)
-
-    def spread(leaf, split=False):
-        shape = (-(-leaf.shape[0] // count), *leaf.shape[1:]) if split else leaf.shape
-        return jax.ShapeDtypeStruct((count, *shape), leaf.dtype)
-
-    before = jax.tree.map(spread, state, method.sharded(state))
-    teacher = jax.tree.map(spread, teacher)
+    before = spread_shapes(state, devices, method.sharded(state))
+    teacher = spread_shapes(teacher, devices, jax.tree.map(lambda _: False, teacher))
     for step in ("synthesize", "train_student")[0 if method.makes_images else 1 :]:
         returned = jax.eval_shape(
             pmap(getattr(method, step), devices, in_axes=(0, 0, None)), before, teacher, jax.random.key(0)
@@ -158,7 +154,7 @@ def check_method(method, name, state, teacher, devices):
                     f"shape {new.shape[1:]}, expected {old.dtype} of shape {old.shape[1:]}"
                 )
         for metric, value in metrics.items():
-            if getattr(value, "shape", None) != (count,):
+            if getattr(value, "shape", None) != (len(devices),):
                 raise UserError(f"{name}.{step} returned a metric {metric} that is no scalar, expected float32 scalars")
 
 

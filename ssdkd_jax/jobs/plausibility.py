@@ -19,7 +19,9 @@ MOST_IMAGES, IMAGES_PER_SECOND = 10**12, 100_000
 
 def memory_of(device) -> int:
     """Bytes of a device's memory; of a CPU, of the machine."""
-    stats = device.memory_stats() if device.platform != "cpu" else None
+    # Of another process's device nothing is known.
+    known = device.platform != "cpu" and device.process_index == jax.process_index()
+    stats = device.memory_stats() if known else None
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

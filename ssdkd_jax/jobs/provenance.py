@@ -15,11 +15,14 @@ def versions():
 
 def hardware(devices):
     """Which devices a run used, e.g. "2 cores of AMD EPYC" or "8 x TPU v5e"."""
+    count = len({device.process_index for device in devices})
+    processes = f" in {count} processes" if count > 1 else ""
     if devices[0].platform != "cpu":
-        return f"{len(devices)} x {devices[0].device_kind}"
+        return f"{len(devices)} x {devices[0].device_kind}{processes}"
     names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{count} core{'s' if count > 1 else ''} of {names[0] if names else platform.processor() or 'CPU'}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    kind = names[0] if names else platform.processor() or "CPU"
+    return f"{cores} core{'s' if cores > 1 else ''} of {kind}{processes}"
 
 
 def _cpu_lines():

@@ -1,5 +1,6 @@
 """A whole run, from a config to a student, stage by stage."""
 
+import contextlib
 import datetime
 import json
 
@@ -26,14 +27,16 @@ from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.clock import Clock
-from ssdkd_jax.training.devices import local_devices
+from ssdkd_jax.training.devices import devices_of_run
 from ssdkd_jax.training.evaluation import accuracy
 from ssdkd_jax.training.loop import Plan, distill
+from ssdkd_jax.training.processes import from_first
 from ssdkd_jax.user_code import is_user_code
 
 # Fields that say where and how often, and change nothing about the result.
 PLACE_FIELDS = (
     *("data_dir", "devices", "checkpoint_every", "evaluation_batch_size", "export_torch", "allow_weak_teacher"),
+    "distributed",
 )
 
 
@@ -55,34 +58,41 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     """
     config_checks.check_values(config)
     config = with_fitting_warmup(config)
-    devices = local_devices(config.devices)
+    devices = devices_of_run(config.devices)
     config_checks.check_batches(config, devices)
+    with contextlib.ExitStack() as held:
+        summary = from_first(lambda: _finished(config, folder, held))
+        return summary or _run(Context(config, devices, Clock(), interruption, expand(folder)), command)
+
+
+def _finished(config, folder, held):
+    """The Summary of a finished run, or None; `held`, an ExitStack, then keeps other runs out of the folder."""
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
         make_folder(folder)
     folder = expand(folder)
     run_folder.check_kind(folder, comparison=False)
-    with run_folder.alone(folder):
-        run_folder.claim(folder, _identity(config), write=False)
-        summary = run_folder.read_summary(folder)
-        if summary is None or not (folder / "student").exists():
-            if summary:
-                print(f"the student of {folder} is missing; it is made again", flush=True)
-            config_checks.check_teacher_exists(config)
-            return _run(Context(config, devices, Clock(), interruption, folder), command)
-        _check_same_teacher(config, summary)
-        if not (folder / REPORT).exists():
-            write_report(folder)
-        if config.export_torch and config.epochs:
-            _export(folder)
-        print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/report.html", flush=True)
-        return summary
+    held.enter_context(run_folder.alone(folder))
+    run_folder.claim(folder, _identity(config), write=False)
+    summary = run_folder.read_summary(folder)
+    if summary is None or not (folder / "student").exists():
+        if summary:
+            print(f"the student of {folder} is missing; it is made again", flush=True)
+        config_checks.check_teacher_exists(config)
+        return None
+    _check_same_teacher(config, summary)
+    if not (folder / REPORT).exists():
+        write_report(folder)
+    if config.export_torch and config.epochs:
+        _export(folder)
+    print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/report.html", flush=True)
+    return summary
 
 
 def _run(context, command):
     """The job itself, in a folder that no other run uses."""
     config, folder, clock = context.config, context.folder, context.clock
     check_sizes(config, context.devices)
-    run_folder.check_can_write(folder)
+    from_first(lambda: run_folder.check_can_write(folder))
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     with clock.measure("setup"):
@@ -90,34 +100,37 @@ def _run(context, command):
         given = baselines.given_images(config)
     teacher, images = _find_teacher(context, given)
     predict_teacher = _predictor(context, teacher.architecture, images, teacher.variables)
-    exports = _exports(config, teacher)
-    if exports:
-        torch_export.check_can_write(folder / f"student{torch_export.available_suffix() or '.pth'}")
+    exports = from_first(lambda: _exports(config, teacher, folder))
     summary = _first_lines(context, teacher, command)
     real = _evaluate_teacher(context, summary, predict_teacher, test)
     if config.epochs == 0:
         summary.seconds = clock.report()
-        run_folder.write_summary(folder, summary)
+        from_first(lambda: run_folder.write_summary(folder, summary))
         return summary
 
-    run_folder.claim(folder, _identity(config))
+    from_first(lambda: run_folder.claim(folder, _identity(config)))
     method = make_method(context, teacher.architecture, images)
     frozen = baselines.with_given(teacher.variables, given)
     result = _distill(context, method, frozen, images, test, predict_teacher)
     student = result.state.student.variables
     with clock.measure("report"):
-        saved_network.save_network(folder / "student", student, network_metadata(config.student.name, images))
+        metadata = network_metadata(config.student.name, images)
+        from_first(lambda: saved_network.save_network(folder / "student", student, metadata))
         if exports:
-            _export(folder)
+            from_first(lambda: _export(folder))
         shown = shown_images(context, method, result.state, frozen, predict_teacher)
-        save_images(folder, images.class_names, real, *shown)
+        from_first(lambda: save_images(folder, images.class_names, real, *shown))
     _note_student(summary, config, method, result, given, measured=test is not None)
     summary.baselines = baselines.train_baselines(context, images, test, baseline_sets, summary.student_steps)
     summary.seconds = clock.report()
+    from_first(lambda: _write(folder, summary))
+    return summary
+
+
+def _write(folder, summary):
     run_folder.write_summary(folder, summary)
     write_report(folder)
     print(f"{summary.in_one_line()}; see {folder}/report.html", flush=True)
-    return summary
 
 
 def _find_teacher(context, given):
@@ -126,7 +139,7 @@ def _find_teacher(context, given):
     with context.clock.measure("teacher"):
         if config.teacher.path:
             shape, _ = shape_and_classes(config)
-            teacher = load_teacher(config.teacher.path, config.teacher.name, image_shape=shape)
+            teacher = from_first(lambda: _given_teacher(config))
             shape, class_names = shape_and_classes(config, classes_of(teacher, shape))
             check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)
@@ -138,6 +151,10 @@ def _find_teacher(context, given):
             check_networks(context, config.teacher.name, images, given)
             teacher = train_teacher(context, images)
     return teacher, images
+
+
+def _given_teacher(config):
+    return load_teacher(config.teacher.path, config.teacher.name, image_shape=shape_and_classes(config)[0])
 
 
 def _predictor(context, architecture, images, variables):
@@ -240,14 +257,15 @@ def _note_student(summary, config, method, result, given, *, measured):
     summary.memory_bytes = result.memory_bytes
 
 
-def _exports(config, teacher):
-    """True if the student should be a PyTorch file too."""
-    if config.export_torch is not None:
-        return config.export_torch
-    if teacher.from_torch and torch_export.available_suffix() is None:
+def _exports(config, teacher, folder):
+    """True if the student should be a PyTorch file too, which then can be written."""
+    wanted = teacher.from_torch if config.export_torch is None else config.export_torch
+    if config.export_torch is None and wanted and torch_export.available_suffix() is None:
         print("no PyTorch student is written: neither torch nor safetensors is installed", flush=True)
         return False
-    return teacher.from_torch
+    if wanted:
+        torch_export.check_can_write(folder / f"student{torch_export.available_suffix() or '.pth'}")
+    return wanted
 
 
 def _export(folder):
@@ -273,8 +291,5 @@ def _identity(config):
 def _check_same_teacher(config, summary):
     """Raises UserError where the teacher of a finished run is a file or folder that has changed since."""
     path = config.teacher.path
-    if path and expand(path).exists():
-        shape, _ = shape_and_classes(config)
-        teacher = load_teacher(path, config.teacher.name, image_shape=shape)
-        if sha256(teacher.variables) != summary.teacher_sha256:
-            raise UserError(f"{path} is not the teacher that this run had any more; choose another --workdir=DIR")
+    if path and expand(path).exists() and sha256(_given_teacher(config).variables) != summary.teacher_sha256:
+        raise UserError(f"{path} is not the teacher that this run had any more; choose another --workdir=DIR")

@@ -93,7 +93,12 @@ class RunSettings:
     )
 
     # The run.
-    devices: int = setting(0, "number of local devices to use; 0 is all", at_least=0)
+    devices: int = setting(0, "number of devices to use, in each process; 0 is all", at_least=0)
+    distributed: str = setting(
+        "auto",
+        "join the job's other processes: auto if the environment tells of them (JAX_COORDINATOR_ADDRESS, Slurm, TPU)",
+        choices=("auto", "on", "off"),
+    )
     evaluate_every: int = setting(5, "number of epochs between evaluations", at_least=1)
     checkpoint_every: int = setting(10, "number of epochs between checkpoints", at_least=1)
     baselines: tuple[float, ...] = setting(

@@ -9,6 +9,7 @@ from ssdkd_jax.reports.run_files import BUFFER
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap, spread
 from ssdkd_jax.training.evaluation import accuracy
+from ssdkd_jax.training.processes import whole
 
 # Batches that a report shows of a method that keeps no images.
 SHOWN_BATCHES = 4
@@ -22,7 +23,7 @@ def _held_out_program(context, method):
     key = jax.random.fold_in(jax.random.key(context.config.seed), HELD_OUT)
 
     def images(state, teacher, number):
-        batch = np.asarray(data.to_uint8(program(state, teacher, jax.random.fold_in(key, number))))
+        batch = np.asarray(data.to_uint8(whole(program(state, teacher, jax.random.fold_in(key, number)))))
         return batch.reshape(-1, *batch.shape[2:])
 
     return images

@@ -1,5 +1,6 @@
 """Finding the teacher: a saved network, a PyTorch file, or one trained from real images and kept."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -22,6 +23,7 @@ from ssdkd_jax.training import saved_network, supervised
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.processes import from_first
 from ssdkd_jax.user_code import absolute, is_user_code
 
 
@@ -171,12 +173,10 @@ def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     name = "-".join(re.sub(r"[^\w.:]", "_", part) for part in (made_from["dataset"], metadata["architecture"]))
     kept = expand(folder) / f"{name}-{digest}"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with _wait_for_lock(kept.with_name(kept.name + ".lock"), interruption):
-        if (kept / saved_network.METADATA).is_file():
-            print(f"teacher: {kept}", flush=True)
-            return _load_kept(kept)
-        check_ours(kept, saved_network.OWN)
+    with contextlib.ExitStack() as held:
+        found = from_first(lambda: _find_kept(kept, interruption, held))
+        if found:
+            return found
         unfinished = Checkpoints(kept.with_name(kept.name + ".training"))
         try:
             variables = train(unfinished)
@@ -184,9 +184,24 @@ def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
             raise Interrupted(f"{stop}; its checkpoint is kept") from stop
         finally:
             unfinished.close()
-        saved_network.save_network(kept, variables, {**metadata, "made_from": made_from})
-        shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
+        from_first(lambda: _keep(kept, variables, {**metadata, "made_from": made_from}))
     return Teacher(metadata["architecture"], variables, metadata)
+
+
+def _find_kept(kept, interruption, held):
+    """The Teacher that is kept, or None; `held`, an ExitStack, then keeps other runs from training it."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    held.enter_context(_wait_for_lock(kept.with_name(kept.name + ".lock"), interruption))
+    if (kept / saved_network.METADATA).is_file():
+        print(f"teacher: {kept}", flush=True)
+        return _load_kept(kept)
+    check_ours(kept, saved_network.OWN)
+    return None
+
+
+def _keep(kept, variables, metadata):
+    saved_network.save_network(kept, variables, metadata)
+    shutil.rmtree(kept.with_name(kept.name + ".training"), ignore_errors=True)
 
 
 def _load_kept(folder):

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import processes
 
 # Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
@@ -22,13 +23,19 @@ class Checkpoints:
 
     Saving is asynchronous and atomic: a killed program leaves the last complete checkpoint.  Every checkpoint carries a
     digest of its content; one that does not match its digest is skipped in favor of the one before it.
+
+    Of several processes only the first has a disk; the others are told what it reads, and call what it calls.
     """
 
     def __init__(self, folder, keep=1):
         """`keep`: how many, the newest."""
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self.folder = pathlib.Path(folder).resolve()
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=True, create=False, multiprocessing_options=alone()
+        )
+        self.folder, self._manager = pathlib.Path(folder).resolve(), None
+        if processes.is_first():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step, state, info):
         """Saves unless this step is already there.
@@ -36,6 +43,9 @@ class Checkpoints:
         Raises:
           UserError: the disk is too full; earlier checkpoints stay.
         """
+        processes.from_first(lambda: self._save(step, state, info))
+
+    def _save(self, step, state, info):
         if step != self._manager.latest_step():
             self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SMALL_FILES)
             info = {**info, DIGEST: _digest(state, info)}
@@ -53,11 +63,14 @@ class Checkpoints:
 
     def latest_step(self):
         """The newest step that is on disk, or None."""
+        return processes.from_first(self._latest_step)
+
+    def _latest_step(self):
         self._manager.wait_until_finished()
         return self._manager.latest_step()
 
     def _what_stays(self):
-        step = self.latest_step()
+        step = self._latest_step()
         return "" if step is None else f"; the checkpoint of epoch {step} stays"
 
     def restore(self, like):
@@ -71,6 +84,9 @@ class Checkpoints:
         Raises:
           UserError: all of them are damaged.
         """
+        return processes.from_first(lambda: self._restore(like))
+
+    def _restore(self, like):
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
         damaged = []
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -115,11 +131,19 @@ class Checkpoints:
 
     def wait(self):
         """Blocks until all saves are on disk."""
-        self._manager.wait_until_finished()
+        self.latest_step()
 
     def close(self):
         """Waits, and releases the manager's threads."""
-        self._manager.close()
+        if self._manager:
+            self._manager.close()
+
+
+def alone():
+    """Orbax's options where the first process writes while the others go on; its own would wait for all of them."""
+    if processes.count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
 
 
 def _digest(state, info):

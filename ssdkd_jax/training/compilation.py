@@ -13,10 +13,14 @@ class CompileOnce:
         self._function, self._clock, self._compiled = function, clock, None
 
     def __call__(self, *args):
+        return self.compiled(*args)(*args)
+
+    def compiled(self, *args):
+        """The compiled program, for arrays or shapes like these."""
         if self._compiled is None:
             with self._clock.measure("compile"):
                 self._compiled = self._function.lower(*args).compile()
-        return self._compiled(*args)
+        return self._compiled
 
     def memory_bytes(self):
         """Memory of one device that the compiler plans for a call: arguments, results and temporaries; or None.

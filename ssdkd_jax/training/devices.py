@@ -1,10 +1,11 @@
-"""Local devices, and how a state is spread over them and gathered from them."""
+"""The devices of a run, and how a state is spread over them and gathered from them."""
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import processes
 
 AXIS = "devices"
 
@@ -26,6 +27,25 @@ def local_devices(count=0):
             "use --config.devices=0 for all of them"
         )
     return devices[: count or None]
+
+
+def devices_of_run(count=0):
+    """The first `count` devices of each process, all of them for 0; process by process, as collectives need them.
+
+    Raises:
+      UserError: a process has fewer, or not as many as the others.
+    """
+    here = local_devices(count)
+    if processes.count() == 1:
+        return here
+    by_process = [jax.local_devices(process_index=index) for index in range(processes.count())]
+    numbers = [len(devices) for devices in by_process]
+    if min(numbers) < len(here) or (not count and max(numbers) > len(here)):
+        raise UserError(
+            f"the processes have {', '.join(map(str, numbers))} devices, expected as many in each: "
+            f"--config.devices={min(numbers)}"
+        )
+    return [device for devices in by_process for device in devices[: len(here)]]
 
 
 def check_divisible(devices, **batch_sizes):
@@ -62,9 +82,19 @@ def spread(state, devices, sharded=None):
             x = np.pad(x, padding).reshape(len(devices), rows, *x.shape[1:])
         else:
             x = np.broadcast_to(x, (len(devices), *x.shape))
-        return jax.device_put(x, sharding)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
     return jax.tree.map(place, state) if sharded is None else jax.tree.map(place, state, sharded)
+
+
+def spread_shapes(shapes, devices, sharded):
+    """What `spread` makes of arrays of these shapes, as shapes."""
+
+    def place(leaf, split):
+        shape = (-(-leaf.shape[0] // len(devices)), *leaf.shape[1:]) if split else leaf.shape
+        return jax.ShapeDtypeStruct((len(devices), *shape), leaf.dtype)
+
+    return jax.tree.map(place, shapes, sharded)
 
 
 def gather(state, like=None, sharded=None):
@@ -76,11 +106,15 @@ def gather(state, like=None, sharded=None):
       sharded: as for `spread`.
     """
     if sharded is None:
-        return jax.tree.map(lambda x: np.asarray(x[0]), state)
+        return jax.tree.map(replica, state)
 
     def collect(x, original, split):
-        if not split:
-            return np.asarray(x[0])
-        return np.asarray(x).reshape(-1, *x.shape[2:])[: original.shape[0]]
+        return processes.whole(x).reshape(-1, *x.shape[2:])[: original.shape[0]] if split else replica(x)
 
     return jax.tree.map(collect, state, like, sharded)
+
+
+def replica(x):
+    """A pmapped array that is the same on every device, as one of this process's holds it: NumPy array."""
+    # A copy: the next epoch may be given the memory, while a checkpoint is still being written from it.
+    return np.array(x.addressable_data(0))[0]

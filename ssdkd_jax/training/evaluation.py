@@ -4,7 +4,8 @@ import numpy as np
 
 from ssdkd_jax.data.preprocessing import normalize, to_unit
 from ssdkd_jax.training.compilation import CompileOnce
-from ssdkd_jax.training.devices import pmap
+from ssdkd_jax.training.devices import pmap, spread
+from ssdkd_jax.training.processes import whole
 
 
 def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):
@@ -35,9 +36,9 @@ def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):
         for start in range(0, len(images), batch_size):
             batch = np.asarray(images[start : start + batch_size])
             padded = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)])
-            predicted, confidence = compiled(variables, padded.reshape(count, -1, *batch.shape[1:]))
-            classes.append(np.asarray(predicted).reshape(-1)[: len(batch)])
-            confidences.append(np.asarray(confidence).reshape(-1)[: len(batch)])
+            predicted, confidence = compiled(variables, spread(padded, devices, True))
+            classes.append(whole(predicted).reshape(-1)[: len(batch)])
+            confidences.append(whole(confidence).reshape(-1)[: len(batch)])
         return np.concatenate(classes), np.concatenate(confidences)
 
     return predict

@@ -8,6 +8,7 @@ import numpy as np
 from ssdkd_jax import data, replay_buffer
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import AXIS, gather, pmap, spread
+from ssdkd_jax.training.processes import whole
 
 
 class HostBank:
@@ -67,7 +68,7 @@ class HostBank:
             window = self._method.buffer(state)
             ledger = gather(window._replace(images=()))
             slots = np.flatnonzero(ledger.valid & ~self._filled).astype(np.int32)
-            images = np.asarray(self._read(window, slots))
+            images = whole(self._read(window, slots))
             images = images.reshape(-1, *images.shape[2:])
             # Reading made floats of them, which is exact both ways.
             images = data.to_uint8(images) if self.bank.images.dtype == np.uint8 else images

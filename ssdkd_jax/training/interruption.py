@@ -18,6 +18,10 @@ class Interruption:
     def __bool__(self):
         return self._requested
 
+    def hear(self, number):
+        """A signal of this number came, here or to another process of the job."""
+        self._requested, self.number = True, number
+
     def __enter__(self):
         self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
         return self
@@ -32,7 +36,7 @@ class Interruption:
         if not self._requested:
             # Not by `print`, which a signal may have interrupted.
             os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, from the last checkpoint\n")
-        self._requested, self.number = True, number
+        self.hear(number)
 
 
 class Interrupted(Exception):

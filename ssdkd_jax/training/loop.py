@@ -18,6 +18,7 @@ from ssdkd_jax.training.devices import gather, pmap, spread
 from ssdkd_jax.training.host_bank import HostBank
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.metrics_log import MetricsLog
+from ssdkd_jax.training.processes import anywhere
 from ssdkd_jax.training.progress import Progress
 
 
@@ -75,16 +76,16 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
     first = run.info["epoch"]
     if first:
         print(f"resuming after epoch {first} of {plan.epochs}", flush=True)
-    if interruption and first < plan.epochs:
+    if anywhere(interruption) and first < plan.epochs:
         raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
     with run, Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first) as progress:
         for epoch in range(first + 1, plan.epochs + 1):
             metrics = run.epoch(epoch)
             progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
-            last = epoch == plan.epochs
-            if last or interruption or epoch % plan.checkpoint_every == 0:
+            last, stop = epoch == plan.epochs, anywhere(interruption)
+            if last or stop or epoch % plan.checkpoint_every == 0:
                 run.save()
-            if interruption and not last:
+            if stop and not last:
                 raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}; progress saved")
     info = run.info
     return Result(run.canonical(), info["score"], info["best_score"], info["best_epoch"], run.memory_bytes())
@@ -155,7 +156,8 @@ class _Run:
     def _timed(self, purpose, program, key, number):
         with self._clock.measure(purpose):
             self._state, metrics = program(self._state, self._teacher, key, number)
-            return {name: float(value[0]) for name, value in jax.device_get(metrics).items()}
+            here = jax.device_get({name: value.addressable_data(0) for name, value in metrics.items()})
+            return {name: float(value[0]) for name, value in here.items()}
 
     def _evaluate(self):
         with self._clock.measure("evaluation"):

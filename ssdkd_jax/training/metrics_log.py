@@ -8,6 +8,7 @@ import pathlib
 from tensorboardX import SummaryWriter
 
 from ssdkd_jax.files import write_at_once
+from ssdkd_jax.training import processes
 
 
 class MetricsLog:
@@ -19,6 +20,9 @@ class MetricsLog:
         Later lines of an interrupted run are dropped.  A damaged log is kept as `metrics.jsonl.damaged`, and what can
         be read of it goes on.
         """
+        self._file = None
+        if not processes.is_first():
+            return
         path = pathlib.Path(workdir) / "metrics.jsonl"
         lines = _lines(path)
         kept = [line for line in lines if _epoch(line) <= done]
@@ -42,7 +46,9 @@ class MetricsLog:
         print(f"{where}; the run goes on, its curves will have a gap", flush=True)
 
     def write(self, epoch, metrics):
-        """`metrics`: names to floats."""
+        """`metrics`: names to floats; nothing is written but by the first process."""
+        if self._file is None:
+            return
         self._file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         self._file.flush()
         for name, value in metrics.items():
@@ -50,6 +56,8 @@ class MetricsLog:
 
     def close(self):
         """Writes what is left."""
+        if self._file is None:
+            return
         self._file.close()
         self._writer.close()
 

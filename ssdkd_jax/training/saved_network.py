@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import recover_folder, replaced_folder, write_at_once
-from ssdkd_jax.training.checkpoints import DIGEST, sha256
+from ssdkd_jax.training.checkpoints import DIGEST, alone, sha256
 
 METADATA, VARIABLES = "network.json", "variables"
 # All that a saved network's folder holds.
@@ -32,7 +32,7 @@ def save_network(folder, variables, metadata):
     """
     with replaced_folder(folder, OWN) as unfinished:
         host = jax.tree.map(np.asarray, variables)
-        with ocp.StandardCheckpointer() as checkpointer:
+        with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             checkpointer.save(unfinished / VARIABLES, host)
         write_at_once(unfinished / METADATA, {**metadata, DIGEST: sha256(host)})
         load_network(unfinished)  # which verifies it
@@ -59,7 +59,7 @@ def load_network(folder):
         _check_metadata(metadata)
         # Networks that earlier versions saved have no digest.
         written = metadata.pop(DIGEST, None)
-        with ocp.StandardCheckpointer() as checkpointer:
+        with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
             variables = checkpointer.restore(folder / VARIABLES, like)
     except Exception as error:

@@ -10,8 +10,9 @@ from ssdkd_jax import collectives, losses, train_state
 from ssdkd_jax.data.preprocessing import augment, normalize, to_unit
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
-from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, spread
+from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, replica, spread
 from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.processes import anywhere
 from ssdkd_jax.training.progress import Progress
 
 
@@ -108,7 +109,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
     optimizer = recipe.optimizer(steps)
     key = jax.random.key(seed)
     state, done = _first_state(model, dataset, optimizer, jax.random.fold_in(key, recipe.epochs), checkpoints)
-    if interruption and done < recipe.epochs:
+    if anywhere(interruption) and done < recipe.epochs:
         raise Interrupted(f"{title}: stopped before epoch {done + 1} of {recipe.epochs}")
 
     state, images, labels = spread((state, dataset.images, dataset.labels), devices)
@@ -119,13 +120,14 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
     with Progress(f"{title}: epoch", recipe.epochs, done) as progress:
         for epoch in range(done, recipe.epochs):
             state, metrics = epoch_function(state, jax.random.fold_in(key, epoch), images, labels)
-            loss = float(metrics["loss"][0])
+            loss = float(replica(metrics["loss"]))
             if not jnp.isfinite(loss):
                 raise UserError(f"{title}: the loss is {loss} in epoch {epoch + 1}; lower the learning rate")
             progress.update(epoch + 1, {"loss": loss})
-            if checkpoints and (interruption or (epoch + 1) % every == 0):
+            stop = anywhere(interruption)
+            if checkpoints and (stop or (epoch + 1) % every == 0):
                 checkpoints.save(epoch + 1, gather(state), {"epoch": epoch + 1})
-            if interruption and epoch + 1 < recipe.epochs:
+            if stop and epoch + 1 < recipe.epochs:
                 if checkpoints:
                     checkpoints.wait()
                 raise Interrupted(f"{title}: stopped after epoch {epoch + 1} of {recipe.epochs}")

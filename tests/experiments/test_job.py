@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -59,14 +60,17 @@ def test_eight_devices_give_the_student_of_one(one_device, cache_dir, tmp_path):
 
 
 def test_resuming_with_other_devices(one_device, cache_dir, tmp_path):
-    """Epochs 1 and 2 on one device, the third on eight."""
+    """The first epoch on eight devices, the second on four, the third on eight again."""
 
-    class AfterTwoEpochs:
+    class AfterEpochs(NamedTuple):
+        number: int
+
         def __bool__(self):
-            return len(epochs_done(tmp_path)) == 2
+            return len(epochs_done(tmp_path)) == self.number
 
-    with pytest.raises(Interrupted):
-        run_job(config(cache_dir, **SHORT), tmp_path, interruption=AfterTwoEpochs())
+    for number, devices in ((1, 8), (2, 4)):
+        with pytest.raises(Interrupted):
+            run_job(config(cache_dir, devices=devices, **SHORT), tmp_path, interruption=AfterEpochs(number))
     found = job(tmp_path, cache_dir, devices=8, **SHORT)
     assert (found["devices"], epochs_done(tmp_path)) == (8, [1, 2, 3])
     assert_same_student(one_device[0], tmp_path, 1e-3)

@@ -1,0 +1,54 @@
+"""One job in two processes of two devices each: a process is lost, and the job resumes in one process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from ssdkd_jax.training.environment import COORDINATOR, COUNT, INDEX
+from tests.experiments.test_job import assert_same_student
+from tests.tiny_job import ROOT, SHORT, arguments, epochs_done, finish, job, stop_when, xla_flags
+
+FIELDS = {**SHORT, "checkpoint_every": 1}
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start_two(command):
+    """Two processes of one job, on this machine, with two devices each."""
+    environment = os.environ | {
+        "XLA_FLAGS": f"{xla_flags(2)} --xla_backend_optimization_level=0",
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        COORDINATOR: f"127.0.0.1:{free_port()}",
+        COUNT: "2",
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [
+        subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment | {INDEX: str(index)}, **pipes)
+        for index in range(2)
+    ]
+
+
+def test_a_lost_process_ends_the_job_which_resumes_in_one(finished, cache_dir, tmp_path):
+    """Epoch 1 in two processes of two devices, the rest in one of four: the student of one device."""
+    workdir = tmp_path / "parts"
+    first, second = start_two(["-m", "experiments.main", *arguments(workdir, cache_dir, **FIELDS)])
+    status, out, err = stop_when(second, signal.SIGKILL, (workdir / "checkpoints/latest/1").exists)
+    assert status == -signal.SIGKILL and "teacher" not in out, "the first process writes for both"
+    assert err.splitlines()[-1].startswith("error: process 1 of 2 ends, because it or another process of the job was")
+    status, out, err = finish(first)
+    assert status in (1, -signal.SIGABRT) and "teacher" in out
+    (said,) = (line for line in err.splitlines() if line.startswith("error:"))
+    assert "process 0 of 2 ends, because it or another process of the job was lost; to resume from the last" in said
+    assert "start all processes again: XLA_FLAGS=" in said and "python -m experiments.main --config=" in said
+    assert epochs_done(workdir)[0] == 1 and not (workdir / "summary.json").exists()
+
+    assert job(workdir, cache_dir, **FIELDS, devices=4)["devices"] == 4
+    assert epochs_done(workdir) == [1, 2, 3]
+    job(tmp_path / "whole", cache_dir, **FIELDS)
+    assert_same_student(tmp_path / "whole", workdir, 1e-3)
