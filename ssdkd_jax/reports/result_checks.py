@@ -57,6 +57,13 @@ _METHOD = {
     "curves": [[POINT]],
 }
 _TIMES = Named({"median": NUMBER, "quartiles": POINT})
+_COMPILED = {
+    **dict.fromkeys(("config", "topology", "dtype"), TEXT),
+    **dict.fromkeys(("memory_bytes", "chip_memory_bytes", "flops", "padded_flops", "bytes", "host_transfers"), NUMBER),
+    **dict.fromkeys(("arithmetic_seconds", "memory_seconds"), NUMBER),
+    "collectives": Named(POINT),
+    "retraces": [TEXT],
+}
 _EXPECTED = {
     "run": _SOURCE
     | {
@@ -94,6 +101,7 @@ _EXPECTED = {
         "checkpoints": Named({"architecture": TEXT, "here": NUMBER, "exported": NUMBER}),
     },
     "buffer_benchmark": _SOURCE | {"milliseconds": Named(NUMBER)},
+    "compile_check": _SOURCE | {"rows": Named(_COMPILED)},
     "speed": _SOURCE
     | {
         **dict.fromkeys(("teacher", "student", "dtype", "matmul_precision"), TEXT),

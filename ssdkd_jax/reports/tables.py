@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
-from ssdkd_jax.reports import speed_figures
+from ssdkd_jax.reports import compile_figures, speed_figures
 from ssdkd_jax.reports.run_files import image_source
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
@@ -41,6 +41,7 @@ def markdown(result: dict) -> str:
         "exactness": _exactness,
         "buffer_benchmark": _benchmark,
         "speed": _speed,
+        "compile_check": _compile_check,
     }
     if result["kind"] not in makers:
         raise UserError(f"there is no table for a result of kind {result['kind']!r}; known are: {', '.join(makers)}")
@@ -275,6 +276,11 @@ def _speed(result: dict) -> list[str]:
         "",
         " ".join(speed_figures.notes(result)),
     ]
+
+
+def _compile_check(result: dict) -> list[str]:
+    table = _table(compile_figures.header(), compile_figures.rows(result), numbers=True)
+    return [*table, "", " ".join(compile_figures.notes(result))]
 
 
 def _table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers: bool = False) -> list[str]:

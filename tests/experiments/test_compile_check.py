@@ -1,0 +1,73 @@
+"""Programs compiled for a TPU that is not there, from the command line; and what is refused."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports import result_checks, tables
+from ssdkd_jax.speed import compile_check, tpus
+from tests.tiny_job import FIELDS, PAIR, ROOT
+
+HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
+ROW = {
+    **{"config": "digits", "topology": "v5e:2x2", "dtype": "float32", "devices": 4, "programs": {}, "retraces": []},
+    **{"memory_bytes": 4e9, "chip_memory_bytes": 16e9, "flops": 2e12, "padded_flops": 16e12, "float32_flops": 1e12},
+    **{"bytes": 819e9, "host_transfers": 0, "collectives": {"all-reduce": [60, 3e6], "all-gather": [1, 1e6]}},
+    **{"arithmetic_seconds": 0.0102, "padded_arithmetic_seconds": 0.0812, "memory_seconds": 1.0},
+}
+RESULT = {"kind": "compile_check", "command": "x", "hardware": "none", "date": "2026-01-02", "rows": {"a": ROW}}
+
+
+@pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed: pip install -r requirements-tpu.txt")
+def test_a_small_config(tmp_path):
+    out = tmp_path / "found.json"
+    settings = {name: FIELDS[name] for name in FIELDS if name.startswith(("ssdkd", "generator"))} | {"method": "ssdkd"}
+    command = [sys.executable, "-m", "experiments.compile_check", f"--config=digits:{PAIR}", "--topology=v5e:2x2"]
+    command += [f"--out={out}", *(f"--config.{name}={value}" for name, value in settings.items())]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": ""}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "on v5e:2x2, 4 devices, float32" in done.stdout and "warning: activations are float32" in done.stdout
+    content = json.loads(out.read_text())
+    assert result_checks.problem(content) is None
+    (row,) = content["rows"].values()
+    student = row["programs"]["student"]
+    # A student step is at least three times the student's and once the teacher's forward pass, of 4 of 16 images.
+    pass_of_one = 2 * 9 * (64 * 8 + 16 * 8 * 16 + 4 * 16 * 32)
+    assert student["flops"] > 4 * 4 * pass_of_one * FIELDS["ssdkd.kd_steps"]
+    assert student["collectives"]["all-reduce"][0] >= 3 * FIELDS["ssdkd.kd_steps"], "one for each BatchNorm layer"
+    assert row["retraces"] == [] and row["host_transfers"] == 0
+    assert 0 < row["memory_bytes"] < row["chip_memory_bytes"]
+
+
+@pytest.mark.skipif(HAS_LIBTPU, reason="libtpu is installed")
+def test_without_libtpu_it_is_said_how_to_install_it():
+    with pytest.raises(UserError, match=r"needs libtpu, which is not installed: pip install -r requirements-tpu\.txt"):
+        tpus.devices_of("v5e:2x2")
+
+
+def test_unknown_chips_are_refused():
+    with pytest.raises(UserError, match="--topology=v9:2x2 begins with 'v9', expected v4, v5e, v6e, such as v5e:2x4"):
+        tpus.devices_of("v9:2x2")
+
+
+def test_what_runs_badly_is_said():
+    said = " ".join(compile_check.warnings(ROW))
+    assert "activations are float32 (50 % of the products" in said and "fill 12.5 % of the matrix unit" in said
+    assert "memory is full" not in said and "transfers" not in said and "compiled again" not in said
+    bad = {**ROW, "memory_bytes": 15e9, "host_transfers": 2, "retraces": ["student"], "dtype": "bfloat16"}
+    said = " ".join(compile_check.warnings(bad))
+    assert "memory is full" in said and "2 transfers" in said and "student returns a state of other shapes" in said
+    assert "float32" not in said
+
+
+def test_table():
+    assert result_checks.problem(RESULT) is None
+    assert "rows.a.flops is 'many'" in result_checks.problem({**RESULT, "rows": {"a": {**ROW, "flops": "many"}}})
+    text = tables.markdown(RESULT)
+    assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2.000 | 819.0 | 61 | 4.0 | 0.010 | 1.000 | 12.5 % |" in text
+    assert "within an epoch: none." in text
