@@ -1,0 +1,90 @@
+"""Makes the most of a borrowed accelerator's minutes: smoke test, benchmark against PyTorch, the published pairs.
+
+    python -m experiments.accelerator_report --workdir=runs/accelerator --minutes=20
+    python -m experiments.accelerator_report --workdir=runs/accelerator --minutes=20 \\
+        --teachers=wrn40_2=wrn40_2.pth,resnet34=resnet34.pth --data_dir=/data/tensorflow_datasets
+
+Writes accelerator_report.md after every stage; the same command goes on where the minutes ended.  Teachers that are not
+given are trained, which needs CIFAR-10 (prepared, see the message that names it); without it, give both.
+"""
+
+import os
+
+from absl import flags
+
+from experiments.command_line import launch
+from ssdkd_jax.errors import UserError
+
+FLAGS = flags.FLAGS
+PAIRS = ("wrn40_2-wrn16_1", "resnet34-resnet18")
+flags.DEFINE_string("workdir", None, "Folder of the report and of its runs.")
+flags.DEFINE_float("minutes", 20.0, "After which no stage begins, and a run saves and stops.", lower_bound=0)
+flags.DEFINE_list("teachers", [], "Given teachers, as ARCHITECTURE=FILE_OR_FOLDER.")
+flags.DEFINE_string("data_dir", "", "Where prepared TFDS sets are stored.")
+flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "Compute dtype of the published pairs.")
+flags.DEFINE_list("pairs", list(PAIRS), "Pairs of networks, as TEACHER-STUDENT.")
+
+
+def main(command, interruption):
+    """Makes the report of the flags."""
+    # Or JAX takes most of a GPU's memory for itself, and PyTorch's process finds none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from ssdkd_jax.jobs.accelerator_report import accelerator_report
+
+    stages = make_stages(FLAGS.pairs, _teachers(FLAGS.teachers), FLAGS.data_dir, FLAGS.dtype, FLAGS.workdir)
+    accelerator_report(stages, FLAGS.workdir, FLAGS.minutes, command=command, interruption=interruption)
+
+
+def make_stages(pairs, teachers, data_dir, dtype, workdir):
+    """The stages: digits, then the benchmarks of all pairs, then their runs."""
+    import importlib.util
+
+    from configs import cifar10, digits
+    from ssdkd_jax.jobs.accelerator_report import Stage, distilling, timing
+    from ssdkd_jax.speed.timing import Budget
+    from ssdkd_jax.training.devices import local_devices
+
+    one_device = len(local_devices()) == 1 and local_devices()[0].platform != "tpu"
+    against = "torch" if one_device and importlib.util.find_spec("torch") else ""
+    smoke = digits.get_config("convnet_8-convnet_8")
+    smoke.update(epochs=3, baselines=())
+    smoke.teacher.update(epochs=10, cache_dir=os.path.join(workdir, "teachers"))
+    timed, runs = [], []
+    for pair in pairs:
+        config = cifar10.get_config(pair)
+        config.update(dtype=dtype, data_dir=data_dir)
+        config.teacher.cache_dir = smoke.teacher.cache_dir
+        timed.append(Stage(f"benchmark_{pair}", config.copy_and_resolve_references(), timing(against, Budget(20, 2.0))))
+        _give_teacher(config, teachers)
+        runs.append(Stage(pair, config, distilling))
+    return [Stage("smoke_test", smoke, distilling), *timed, *runs]
+
+
+def _give_teacher(config, teachers):
+    from ssdkd_jax import data
+
+    path = teachers.get(config.teacher.name)
+    if path is None:
+        return
+    config.teacher.path = path
+    try:
+        data.dataset_info(config.dataset, config.data_dir or None, prepared_here=True)
+    except UserError:  # no test images, so agreement with the teacher is what can be measured
+        config.evaluate_on = "none"
+
+
+def _teachers(given):
+    found = dict(entry.partition("=")[::2] for entry in given)
+    for name, path in found.items():
+        if not path:
+            raise UserError(f"--teachers holds {name!r}, expected ARCHITECTURE=FILE such as wrn40_2=teacher.pth")
+    return found
+
+
+def run():
+    """The program."""
+    launch(main, required=("workdir",), example="--workdir=runs/accelerator --minutes=20", resumes=True)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,148 @@
+"""A borrowed accelerator's minutes, stage by stage: does it work, how fast is it, what do the published pairs reach.
+
+Every stage is noted as soon as it ends, and one that the minutes did not suffice for goes on with the next call.
+"""
+
+import datetime
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import check_replaces, expand, make_folder, read_object, write_together
+from ssdkd_jax.jobs import provenance
+from ssdkd_jax.jobs.run import run_job
+from ssdkd_jax.jobs.run_folder import alone
+from ssdkd_jax.speed.benchmark import benchmark
+from ssdkd_jax.speed.timing import Budget
+from ssdkd_jax.training.devices import local_devices
+from ssdkd_jax.training.interruption import Interrupted
+
+KIND = "accelerator_report"
+FILE = "accelerator_report"
+TO_COME = {"state": "to come", "says": "", "seconds": 0}
+# Characters of what is said about a failure.
+MOST_WORDS = 500
+DONE, STOPPED, FAILED = "done", "goes on with the next call", "failed"
+
+
+class Stage(NamedTuple):
+    """A part of the report.
+
+    name: of it, and of its folder or file.
+    config: ConfigDict of the run.
+    work: (config, place, interruption) -> what came out, in words.
+    """
+
+    name: str
+    config: Any
+    work: Callable
+
+
+class Deadline:
+    """Becomes true when the minutes are over, or the program is asked to stop."""
+
+    def __init__(self, seconds, interruption):
+        self._end, self._interruption = time.monotonic() + seconds, interruption
+
+    def __bool__(self):
+        return self.over() or bool(self._interruption)
+
+    def over(self):
+        """Whether it was the time."""
+        return time.monotonic() >= self._end
+
+
+def distilling(config, place, interruption) -> str:
+    """A whole run."""
+    return run_job(config, place, command=KIND, interruption=interruption).in_one_line()
+
+
+def timing(against: str, budget: Budget) -> Callable:
+    """The work of a stage that times a config's programs; `against` as for `benchmark`."""
+
+    def work(config, place, interruption):
+        del interruption
+        found = benchmark(config, place.with_suffix(".json"), budget=budget, against=against, command=KIND)
+        figures = (
+            f"{name} {found['milliseconds'][name]['median']:.2f} ms" + _ratio(found, name)
+            for name in ("inversion step", "student step", "epoch")
+            if name in found["milliseconds"]
+        )
+        return ", ".join(figures)
+
+    return work
+
+
+def _ratio(found, name):
+    ratio = found.get("ratios", {}).get(name)
+    return f" (PyTorch takes {ratio['ratio']:.2f} times as long)" if ratio else ""
+
+
+def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, command="", interruption=False) -> dict:
+    """Works through the stages until the minutes are over, and writes accelerator_report.json and .md after each.
+
+    Args:
+      stages: in their order; those that are done already are left as they are.
+      folder: takes the report, and what each stage leaves.
+      minutes: after which no stage begins and a run saves and stops.
+      command: the command line, for the report.
+      interruption: becomes true when the work should be saved and stopped.
+
+    Returns:
+      the report, as in accelerator_report.json.
+
+    Raises:
+      UserError: the folder cannot be used; what is wrong with a stage is only noted.
+      Interrupted: on request, after saving.
+    """
+    folder = make_folder(expand(folder))
+    path = folder / f"{FILE}.json"
+    check_replaces(path, KIND, "choose another --workdir=DIR")
+    with alone(folder):
+        noted = read_object(path)["stages"] if path.exists() else {}
+        report = {
+            "kind": KIND,
+            "command": command,
+            "hardware": provenance.hardware(local_devices()),
+            "date": datetime.date.today().isoformat(),
+            "versions": provenance.versions(),
+            "stages": {stage.name: noted.get(stage.name, {**TO_COME}) for stage in stages},
+        }
+        deadline = Deadline(60 * minutes, interruption)
+        for stage in stages:
+            if report["stages"][stage.name]["state"] != DONE and not deadline:
+                print(f"== {stage.name}", flush=True)
+                _note(report, stage, folder, deadline)
+            write_together({path: report, path.with_suffix(".md"): in_markdown(report)})
+    if interruption:
+        raise Interrupted("stopped; what is done is noted")
+    print(f"{in_markdown(report)}\nsee {path.with_suffix('.md')}", flush=True)
+    return report
+
+
+def _note(report, stage, folder, deadline):
+    noted, start = report["stages"][stage.name], time.monotonic()
+    try:
+        noted["says"] = stage.work(stage.config, pathlib.Path(folder) / stage.name, deadline)
+        noted["state"] = DONE
+    except Interrupted as stop:
+        noted.update(state=STOPPED, says=str(stop))
+    except (UserError, jax.errors.JaxRuntimeError) as error:  # such as too little memory for one of the pairs
+        noted.update(state=FAILED, says=" ".join(str(error).split())[:MOST_WORDS])
+        print(f"{stage.name} failed: {error}", flush=True)
+    noted["seconds"] += time.monotonic() - start
+
+
+def in_markdown(report: dict) -> str:
+    """The report as a table."""
+    rows = [
+        f"| {name} | {noted['state']} | {noted['seconds']:.0f} | {' '.join(noted['says'].split()).replace('|', '/')} |"
+        for name, noted in report["stages"].items()
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    head = ["| stage | state | seconds | what came out |", "| --- | --- | ---: | --- |"]
+    return "\n".join([*head, *rows, "", f"`{report['command']}`, {report['hardware']}, {report['date']}; {versions}."])

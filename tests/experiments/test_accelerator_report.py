@@ -1,0 +1,86 @@
+"""The stages of a borrowed accelerator's report: a whole one at tiny size, and where the minutes end."""
+
+import json
+
+import pytest
+
+from experiments.accelerator_report import make_stages
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.accelerator_report import Stage, accelerator_report, distilling, timing
+from ssdkd_jax.speed.timing import Budget
+from ssdkd_jax.training.interruption import Interrupted
+from tests.tiny_job import SHORT, config
+
+
+def test_all_stages_on_a_cpu(finished, cache_dir, tmp_path):
+    short = config(cache_dir, **SHORT)
+    stages = [
+        Stage("smoke_test", short, distilling),
+        Stage("benchmark", short, timing("", Budget(1, 0.0))),
+        Stage("pair", config(cache_dir, **{**SHORT, "teacher__path": str(tmp_path / "none.pth")}), distilling),
+    ]
+    report = accelerator_report(stages, tmp_path / "report", 10, command="COMMAND")
+    noted = report["stages"]
+    assert [noted[stage.name]["state"] for stage in stages] == ["done", "done", "failed"]
+    assert "from 44 synthetic images" in noted["smoke_test"]["says"]
+    assert noted["benchmark"]["says"].startswith("inversion step ") and "student step " in noted["benchmark"]["says"]
+    assert "there is no teacher at" in noted["pair"]["says"]
+    assert (tmp_path / "report/smoke_test/report.html").exists()
+    assert json.loads((tmp_path / "report/benchmark.json").read_text())["kind"] == "speed"
+    text = (tmp_path / "report/accelerator_report.md").read_text()
+    assert "| smoke_test | done |" in text and "`COMMAND`, " in text
+
+
+def stages_that(calls, **results):
+    def work(name):
+        def one(config, place, interruption):
+            calls.append(name)
+            if isinstance(results[name], Exception):
+                raise results[name]
+            return results[name]
+
+        return one
+
+    return [Stage(name, None, work(name)) for name in results]
+
+
+def test_what_is_done_stays_and_the_rest_goes_on(tmp_path):
+    calls = []
+    first = accelerator_report(
+        stages_that(calls, a="fast", b=Interrupted("after epoch 3"), c=UserError("no")), tmp_path, 1
+    )
+    assert [noted["state"] for noted in first["stages"].values()] == ["done", "goes on with the next call", "failed"]
+    again = accelerator_report(stages_that(calls, a="slow", b="good", c="well"), tmp_path, 1)
+    assert calls == ["a", "b", "c", "b", "c"]
+    assert [noted["says"] for noted in again["stages"].values()] == ["fast", "good", "well"]
+
+
+def test_no_stage_begins_when_the_minutes_are_over(tmp_path):
+    report = accelerator_report(stages_that(calls := [], a="fast"), tmp_path, 0)
+    assert not calls and report["stages"]["a"]["state"] == "to come"
+    assert (tmp_path / "accelerator_report.md").exists()
+
+
+def test_a_signal_stops_it_and_what_is_done_is_noted(tmp_path):
+    class AfterOne(list):
+        def __bool__(self):
+            return len(self) > 0
+
+    calls = AfterOne()
+    with pytest.raises(Interrupted, match="what is done is noted"):
+        accelerator_report(stages_that(calls, a="fast", b="never"), tmp_path, 1, interruption=calls)
+    assert calls == ["a"]
+    assert json.loads((tmp_path / "accelerator_report.json").read_text())["stages"]["a"]["says"] == "fast"
+
+
+def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path):
+    stages = make_stages(
+        ["wrn40_2-wrn16_1", "resnet34-resnet18"], {"wrn40_2": "w.pth"}, str(tmp_path / "none"), "bfloat16", tmp_path
+    )
+    names = ["wrn40_2-wrn16_1", "resnet34-resnet18"]
+    assert [stage.name for stage in stages] == ["smoke_test", *(f"benchmark_{name}" for name in names), *names]
+    configs = {stage.name: stage.config for stage in stages}
+    given, trained = configs["wrn40_2-wrn16_1"], configs["resnet34-resnet18"]
+    assert (given.teacher.path, given.evaluate_on) == ("w.pth", "none")
+    assert (trained.teacher.path, trained.evaluate_on, trained.dtype) == ("", "test", "bfloat16")
+    assert configs["benchmark_wrn40_2-wrn16_1"].teacher.path == ""
