@@ -1,0 +1,107 @@
+"""A long run under fire: killed at random moments and resumed each time, it must end with the very same student.
+
+    python -m tests.fire --epochs=500 --kills=20 --workdir=/tmp/fire
+
+Runs the digits twice: once undisturbed, watching its memory, and once with SIGKILLs at random moments of random epochs,
+whatever the program does then.  Exit status 0 only if both end with the same bits and the memory stays flat.
+"""
+
+import argparse
+import pathlib
+import random
+import statistics
+import sys
+import threading
+import time
+
+from tests import tiny_job
+
+FIELDS = {"baselines": (), "checkpoint_every": 5, "evaluate_every": 10, "ssdkd__kd_steps": 20, "teacher__epochs": 10}
+# Growth of the resident memory, from the second tenth of the epochs to the last, that counts as flat.
+FLAT = 1.05
+
+
+def watched(process, workdir):
+    """A thread that notes [(epochs done, resident megabytes)] until the process ends, and that list."""
+    found, status = [], pathlib.Path(f"/proc/{process.pid}/status")
+
+    def watch():
+        while process.poll() is None:
+            done = len(tiny_job.epochs_done(workdir))
+            try:
+                resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+            except (OSError, StopIteration):  # it has just ended
+                return
+            found.append((done, int(resident.split()[1]) / 1000))
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread, found
+
+
+def run(arguments):
+    """The whole job, undisturbed: [(epochs done, resident megabytes)]."""
+    workdir = next(argument.partition("=")[2] for argument in arguments if argument.startswith("--workdir="))
+    process = tiny_job.start(arguments)
+    thread, found = watched(process, workdir)
+    out, err = process.communicate()
+    thread.join()
+    if process.returncode:
+        sys.exit(f"exit status {process.returncode}: {out[-500:]} {err[-500:]}")
+    return found
+
+
+def kill_once(arguments, workdir, epoch, delay):
+    """Starts the job, and kills it so many seconds after an epoch is done; the epochs that were done then."""
+    process = tiny_job.start(arguments)
+    while len(tiny_job.epochs_done(workdir)) < epoch:
+        if process.poll() is not None:
+            sys.exit(f"ended by itself: {process.communicate()}")
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.kill()
+    process.communicate()
+    return len(tiny_job.epochs_done(workdir))
+
+
+def under_fire(arguments, workdir, epochs, kills, rng):
+    """Kills the job at random moments, in the order of the epochs, and lets it end."""
+    moments = sorted(rng.sample(range(1, epochs - 1), kills))
+    for number, epoch in enumerate(moments, start=1):
+        done = kill_once(arguments, workdir, epoch, rng.uniform(0.0, 0.5))
+        print(f"kill {number} of {kills}: after epoch {done}", flush=True)
+    run(arguments)
+
+
+def growth(memory, epochs):
+    """(median megabytes in the second tenth of the epochs, in the last tenth)."""
+    early = [size for done, size in memory if 0.1 * epochs <= done < 0.2 * epochs]
+    late = [size for done, size in memory if done >= 0.9 * epochs]
+    if not (early and late):
+        sys.exit("too short to watch the memory: more --epochs")
+    return statistics.median(early), statistics.median(late)
+
+
+def main():
+    """The program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--epochs", type=int, default=500)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+    fields, teachers = {**FIELDS, "epochs": options.epochs}, options.workdir / "teachers"
+    whole, parts = options.workdir / "whole", options.workdir / "parts"
+    early, late = growth(run(tiny_job.arguments(whole, teachers, **fields)), options.epochs)
+    print(f"undisturbed: {early:.0f} MB early, {late:.0f} MB at the end", flush=True)
+    arguments = tiny_job.arguments(parts, teachers, **fields)
+    under_fire(arguments, parts, options.epochs, options.kills, random.Random(options.seed))
+    digests = [tiny_job.summary(folder)["student_sha256"] for folder in (whole, parts)]
+    lines = tiny_job.epochs_done(parts) == list(range(1, options.epochs + 1))
+    print(f"students: {digests[0][:12]} undisturbed, {digests[1][:12]} under fire; every epoch logged once: {lines}")
+    sys.exit(0 if digests[0] == digests[1] and lines and late <= FLAT * early else 1)
+
+
+if __name__ == "__main__":
+    main()
