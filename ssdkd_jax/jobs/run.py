@@ -54,7 +54,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
       Interrupted: on request, after saving.
     """
     config_checks.check_values(config)
-    config = with_fitting_warmup(config)
+    config, shortened = with_fitting_warmup(config)
     devices = local_devices(config.devices)
     config_checks.check_batches(config, devices)
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
@@ -68,7 +68,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
             if summary:
                 print(f"the student of {folder} is missing; it is made again", flush=True)
             config_checks.check_teacher_exists(config)
-            return _run(Context(config, devices, Clock(), interruption, folder), command)
+            return _run(Context(config, devices, Clock(), interruption, folder), command, shortened)
         _check_same_teacher(config, summary)
         if not (folder / REPORT).exists():
             write_report(folder)
@@ -78,8 +78,8 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
         return summary
 
 
-def _run(context, command):
-    """The job itself, in a folder that no other run uses."""
+def _run(context, command, note):
+    """The job itself, in a folder that no other run uses; `note` is told before the distillation."""
     config, folder, clock = context.config, context.folder, context.clock
     check_sizes(config, context.devices)
     run_folder.check_can_write(folder)
@@ -101,6 +101,8 @@ def _run(context, command):
         return summary
 
     run_folder.claim(folder, _identity(config))
+    if note:
+        print(note, flush=True)
     method = make_method(context, teacher.architecture, images)
     frozen = baselines.with_given(teacher.variables, given)
     result = _distill(context, method, frozen, images, test, predict_teacher)
@@ -177,6 +179,7 @@ def _distill(context, method, teacher, images, test, predict_teacher):
         seed=config.seed,
         score=score,
         score_name="student_agreement" if test is None else "student_accuracy",
+        experiment=run_folder.digest(context.folder),
     )
     return distill(
         method,

@@ -96,11 +96,17 @@ def gather(state, like=None, sharded=None):
       sharded: as for `spread`.
     """
     if sharded is None:
-        return jax.tree.map(lambda x: np.asarray(x[0]), state)
+        return jax.tree.map(_on_first_device, state)
 
     def collect(x, original, split):
         if not split:
-            return np.asarray(x[0])
+            return _on_first_device(x)
         return np.asarray(x).reshape(-1, *x.shape[2:])[: original.shape[0]]
 
     return jax.tree.map(collect, state, like, sharded)
+
+
+def _on_first_device(x):
+    # Not as x[0], for which a program of each shape would be compiled.  Copied, since on CPUs this is the memory that
+    # the next epoch, to which it is donated, writes into.
+    return np.array(x.addressable_shards[0].data)[0]

@@ -27,6 +27,7 @@ class Plan(NamedTuple):
     epochs: how many.
     evaluate_every, checkpoint_every: in epochs; the last epoch is always evaluated and saved.
     seed: of everything random.
+    experiment: what says whether a checkpoint is of the same run: a digest, or "" for any.
     score: (student's variables, state, teacher), all pmapped -> percent.
     score_name: "student_accuracy" or "student_agreement".
     """
@@ -37,6 +38,7 @@ class Plan(NamedTuple):
     seed: int
     score: Callable
     score_name: str
+    experiment: str = ""
 
 
 class Result(NamedTuple):
@@ -93,7 +95,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
 class _Run:
     """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
-    info: what a checkpoint remembers next to the state: epoch, scores, the teacher's sha256.
+    info: what a checkpoint remembers next to the state: epoch, scores, the teacher's sha256, the experiment.
     """
 
     def __init__(self, method, teacher, plan, folder, devices, clock):
@@ -105,7 +107,8 @@ class _Run:
         # Of the latest two, so that a damaged one costs a few epochs only.
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
-        self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "teacher_sha256": sha256(teacher)}
+        self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0}
+        self.info |= {"teacher_sha256": sha256(teacher), "experiment": plan.experiment}
         self._host_bank = HostBank(method, self._shapes, self._sharded, devices, clock) if method.window else None
         canonical = self._restore(folder)
         self._teacher = spread(teacher, devices)
@@ -125,7 +128,7 @@ class _Run:
         restored = self.latest.restore(self._with_whole_bank(self._shapes))
         if not restored:
             return None
-        _check_same_teacher(restored[1], self.info, folder)
+        _check_same_run(restored[1], self.info, folder)
         canonical, self.info = restored
         self._clock.add_earlier(self.info.pop("seconds"))
         return canonical
@@ -245,7 +248,13 @@ def epoch_programs(method, devices, clock):
     )
 
 
-def _check_same_teacher(restored, info, folder):
+def _check_same_run(restored, info, folder):
+    # Checkpoints of earlier versions do not say.
+    if restored.get("experiment", info["experiment"]) != info["experiment"]:
+        raise UserError(
+            f"the checkpoint in {folder} is of a run with other settings than {folder}/experiment.json says, such as "
+            "another seed; delete the checkpoints, or choose another --workdir=DIR"
+        )
     there, here = restored["teacher_sha256"], info["teacher_sha256"]
     if there != here:
         raise UserError(
