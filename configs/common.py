@@ -49,5 +49,5 @@ def shorten_synthesis(c):
         negatives=512,
         head_size=64,
     )
-    c.nayer.embedding_size = 64
+    set_all_methods(c, ("nayer", "ssdkd"), embedding_size=64)
     c.dafl.latent_size = c.generator.latent_size

@@ -42,7 +42,7 @@ def read_flags(argv, example):
     """
     argv = [_with_file(argument, example) for argument in _joined(argv)]
     _register_methods(argv)
-    _refuse(argv)
+    _refuse(argv, example)
     _ARGV[:] = argv
     try:
         rest = flags.FLAGS(argv)[1:]
@@ -122,7 +122,7 @@ def _path_in(argv):
     return next((found[0] for found in map(_config_path, argv) if found), "")
 
 
-def _refuse(argv):
+def _refuse(argv, example):
     """Raises UserError where flags are given in a way that none of them can be."""
     files = [argument for argument in argv if _config_path(argument)]
     if len(files) > 1:
@@ -130,6 +130,8 @@ def _refuse(argv):
     for argument in argv[1:]:
         flag = argument.partition("=")[0]
         name = flag.lstrip("-")
+        if name.startswith("config.") and not files:
+            raise UserError(f"{flag} changes a config, and none is given; expected --config=FILE too, as in: {example}")
         if flag.startswith("-") and name == "flagfile":
             raise UserError("--flagfile is not read; give the flags themselves")
         if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):

@@ -63,13 +63,14 @@ def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Pat
       UserError: the folder is a file, or holds something that is not ours.
     """
     folder = pathlib.Path(folder).absolute()
-    check_ours(folder, own)
     unfinished, replaced = (folder.with_name(f".{folder.name}.{what}") for what in ("unfinished", "replaced"))
+    for path in (folder, unfinished, replaced):
+        check_ours(path, own)
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        recover_folder(folder)
+        recover_folder(folder, own)
         if folder.exists():
             folder.rename(replaced)
         unfinished.rename(folder)
@@ -78,10 +79,15 @@ def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Pat
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def recover_folder(folder: pathlib.Path) -> None:
-    """Puts a folder back that a program was killed while replacing."""
+def recover_folder(folder: pathlib.Path, own: set[str]) -> None:
+    """Puts a folder back that a program was killed while replacing.
+
+    Raises:
+      UserError: what is in its place is not ours: it holds something that is not in `own`.
+    """
     folder = pathlib.Path(folder).absolute()
     replaced = folder.with_name(f".{folder.name}.replaced")
+    check_ours(replaced, own)
     if replaced.exists() and not folder.exists():
         replaced.rename(folder)
     shutil.rmtree(replaced, ignore_errors=True)

@@ -61,8 +61,20 @@ def test_killed_while_replacing(tmp_path):
     """Between the two renames the folder is not there; the next program that looks for it puts it back."""
     (tmp_path / ".folder.replaced").mkdir()
     (tmp_path / ".folder.replaced" / "a").write_text("before")
-    files.recover_folder(tmp_path / "folder")
+    files.recover_folder(tmp_path / "folder", OWN)
     assert (tmp_path / "folder" / "a").read_text() == "before"
+
+
+@pytest.mark.parametrize("name", [".folder.replaced", ".folder.unfinished"])
+def test_a_hidden_folder_of_somebody_else_is_left_alone(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    with (
+        pytest.raises(UserError, match=rf"{name} holds notes.txt, expected nothing but a, b"),
+        files.replaced_folder(tmp_path / "folder", OWN),
+    ):
+        pytest.fail("the block must not run")
+    assert (tmp_path / name / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
       UserError: anything that the user can fix; all runs diverged (one run that does is only noted).
       Interrupted: on request, after saving.
     """
+    config_checks.check_fields(config)
     _check(config, methods, seeds)
     configs = _configs(config, methods, seeds)
     devices = local_devices(config.devices)

@@ -17,6 +17,11 @@ MOST_SEEDS = 1000
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
+# Fields of SSD-KD that only one way of making images reads.
+_OF_SYNTHESIS = {
+    **dict.fromkeys(("meta_update", "latent_learning_rate"), "meta"),
+    **dict.fromkeys(("generator_life", "embedding_size"), "noisy_layer"),
+}
 
 
 def check_values(config):
@@ -187,6 +192,8 @@ def _without_effect(config, section, name, methods):
             return f"on {', '.join(sorted(names))}, only on prepared TFDS sets"
     if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
         return "with ssdkd.use_difficulty=false"
+    if section == "ssdkd" and name in _OF_SYNTHESIS and _OF_SYNTHESIS[name] != config.ssdkd.synthesis:
+        return f"with ssdkd.synthesis={config.ssdkd.synthesis}"
     return ""
 
 

@@ -64,6 +64,8 @@ def check_sizes(config, devices) -> None:
         )
     if config.evaluate_on == "test":
         sizes = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None).sizes
+        if not config.teacher.path:
+            check_teacher_training(config, sizes["train"])
         host = jax.devices("cpu")[0]
         check_memory(
             sizes["test"] * math.prod(shape),
@@ -80,12 +82,20 @@ def check_work(config, method) -> None:
     # Which counts the images of a synthesis once, whatever the steps that they take.
     steps = getattr(method, "inversion_steps", 1) - 1
     images = config.epochs * (per_epoch + steps * getattr(method, "synthesis_batch_size", 0))
+    names = [name for name in ("kd_steps", "inversion_steps", "generator_steps") if hasattr(method, name)]
+    _refuse_years(images, config.epochs, ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)])
+
+
+def check_teacher_training(config, training_images: int) -> None:
+    """Raises UserError where the training of the teacher would take months on any machine."""
+    _refuse_years(config.teacher.epochs * training_images, config.teacher.epochs, ["teacher.epochs"])
+
+
+def _refuse_years(images, epochs, fields):
     if images > MOST_IMAGES:
-        names = [name for name in ("kd_steps", "inversion_steps", "generator_steps") if hasattr(method, name)]
-        fields = ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)]
         raise UserError(
-            f"the {config.epochs:,} epochs process {images:,} images: at {IMAGES_PER_SECOND:,} images a second these "
-            f"are {images / IMAGES_PER_SECOND / 86400 / 365:,.1f} years; choose fewer: "
+            f"the {epochs:,} epochs process {images:,} images: at {IMAGES_PER_SECOND:,} images a second these are "
+            f"{images / IMAGES_PER_SECOND / 86400 / 365:,.1f} years; choose fewer: "
             + ", ".join(f"--config.{field}=N" for field in fields)
         )
 

@@ -57,12 +57,13 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
       Interrupted: on request, after saving.
     """
     config_checks.check_values(config)
-    config = with_fitting_warmup(config)
+    config, shortened = with_fitting_warmup(config)
     devices = devices_of_run(config.devices)
     config_checks.check_batches(config, devices)
     with contextlib.ExitStack() as held:
         summary = from_first(lambda: _finished(config, folder, held))
-        return summary or _run(Context(config, devices, Clock(), interruption, expand(folder)), command)
+        context = Context(config, devices, Clock(), interruption, expand(folder))
+        return summary or _run(context, command, shortened)
 
 
 def _finished(config, folder, held):
@@ -88,8 +89,8 @@ def _finished(config, folder, held):
     return summary
 
 
-def _run(context, command):
-    """The job itself, in a folder that no other run uses."""
+def _run(context, command, note):
+    """The job itself, in a folder that no other run uses; `note` is told before the distillation."""
     config, folder, clock = context.config, context.folder, context.clock
     check_sizes(config, context.devices)
     from_first(lambda: run_folder.check_can_write(folder))
@@ -109,6 +110,8 @@ def _run(context, command):
         return summary
 
     from_first(lambda: run_folder.claim(folder, _identity(config)))
+    if note:
+        print(note, flush=True)
     method = make_method(context, teacher.architecture, images)
     frozen = baselines.with_given(teacher.variables, given)
     result = _distill(context, method, frozen, images, test, predict_teacher)
@@ -194,6 +197,7 @@ def _distill(context, method, teacher, images, test, predict_teacher):
         seed=config.seed,
         score=score,
         score_name="student_agreement" if test is None else "student_accuracy",
+        experiment=run_folder.digest(context.folder),
     )
     return distill(
         method,

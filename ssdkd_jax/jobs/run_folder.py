@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import pathlib
 
@@ -82,6 +83,12 @@ def claim(workdir, identity, *, write=True):
                 )
     elif write:
         write_at_once(path, identity)
+
+
+def digest(workdir):
+    """Digest of what `claim` has noted and what decides the distillation, which baselines do not."""
+    noted = {**read_object(pathlib.Path(workdir) / EXPERIMENT), "baselines": None}
+    return hashlib.sha256(json.dumps(noted, sort_keys=True).encode()).hexdigest()
 
 
 def _is_of_a_teacher(workdir):

@@ -13,12 +13,11 @@ def fitting_warmup(config, method):
 
 
 def with_fitting_warmup(config):
-    """The config with the warm-up that its epochs leave room for; says so where it differs."""
+    """(the config with the warm-up that its epochs leave room for, what to tell of it: "" where nothing changes)."""
     fitting = fitting_warmup(config, config.method)
     asked = method_settings(config, config.method).get("warmup_epochs", 0)
     if fitting == asked:
-        return config
+        return config, ""
     config = copy.deepcopy(config)
     config[section_of(config.method)].warmup_epochs = fitting
-    print(f"the warm-up is shortened from {asked} to {fitting} epochs", flush=True)
-    return config
+    return config, f"the warm-up is shortened from {asked} to {fitting} epochs"

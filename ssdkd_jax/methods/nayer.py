@@ -1,39 +1,23 @@
 """NAYER: Noisy Layer Data Generation (CVPR 2024, arXiv 2310.00258), with learned class embeddings.
 
-A generator is fed by an embedding of the wanted class through a noisy layer, a linear layer that is drawn for every
-batch: each noisy layer makes one image of each class.  Details follow tmtuan1307/NAYER, with these differences:
-embeddings are learned with the generator, from normal vectors (theirs come from a text model), and are normalized over
-the classes (theirs over a batch); an epoch has one synthesis (two in theirs, and ten in the warm-up); latents have the
-config's length (1,000 in theirs); every synthesis has 30 steps by default (30 for CIFAR-10 and 40 for CIFAR-100 in
-theirs).
+Images are made through `noisy_layer` and enter a bank that keeps all of them.  Details follow tmtuan1307/NAYER, with
+these differences: those of `noisy_layer`; an epoch has one synthesis (two in theirs, and ten in the warm-up); latents
+have the config's length (1,000 in theirs); every synthesis has 30 steps by default (30 for CIFAR-10 and 40 for
+CIFAR-100 in theirs).
 """
 
 import dataclasses
 import functools
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import collectives, inversion
+from ssdkd_jax import inversion, noisy_layer
 from ssdkd_jax.methods.base import generate
 from ssdkd_jax.methods.fastdfkd import three_term_loss
 from ssdkd_jax.methods.image_bank import ImageBank
 from ssdkd_jax.settings import setting
-
-
-class Draws(NamedTuple):
-    """What a synthesis begins with.
-
-    generator: variables as of `fresh_generator`, with noisy layers that no batch had before.
-    targets: (n,) int32 classes, this device's part.
-    layers: (n,) int32 numbers of the noisy layers, this device's part.
-    """
-
-    generator: dict
-    targets: jax.Array
-    layers: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,45 +56,26 @@ class NAYER(ImageBank):
         return inversion.init_meta(self.fresh_generator(key), self._optimizers.meta, teacher)
 
     def fresh_generator(self, key):
-        """Variables of generator, embeddings and noisy layers.
-
-        Returns:
-          {"params": {"embedding": (classes, e), "noisy": {"kernel": (layers, e, latent_size), "bias":
-          (layers, latent_size)}, "generator": ...}, "batch_stats": ...}.
-        """
-        generator = self.problem.generator
-        generator_key, embedding_key, noisy_key = jax.random.split(key, 3)
-        variables = generator.init(generator_key, jnp.zeros((1, generator.latent_size)))
-        params = {
-            "embedding": jax.random.normal(embedding_key, (self.problem.num_classes, self.embedding_size)),
-            "noisy": self.noisy_layers(noisy_key),
-            "generator": variables["params"],
-        }
-        return {"params": params, "batch_stats": variables["batch_stats"]}
-
-    def noisy_layers(self, key):
-        """Fresh layers for a batch: kernels N(0, 1) and biases 0."""
-        layers = -(-self.synthesis_batch_size // self.problem.num_classes)
-        shape = (layers, self.embedding_size, self.problem.generator.latent_size)
-        return {"kernel": jax.random.normal(key, shape), "bias": jnp.zeros((shape[0], shape[2]))}
+        """Variables of generator, embeddings and noisy layers: `noisy_layer.init`."""
+        return noisy_layer.init(
+            self.problem.generator,
+            key,
+            batch_size=self.synthesis_batch_size,
+            num_classes=self.problem.num_classes,
+            embedding_size=self.embedding_size,
+        )
 
     def draw(self, state, key):
-        """Fresh noisy layers, and a fresh generator once the old one reaches `generator_life`.
-
-        Each layer is to make every class once.
-        """
-        problem = self.problem
-        life_key, noisy_key, rest_key = jax.random.split(key, 3)
+        """noisy_layer.Draws: fresh noisy layers, and a fresh generator once the old one reaches `generator_life`."""
         due = (state.epoch % self.generator_life == 0) | ((state.epoch - self.warmup_epochs) % self.generator_life == 0)
-        fresh = self.fresh_generator(life_key)
-        generator = jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, state.synthesis.generator)
-        generator["params"]["noisy"] = self.noisy_layers(noisy_key)
-
-        number = jnp.arange(self.synthesis_batch_size)
-        whole = self.synthesis_batch_size // problem.num_classes * problem.num_classes
-        drawn = jax.random.randint(rest_key, number.shape, 0, problem.num_classes)
-        targets = jnp.where(number < whole, number % problem.num_classes, drawn)
-        return Draws(generator, *collectives.local_part((targets, number // problem.num_classes), problem.axis_name))
+        return noisy_layer.draw(
+            state.synthesis.generator,
+            self.fresh_generator,
+            due,
+            key,
+            batch_size=self.synthesis_batch_size,
+            axis_name=self.problem.axis_name,
+        )
 
     def make_images(self, state, teacher, drawn, key):
         """Optimizes generator, embeddings and noisy layers: inversion.Synthesis; the state stays as it is."""
@@ -119,7 +84,9 @@ class NAYER(ImageBank):
             None,
             key,
             loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
-            generate=lambda variables, _: self.generate(variables, drawn.targets, drawn.layers),
+            generate=lambda variables, _: noisy_layer.generate(
+                functools.partial(generate, self.problem.generator), variables, drawn.targets, drawn.layers
+            ),
             optimizers=self._optimizers,
             steps=self.inversion_steps,
             meta_update="none",
@@ -127,21 +94,6 @@ class NAYER(ImageBank):
             first=state.epoch == 0,
             axis_name=self.problem.axis_name,
         )
-
-    def generate(self, variables, targets, layers):
-        """Images of classes (n,) through the noisy layers (n,): (images, the variables with new running averages)."""
-        params = variables["params"]
-        embedding = params["embedding"]
-        spread = jnp.sqrt(jnp.var(embedding, axis=0) + 1e-5)
-        codes = jax.nn.one_hot(targets, self.problem.num_classes)
-        embedded = codes @ ((embedding - jnp.mean(embedding, axis=0)) / spread)
-        noisy = params["noisy"]
-        # All layers on all images and then each image's own: one product instead of a kernel per image.
-        through_all = jnp.einsum("ne,lez->nlz", embedded, noisy["kernel"]) + noisy["bias"]
-        latents = jnp.take_along_axis(through_all, layers[:, None, None], axis=1)[:, 0]
-        inner = {"params": params["generator"], "batch_stats": variables["batch_stats"]}
-        images, inner = generate(self.problem.generator, inner, latents)
-        return images, {**variables, "batch_stats": inner["batch_stats"]}
 
     def inversion_loss(self, state, teacher, images, targets, key):
         """`bn * L_BN + oh * L_task + adv * L_adv`: see `fastdfkd.three_term_loss`."""

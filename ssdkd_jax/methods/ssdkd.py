@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from ssdkd_jax import batchnorm, collectives, inversion, kept_views, modulation, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
-from ssdkd_jax.methods.base import generate, preprocess, see
+from ssdkd_jax.methods.base import preprocess, see
 from ssdkd_jax.methods.ssdkd_settings import SSDKDSettings
+from ssdkd_jax.methods.ssdkd_sources import SOURCES
 from ssdkd_jax.train_state import TrainState
 
 # What the key of the kept views is folded from: no other key of a synthesis comes from this number.
@@ -40,13 +41,6 @@ class State(NamedTuple):
     epoch: jax.Array
 
 
-class Draws(NamedTuple):
-    """What a synthesis begins with, this device's part: latents (n, latent_size) float32 and classes (n,) int32."""
-
-    latents: jax.Array
-    targets: jax.Array
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SSDKD(SSDKDSettings):
     """SSD-KD, with the settings of `ssdkd_settings`."""
@@ -54,11 +48,9 @@ class SSDKD(SSDKDSettings):
     def init(self, key, teacher):
         """State before the first epoch: a fresh student and generator, and an empty buffer."""
         student_key, generator_key = jax.random.split(key)
-        generator = self.problem.generator
-        variables = generator.init(generator_key, jnp.zeros((1, generator.latent_size)))
         return State(
             student=self.init_student(student_key),
-            synthesis=inversion.init_meta(variables, self._optimizers.meta, teacher),
+            synthesis=inversion.init_meta(self.source.init(generator_key), self.source.optimizers.meta, teacher),
             buffer=replay_buffer.init(
                 self.buffer_size,
                 self.problem.image_shape,
@@ -74,7 +66,7 @@ class SSDKD(SSDKDSettings):
     def synthesize(self, state, teacher, key):
         """A batch of images enters the buffer, in place of the entries of lowest reward."""
         draw_key, step_key, replacement_key = jax.random.split(key, 3)
-        made = self.make_images(state, teacher, self.draw(draw_key), step_key)
+        made = self.make_images(state, teacher, self.source.draw(state, draw_key), step_key)
         problem, task = self.problem, self.problem.task
         output = problem.teacher.apply(teacher, normalize(made.images, problem.mean, problem.std))
         reward = self.reward(state.buffer, replacement_key)
@@ -97,25 +89,23 @@ class SSDKD(SSDKDSettings):
         }
         return state, {**made.metrics, **metrics}
 
-    def draw(self, key):
-        """Draws for a whole batch, of which each device takes its part."""
-        problem = self.problem
-        latent_key, target_key = jax.random.split(key)
-        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
-        targets = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
-        return Draws(*collectives.local_part((latents, targets), problem.axis_name))
+    @functools.cached_property
+    def source(self):
+        """What images are made by, one of `ssdkd_sources`."""
+        return SOURCES[self.synthesis](self.problem, self)
 
     def make_images(self, state, teacher, drawn, key):
-        """FastDFKD's meta-synthesis under the modulating loss: inversion.Synthesis; the state stays as it is."""
+        """A synthesis from Draws under the modulating loss: inversion.Synthesis; the state stays as it is."""
+        source = self.source
         return inversion.meta_synthesis(
-            state.synthesis,
+            state.synthesis._replace(generator=drawn.generator),
             drawn.latents,
             key,
             loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
-            generate=functools.partial(generate, self.problem.generator),
-            optimizers=self._optimizers,
+            generate=functools.partial(source.generate, drawn),
+            optimizers=source.optimizers,
             steps=self.inversion_steps,
-            meta_update=self.meta_update,
+            meta_update=source.meta_update,
             bn_momentum=self.bn_momentum,
             first=state.epoch == 0,
             axis_name=self.problem.axis_name,
@@ -248,7 +238,7 @@ class SSDKD(SSDKDSettings):
     def held_out(self, state, teacher, key):
         """A synthesis whose images enter no buffer and leave the state as it is."""
         draw_key, step_key = jax.random.split(key)
-        return self.make_images(state, teacher, self.draw(draw_key), step_key).images
+        return self.make_images(state, teacher, self.source.draw(state, draw_key), step_key).images
 
     def buffer(self, state):
         """The replay buffer."""
@@ -274,7 +264,3 @@ class SSDKD(SSDKDSettings):
     @functools.cached_property
     def _views(self):
         return min(self.views, kept_views.count(self.problem.crop_padding, self.problem.flip))
-
-    @functools.cached_property
-    def _optimizers(self):
-        return inversion.meta_optimizers(self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps)

@@ -20,10 +20,20 @@ class SSDKDSettings(StudentTraining):
         20, "number of warm-up epochs, which only synthesize, without the adversarial loss", at_least=0
     )
     synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
+    synthesis: str = setting(
+        "meta", "what makes the images: FastDFKD's meta generator [our reading], or NAYER's noisy layer [ours]",
+        choices=("meta", "noisy_layer"),
+    )  # fmt: skip
     inversion_steps: int = setting(5, "g_steps, optimization steps per synthesis", at_least=1)
     generator_learning_rate: float = setting(3e-3, "lr_g, Adam learning rate of the generator", at_least=0)
     latent_learning_rate: float = setting(0.01, "lr_z, Adam learning rate of the latents", at_least=0)
-    meta_update: str = setting("fomaml", "how the meta generator is updated", choices=inversion.META_UPDATES)
+    meta_update: str = setting(
+        "fomaml", "how the meta generator is updated; none: it becomes the fast copy", choices=inversion.META_UPDATES
+    )
+    generator_life: int = setting(
+        10, "number of epochs after which the noisy layer's generator is reset [ours]", at_least=1
+    )
+    embedding_size: int = setting(512, "length of a class's embedding for the noisy layer [ours]", at_least=1)
     bn: float = setting(10.0, "weight of the BatchNorm-statistics loss", at_least=0)
     oh: float = setting(0.5, "weight of the task loss", at_least=0)
     adv: float = setting(1.33, "weight of the adversarial loss after the warm-up", at_least=0)

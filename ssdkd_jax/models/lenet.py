@@ -25,7 +25,8 @@ class LeNet5(nn.Module):
         height, width = x.shape[1:3]
         if (height, width) != (32, 32):
             raise UserError(
-                f"lenet5 takes images of 32x32 pixels, these are {height}x{width}; resize them or take another network"
+                f"lenet5 takes images of 32x32 pixels, these are {height}x{width}; "
+                "resize them with --config.image_size=32, or take another network"
             )
         x = max_pool_2x2(self._convolution(x, 6, "features.0"))
         x = max_pool_2x2(self._convolution(x, 16, "features.3"))

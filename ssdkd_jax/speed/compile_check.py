@@ -21,6 +21,7 @@ from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.speed import hlo
 from ssdkd_jax.speed.tpus import chip_of, devices_of
 from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.compilation import planned_bytes
 from ssdkd_jax.training.devices import spread_shapes
 from ssdkd_jax.training.loop import epoch_programs
 
@@ -48,7 +49,7 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
     if out:
         out = check_results_file(out, KIND)
     config_checks.check_values(config)
-    config = with_fitting_warmup(config)
+    config, _ = with_fitting_warmup(config)
     content = _content(out, command)
     for topology in topologies:
         row = check_topology(config, topology)
@@ -128,12 +129,12 @@ def _shapes(config, devices):
 def _figures(program, method, state, teacher):
     """A program's costs on one device, as plain values."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled = program.compiled(state, teacher, key, jax.ShapeDtypeStruct((), jnp.int32))
+    compiled = program.lower(state, teacher, key, jax.ShapeDtypeStruct((), jnp.int32)).compile()
     text = compiled.as_text()
     found = hlo.figures(text, getattr(method, "kd_steps", 1))
     after = jax.tree.map(lambda x: (x.shape, x.dtype), compiled.out_info[0])
     before = jax.tree.map(lambda x: (x.shape, x.dtype), state)
-    return {**found._asdict(), "memory_bytes": program.memory_bytes(), "retraced": after != before}
+    return {**found._asdict(), "memory_bytes": planned_bytes(compiled), "retraced": after != before}
 
 
 def _added(collectives, rounds):

@@ -54,7 +54,7 @@ def make_workload(config) -> Workload:
       UserError: a config that no run takes; a method that is given real images or keeps its bank in host memory.
     """
     config_checks.check_values(config)
-    config = _without_teacher_file(with_fitting_warmup(config))
+    config = _without_teacher_file(with_fitting_warmup(config)[0])
     context = Context(config, local_devices(config.devices), Clock(), False, None)
     config_checks.check_batches(config, context.devices)
     check_sizes(config, context.devices)

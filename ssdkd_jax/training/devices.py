@@ -72,29 +72,39 @@ def spread(state, devices, sharded=None):
       sharded: pytree of bools like `state`: leaves whose first axis is split over the devices (padded with zeros to a
         multiple of their number); the others are copied to each.  None: all are copied.
     """
-    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    sharding = _sharding(devices)
 
     def place(x, split=False):
         x = np.asarray(x)
+        shape = _shape_on(devices, x.shape, split)
         if split:
-            rows = -(-len(x) // len(devices))
-            padding = [(0, rows * len(devices) - len(x))] + [(0, 0)] * (x.ndim - 1)
-            x = np.pad(x, padding).reshape(len(devices), rows, *x.shape[1:])
+            padding = [(0, shape[0] * shape[1] - len(x))] + [(0, 0)] * (x.ndim - 1)
+            x = np.pad(x, padding).reshape(shape)
         else:
-            x = np.broadcast_to(x, (len(devices), *x.shape))
-        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+            x = np.broadcast_to(x, shape)
+        return jax.make_array_from_callback(shape, sharding, lambda index: x[index])
 
     return jax.tree.map(place, state) if sharded is None else jax.tree.map(place, state, sharded)
 
 
 def spread_shapes(shapes, devices, sharded):
-    """What `spread` makes of arrays of these shapes, as shapes."""
+    """The shapes, dtypes and placement of what `spread` makes of a state of these shapes."""
+    sharding = _sharding(devices)
 
-    def place(leaf, split):
-        shape = (-(-leaf.shape[0] // len(devices)), *leaf.shape[1:]) if split else leaf.shape
-        return jax.ShapeDtypeStruct((len(devices), *shape), leaf.dtype)
+    def place(x, split):
+        return jax.ShapeDtypeStruct(_shape_on(devices, x.shape, split), x.dtype, sharding=sharding)
 
     return jax.tree.map(place, shapes, sharded)
+
+
+def _sharding(devices):
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+
+
+def _shape_on(devices, shape, split):
+    if split:
+        return (len(devices), -(-shape[0] // len(devices)), *shape[1:])
+    return (len(devices), *shape)
 
 
 def gather(state, like=None, sharded=None):
@@ -116,5 +126,6 @@ def gather(state, like=None, sharded=None):
 
 def replica(x):
     """A pmapped array that is the same on every device, as one of this process's holds it: NumPy array."""
-    # A copy: the next epoch may be given the memory, while a checkpoint is still being written from it.
-    return np.array(x.addressable_data(0))[0]
+    # Not as x[0], for which a program of each shape would be compiled.  Copied, since on CPUs this is the memory that
+    # the next epoch, to which it is donated, writes into.
+    return np.array(x.addressable_shards[0].data)[0]

@@ -149,11 +149,11 @@ def _lost(words):
 
 
 def leave(status: int) -> None:
-    """Ends a process that has said why, at once: a regular exit waits for processes that may be gone."""
+    """Ends a process that has said why, at once: a regular exit waits for threads, and processes that may be gone."""
     _leave_no_word()
     sys.stdout.flush()
     sys.stderr.flush()
-    if is_first():
+    if count() > 1 and is_first():
         time.sleep(LAST_SECONDS)
     os._exit(status)
 

@@ -45,7 +45,7 @@ def load_network(folder):
       UserError: it is no such folder, or it is damaged.
     """
     folder = pathlib.Path(folder).absolute()
-    recover_folder(folder)
+    recover_folder(folder, OWN)
     if not (folder / METADATA).is_file():
         raise UserError(
             f"{folder} is not a saved network: there is no {METADATA} in it; "

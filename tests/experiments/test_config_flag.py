@@ -90,6 +90,10 @@ def test_flags_that_cannot_be_meant(refusal, arguments, expected):
     assert refusal("--config=digits", *arguments).startswith(expected)
 
 
+def test_a_field_without_a_config(refusal):
+    assert refusal("--config.epochs=4").startswith("--config.epochs changes a config, and none is given; expected")
+
+
 def program(*arguments):
     command = [sys.executable, "-m", "experiments.main", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

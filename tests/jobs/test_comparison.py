@@ -222,3 +222,8 @@ def test_baselines_are_named_so_and_do_not_win(tmp_path):
     assert "| vanilla_kd (given the real training set) | 99.00 |" in tables.markdown(result)
     text, _ = _page(tmp_path, result)
     assert "Most accurate: ssdkd" in text
+
+
+def test_what_is_no_config():
+    with pytest.raises(UserError, match=r"the config is a int, expected an ml_collections.ConfigDict"):
+        comparison.compare(5, ["ssdkd"], 1, "nowhere")

@@ -81,6 +81,12 @@ def test_a_config_of_plain_values_passes():
         ("generator.latent_size", {"method": "dafl"}, None, "or with a field of its own"),
         ("data_dir", {"dataset": "digits"}, None, "no effect on digits, only on prepared TFDS sets"),
         ("data_dir", {"dataset": "folder:/x"}, None, "no effect on folder:/x"),
+        (
+            "ssdkd.generator_life",
+            {},
+            None,
+            "no effect with ssdkd.synthesis=meta; remove it",
+        ),
         ("baselines", {}, ["ssdkd"], "--config.baselines has no effect on a comparison; remove it"),
         ("ssdkd.kd_steps", {"method": "nope"}, None, "unknown method 'nope'; known are: ssdkd"),
         ("ssdkd.kd_steps", {}, ["SSDKD"], "--methods: unknown method 'SSDKD'; did you mean 'ssdkd'?"),

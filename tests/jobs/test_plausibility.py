@@ -71,6 +71,12 @@ def test_work_that_nobody_waits_for(method):
     )
 
 
+def test_a_teacher_that_nobody_waits_for():
+    plausibility.check_teacher_training(a_config(teacher__epochs=10**6), 50_000)
+    with pytest.raises(UserError, match=r"the 10,000,000 epochs .* years; choose fewer: --config.teacher.epochs=N$"):
+        plausibility.check_teacher_training(a_config(teacher__epochs=10**7), 1_000_000)
+
+
 def test_work_of_days_passes():
     plausibility.check_work(a_config(epochs=10_000), a_method(inversion_steps=2000))
 

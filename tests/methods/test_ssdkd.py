@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import batchnorm, losses, replay_buffer
 from ssdkd_jax.data import normalize, to_uint8
-from ssdkd_jax.methods.ssdkd import SSDKD, Draws
+from ssdkd_jax.methods.ssdkd import SSDKD
 from tests.methods.ssdkd_problem import (
     CLASSES,
     EPOCH,
@@ -116,10 +116,10 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 def test_a_synthesis_can_be_run_with_given_draws():
     """The same latents and key give the same images; other latents others."""
     state, make_images = tiny_run()[0][2], jax.jit(METHOD.make_images)
-    drawn = METHOD.draw(jax.random.key(0))
+    drawn = METHOD.source.draw(state, jax.random.key(0))
     one, again = (make_images(state, TEACHER, drawn, jax.random.key(1)).images for _ in range(2))
     assert_array_equal(one, again)
-    other = Draws(latents=-drawn.latents, targets=drawn.targets)
+    other = drawn._replace(latents=-drawn.latents)
     assert differs(make_images(state, TEACHER, other, jax.random.key(1)).images, one)
 
 

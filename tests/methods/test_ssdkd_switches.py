@@ -134,6 +134,28 @@ def test_settings_that_contradict_each_other_are_refused(settings, expected):
         SSDKD(problem=PROBLEM, **(TINY | settings))
 
 
+def test_images_of_noisy_layers_are_made_for_their_classes():
+    """After many steps of the task loss alone the teacher sees most of the classes that were asked for."""
+    changes = {**NOISY, "inversion_steps": 300, "generator_learning_rate": 0.03, "bn": 0.0, "oh": 1.0, "alpha": 0.0}
+    method = SSDKD(problem=PROBLEM, **(TINY | changes | {"modulated_term": "none", "augment_inversion": False}))
+    state, teacher = method.init(jax.random.key(0), TEACHER), TEACHER
+    drawn = method.source.draw(state, jax.random.key(1))
+    assert_array_equal(drawn.targets, [0, 1, 2, 3, 0, 1, 2, 3])
+    images = jax.jit(method.make_images)(state, teacher, drawn, jax.random.key(2)).images
+    seen = jnp.argmax(PROBLEM.teacher.apply(TEACHER, normalize(images, MEAN, STD)), axis=1)
+    assert jnp.sum(seen == drawn.targets) >= 6  # chance: 2
+
+
+@pytest.mark.parametrize(("epoch", "born"), [(0, True), (1, False), (2, True), (3, False)])
+def test_the_generator_of_noisy_layers_lives_for_its_epochs(epoch, born):
+    method = SSDKD(problem=PROBLEM, **(TINY | NOISY))
+    state = method.init(jax.random.key(0), TEACHER)._replace(epoch=jnp.int32(epoch))
+    before = state.synthesis.generator["params"]
+    drawn = method.source.draw(state, jax.random.key(1)).generator["params"]
+    assert differs(drawn["generator"], before["generator"]) == differs(drawn["embedding"], before["embedding"]) == born
+    assert differs(drawn["noisy"], before["noisy"])
+
+
 @pytest.mark.parametrize("settings", [{"views": 0, "renewed_views": 1}, {"views": 3, "renewed_views": 21}])
 def test_renewing_what_is_not_there_is_refused(settings):
     with pytest.raises(ValueError, match=r"renewed_views is .*, expected at most buffer_size=20, and 0 where views=0"):
@@ -149,8 +171,15 @@ def test_a_buffer_smaller_than_a_batch_is_refused():
 # ---- devices
 
 
-@pytest.mark.parametrize("views", [{}, {"views": 6, "renewed_views": 8}], ids=["recomputed", "kept"])
-def test_eight_devices_are_one(views):
+NOISY = {"synthesis": "noisy_layer", "generator_life": 2, "embedding_size": 5, "targets": "drawn"}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"views": 6, "renewed_views": 8}, {**NOISY, "views": 6}],
+    ids=["recomputed", "kept", "noisy layers"],
+)
+def test_eight_devices_are_one(switches):
     """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
 
     Devices sum up in another order than one does, which can tip a decision: which entry has the lowest priority, on
@@ -165,7 +194,7 @@ def test_eight_devices_are_one(views):
         models.create_generator((8, 8, 1), 8, 4, **kwargs),
         tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
     )  # fmt: skip
-    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False, **views}
+    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False, **switches}
     method, teacher = SSDKD(problem=problem, **(TINY | settings)), a_teacher(problem)
     start = jax.jit(method.init)(jax.random.key(0), teacher)
     sharded = method.sharded(start)

@@ -116,6 +116,14 @@ def test_resuming_with_another_teacher_is_refused(tmp_path):
     assert run(tmp_path).score == 60.0
 
 
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, experiment="one", interruption=AfterEpoch(tmp_path, 3))
+    with pytest.raises(UserError, match="is of a run with other settings than"):
+        run(tmp_path, experiment="another")
+    assert run(tmp_path, experiment="one").score == 60.0
+
+
 def test_request_before_the_first_epoch(tmp_path):
     with pytest.raises(Interrupted, match="stopped before epoch 1 of 6"):
         run(tmp_path, interruption=True)
