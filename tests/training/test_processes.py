@@ -7,8 +7,8 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training import processes
-from tests.experiments.test_processes import start_two
 from tests.tiny_job import finish
+from tests.two_processes import start_two
 
 SCRIPT = """
 import os, signal, sys, time

@@ -1,37 +1,12 @@
 """One job in two processes of two devices each: a process is lost, and the job resumes in one process."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 
-from ssdkd_jax.training.environment import COORDINATOR, COUNT, INDEX
 from tests.experiments.test_job import assert_same_student
-from tests.tiny_job import ROOT, SHORT, arguments, epochs_done, finish, job, stop_when, xla_flags
+from tests.tiny_job import SHORT, arguments, epochs_done, finish, job, stop_when
+from tests.two_processes import start_two
 
 FIELDS = {**SHORT, "checkpoint_every": 1}
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def start_two(command):
-    """Two processes of one job, on this machine, with two devices each."""
-    environment = os.environ | {
-        "XLA_FLAGS": f"{xla_flags(2)} --xla_backend_optimization_level=0",
-        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        COORDINATOR: f"127.0.0.1:{free_port()}",
-        COUNT: "2",
-    }
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return [
-        subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment | {INDEX: str(index)}, **pipes)
-        for index in range(2)
-    ]
 
 
 def test_a_lost_process_ends_the_job_which_resumes_in_one(finished, cache_dir, tmp_path):
