@@ -9,22 +9,17 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import make_folder, write_together
+from ssdkd_jax.files import expand, write_together
 from ssdkd_jax.jobs import config_checks, run_folder
-from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
-from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.schedule import fitting_warmup
+from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 from ssdkd_jax.training.clock import training_seconds
-from ssdkd_jax.training.devices import local_devices
-from ssdkd_jax.training.progress import RunCounter
 
 # What belongs to every run of a comparison alike.
 _SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256", "teacher_recipe")
@@ -43,7 +38,7 @@ class Run(NamedTuple):
     curve: list
 
 
-def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", interruption=False) -> dict:
+def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, command="", interruption=False) -> dict:
     """Runs every method and seed, seed by seed, and writes comparison.json, .md and .html after each run.
 
     Args:
@@ -51,6 +46,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
       methods: names in METHODS, in the order of the table's rows; what others left in the folder stays out of it.
       seeds: number of seeds, starting with config.seed.
       folder: takes the three files, and each run's folder METHOD/seedN; finished runs in it are not done again.
+      at_once: how many runs at once, see `scheduling.run_all`.
       command: the command line, for the files.
       interruption: becomes true when the work should be saved and stopped.
 
@@ -63,20 +59,12 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, command="", i
     """
     _check(config, methods, seeds)
     configs = _configs(config, methods, seeds)
-    devices = local_devices(config.devices)
     for one in configs.values():
         config_checks.check_values(one)
-        config_checks.check_batches(one, devices)
     print(f"epochs per method (equal student steps): {_epochs_in_words(configs)}", flush=True)
-    architecture = teacher_architecture(config)
-    folder = make_folder(folder)
-    run_folder.check_kind(folder, comparison=True)
-    for (_, seed), one in configs.items():
-        if seed == config.seed:  # any seed will do
-            check_job(one, folder, architecture)
-    with run_folder.alone(folder):
-        _tell_what_stays_out(configs, folder)
-        return _run_all(configs, folder, command, interruption)
+    folder = expand(folder)
+    _tell_what_stays_out(configs, folder)
+    return _run_all(configs, folder, at_once, command, interruption)
 
 
 def _tell_what_stays_out(configs, folder):
@@ -136,27 +124,22 @@ def folder_of(folder, method: str, seed: int) -> pathlib.Path:
     return pathlib.Path(folder) / method / f"seed{seed}"
 
 
-def _run_all(configs, folder, command, interruption):
-    # First what is finished: it takes no time, and a folder of another experiment is refused before any work.
-    finished = [key for key in configs if run_folder.read_summary(folder_of(folder, *key))]
+def _run_all(configs, folder, at_once, command, interruption):
+    planned = [Planned(*key, one, folder_of(folder, *key)) for key, one in configs.items()]
     runs, diverged, result = [], {}, None
-    order = [*finished, *(key for key in configs if key not in finished)]
-    counter = RunCounter(len(order), len(finished))
-    for key in order:
-        print(f"== {key[0]}, seed {key[1]}: {counter.next()}", flush=True)
-        place = folder_of(folder, *key)
-        try:
-            summary = run_job(configs[key], place, command=command, interruption=interruption)
-        except Diverged as error:
-            diverged[key] = str(error)
-            print(f"{key[0]}, seed {key[1]} diverged: {error}", flush=True)
-        else:
-            runs.append(Run(*key, summary, curve(run_files.read_metrics(place))))
-        # Some forty runs' compiled programs are more memory maps than Linux gives to one process.
-        jax.clear_caches()
-        if runs and len(runs) >= len(finished):
+
+    def note(ended):
+        nonlocal result
+        for run, outcome in ended:
+            if isinstance(outcome, Diverged):
+                diverged[run.group, run.seed] = str(outcome)
+            else:
+                runs.append(Run(run.group, run.seed, outcome, curve(run_files.read_metrics(run.folder))))
+        if runs:
             result = summarize(runs, diverged, configs, command)
             write(folder, result)
+
+    run_all(planned, folder, run_folder.COMPARED, at_once, note, command=command, interruption=interruption)
     if result is None:
         raise UserError(f"all runs diverged; the first error: {next(iter(diverged.values()))}")
     print(f"{tables.markdown(result)}\nsee {folder}/comparison.html", flush=True)

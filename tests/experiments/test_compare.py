@@ -172,7 +172,7 @@ def test_methods_can_be_added_later(tmp_path):
 
 
 def test_a_teachers_file_is_asked_for_its_architecture_before_the_first_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "run_job", None)
+    monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", None)
     teacher = tmp_path / "lenet5"
     variables = models.create_model("lenet5").init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
     saved_network.save_network(
@@ -241,7 +241,7 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
             raise Interrupted("stopped")
         return read_summary(folder)
 
-    monkeypatch.setattr(comparison, "run_job", run)
+    monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", run)
     with pytest.raises(Interrupted):
         comparison.compare(tiny_job.config(cache_dir), ["ssdkd", "noise_kd"], 2, tmp_path)
     methods = result_of(tmp_path)["methods"]
@@ -264,7 +264,7 @@ def test_mistakes_of_any_method_are_found_before_the_first_run(tmp_path, monkeyp
     def forbidden(*args, **kwargs):
         raise AssertionError("something ran")
 
-    monkeypatch.setattr("ssdkd_jax.jobs.comparison.run_job", forbidden)
+    monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", forbidden)
     with pytest.raises(UserError) as error:
         comparison.compare(tiny_job.config(tmp_path, **fields), ["noise_kd", method], 1, tmp_path / "comparison")
     assert expected in str(error.value) and "\n" not in str(error.value)
