@@ -155,6 +155,8 @@ def _keep_compiled_programs():
 
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(COMPILATION_CACHE))
+        # Of a short run, the many small programs take the compiler longer than the few large ones.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _fail(error, leave=sys.exit):

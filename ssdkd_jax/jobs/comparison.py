@@ -1,41 +1,18 @@
-"""Several methods over several seeds with one teacher: runs what is not finished, and writes what came out so far.
-
-Times cover the whole training, including synthesis (`clock.training_seconds`).
-"""
+"""Several methods over several seeds with one teacher: runs what is not finished, and writes what came out so far."""
 
 import copy
 import pathlib
-import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import expand, write_together
 from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, row_of, shared_fields
 from ssdkd_jax.jobs.schedule import fitting_warmup
 from ssdkd_jax.jobs.scheduling import Planned, run_all
-from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
-from ssdkd_jax.reports.seed_statistics import mean_and_std
-from ssdkd_jax.training.clock import training_seconds
-
-# What belongs to every run of a comparison alike.
-_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256", "teacher_recipe")
-
-
-class Run(NamedTuple):
-    """A run that came to its end.
-
-    summary: Summary.
-    curve: [[seconds, percent], ...] at each evaluated epoch.
-    """
-
-    method: str
-    seed: int
-    summary: Summary
-    curve: list
 
 
 def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, command="", interruption=False) -> dict:
@@ -119,11 +96,6 @@ def _epochs_in_words(configs):
     )
 
 
-def folder_of(folder, method: str, seed: int) -> pathlib.Path:
-    """Where a comparison keeps a run."""
-    return pathlib.Path(folder) / method / f"seed{seed}"
-
-
 def _run_all(configs, folder, at_once, command, interruption):
     planned = [Planned(*key, one, folder_of(folder, *key)) for key, one in configs.items()]
     runs, diverged, result = [], {}, None
@@ -146,19 +118,6 @@ def _run_all(configs, folder, at_once, command, interruption):
     return result
 
 
-def curve(metrics: list[dict]) -> list:
-    """[[seconds of training, percent], ...] of the evaluated epochs."""
-    x, y = run_files.curve(metrics, "training_seconds", "student_accuracy")
-    return [[round(seconds, 3), percent] for seconds, percent in zip(x, y, strict=True)]
-
-
-def training_parts(seconds: dict) -> dict:
-    """A summary's seconds as whole, synthesis, student (its steps) and other; see the module's first lines."""
-    whole = training_seconds(seconds)
-    parts = {part: seconds.get(part, 0.0) for part in ("synthesis", "student")}
-    return {"whole": whole, **parts, "other": max(0.0, whole - sum(parts.values()))}
-
-
 def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
     """The comparison, as in comparison.json.
 
@@ -171,63 +130,20 @@ def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
     Raises:
       UserError: the runs had different teachers.
     """
-    first = runs[0]
-    for run in runs:
-        if run.summary.teacher_sha256 != first.summary.teacher_sha256:
-            raise UserError(
-                f"{run.method}, seed {run.seed} had another teacher than {first.method}, seed {first.seed}, so they "
-                "cannot be compared; choose another --workdir=DIR for the comparison, with one teacher for all of it"
-            )
-    versions = [run.summary.versions for run in runs]
     return {
         "kind": "comparison",
         "command": command,
-        **{field: getattr(first.summary, field) for field in _SHARED},
+        **shared_fields(runs),
         "epochs": max(run.summary.epochs for run in runs),
         "seeds": sorted({seed for _, seed in planned}),
-        "hardware": _all_of(run.summary.hardware for run in runs),
-        "date": _all_of(sorted(run.summary.date for run in runs)),
-        "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in versions[0]},
         "methods": {
-            method: _row(
-                sorted((run for run in runs if run.method == method), key=lambda run: run.seed),
+            method: row_of(
+                sorted((run for run in runs if run.group == method), key=lambda run: run.seed),
                 [{"seed": seed, "message": text} for (name, seed), text in diverged.items() if name == method],
             )
             for method in dict.fromkeys(method for method, _ in planned)
         },
     }
-
-
-def _all_of(values):
-    return "; ".join(dict.fromkeys(values))
-
-
-def _row(runs, diverged):
-    summaries = [run.summary for run in runs]
-    accuracies = [summary.student_accuracy for summary in summaries]
-    times = [training_parts(summary.seconds) for summary in summaries]
-    mean, std = mean_and_std(accuracies)
-    return {
-        # Whose images a baseline was given; None for a data-free method.
-        "given_images": next((summary.given_images for summary in summaries if summary.given_images), None),
-        "accuracies": accuracies,
-        "seeds": [run.seed for run in runs],
-        "mean": mean,
-        "std": std,
-        # Of all evaluations, which is what papers of this field report; picked with the test set.
-        "best_accuracies": [summary.best_student_accuracy for summary in summaries],
-        "images_made": _largest(summaries, "images_made"),
-        "images_kept": _largest(summaries, "images_kept"),
-        "seconds": {part: statistics.mean(time[part] for time in times) for part in times[0]} if runs else None,
-        "memory_bytes": _largest(summaries, "memory_bytes"),
-        "differs": next((summary.differs for summary in summaries if summary.differs), ""),
-        "diverged": diverged,
-        "curves": [run.curve for run in runs],
-    }
-
-
-def _largest(summaries, field):
-    return max((getattr(summary, field) for summary in summaries if getattr(summary, field) is not None), default=None)
 
 
 def write(folder, result: dict) -> None:

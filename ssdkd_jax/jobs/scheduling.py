@@ -1,5 +1,6 @@
 """Many runs, one after another or several at once: checked before the first begins, resumed, counted."""
 
+import contextlib
 import copy
 import pathlib
 from collections.abc import Callable, Sequence
@@ -111,12 +112,14 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
     pieces = shares(at_once, devices) if at_once > 1 else []
     runs = _on_one_device(planned) if pieces and pieces[0].environment else planned
     for run in runs:
-        config_checks.check_batches(run.config, local_devices(run.config.devices))
+        with _named(run):
+            config_checks.check_batches(run.config, local_devices(run.config.devices))
     architecture = teacher_architecture(planned[0].config)
     make_folder(folder)
     run_folder.check_kind(folder, kind)
     for run in {run.group: run for run in runs}.values():  # any seed will do
-        check_job(run.config, folder, architecture)
+        with _named(run):
+            check_job(run.config, folder, architecture)
     with run_folder.alone(folder):
         for number, run in enumerate(finished, start=1):  # no work, but folders of other experiments are refused
             print(f"== {run.name}: run {number} of {len(planned)}", flush=True)
@@ -124,6 +127,16 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
         if at_once > 1 and len(finished) < len(planned):
             _keep_teacher(planned[0].config, folder, interruption)
     return Prepared(summaries, pieces)
+
+
+@contextlib.contextmanager
+def _named(run):
+    """Says of which runs a mistake is."""
+    try:
+        yield
+    except UserError as error:
+        known = str(error).startswith(run.group)
+        raise UserError(str(error) if known else f"{run.group}: {error}") from error
 
 
 def _on_one_device(planned):

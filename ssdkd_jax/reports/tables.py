@@ -37,6 +37,7 @@ def markdown(result: dict) -> str:
         "comparison": _comparison,
         "run": _run,
         "ablation": _ablation,
+        "study": _study,
         "exactness": _exactness,
         "buffer_benchmark": _benchmark,
     }
@@ -180,12 +181,13 @@ def _listed(seeds: Sequence[int]) -> str:
 def thinned(result: dict) -> dict:
     """Returns a comparison with at most 40 points in each curve, the first and the last among them."""
     methods = {
-        name: {**row, "curves": [_thin(curve) for curve in row["curves"]]} for name, row in result["methods"].items()
+        name: {**row, "curves": [thin(curve) for curve in row["curves"]]} for name, row in result["methods"].items()
     }
     return {**result, "methods": methods}
 
 
-def _thin(curve: list) -> list:
+def thin(curve: list) -> list:
+    """Returns at most 40 points of a curve, the first and the last among them."""
     if len(curve) <= _MOST_POINTS:
         return curve
     step = (len(curve) - 1) / (_MOST_POINTS - 1)
@@ -239,6 +241,42 @@ def _ablation(result: dict) -> list[str]:
     count = len(result["variants"]["default"]["accuracies"])
     note = f"{count} seeds; teacher {result['teacher']} {result['teacher_accuracy']:.2f} %."
     return [*_table(["variant", "accuracy", "difference", "more than noise"], lines), "", note]
+
+
+def _study(result: dict) -> list[str]:
+    seeds = result["seeds"]
+    lines = []
+    for name, row in result["variants"].items():
+        costs = dict(zip(_HEADER[2:], _costs(row), strict=True))
+        shown = [costs[column] for column in _HEADER[2:7]]
+        lines.append([name, accuracy(row, len(seeds)), _difference_in_words(row["paired"]), *shown])
+    header = ["variant", _HEADER[1], "difference (95 % interval)", *_HEADER[2:7]]
+    return [*_table(header, lines, numbers=True), "", " ".join(_study_notes(result))]
+
+
+def _difference_in_words(paired: dict | None) -> str:
+    """For example "**+1.20 (0.40 to 2.00)**", bold where zero is outside of the interval."""
+    if paired is None:
+        return ""
+    mean = f"{paired['mean']:+.2f}"
+    if paired["low"] is None:
+        return mean
+    text = f"{mean} ({paired['low']:.2f} to {paired['high']:.2f})"
+    return f"**{text}**" if paired["beyond_noise"] else text
+
+
+def _study_notes(result: dict) -> list[str]:
+    seeds, first = result["seeds"], next(iter(result["variants"]))
+    at_once = f", {result['runs_at_once']} runs at once" if result["runs_at_once"] > 1 else ""
+    return [
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({_listed(seeds)}): accuracy is mean ± standard deviation, "
+        f"time the mean{at_once}.",
+        f"Differences are from {first}, seed by seed, with Student's interval; bold where zero lies outside, as it "
+        "does by chance for one in twenty.",
+        f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
+        f"{result['dataset']}.",
+        *_failures(result["variants"]),
+    ]
 
 
 def _exactness(result: dict) -> list[str]:
