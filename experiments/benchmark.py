@@ -1,32 +1,81 @@
-"""Times the replay buffer's work against the student step that it serves, in one run on one device.
+"""Times a config's programs on this device, with random weights and no data set, or only the replay buffer.
 
+    python -m experiments.benchmark --config=configs/cifar10.py:wrn40_2-wrn16_1 --out=speed.json
+    python -m experiments.benchmark --config=configs/cifar10.py:wrn40_2-wrn16_1 --against=torch --out=speed.json
     python -m experiments.benchmark --config=configs/cifar10.py:wrn40_2-wrn16_1 --capacity=50000 \\
         --out=results/benchmark_buffer.json
+
+--against=torch runs the same work in PyTorch on the same device and gives ratios: how many times longer PyTorch's
+fastest variant takes.  --capacity=N times a buffer of N entries next to the student step that it serves.
 """
+
+import os
 
 from absl import flags
 
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
+from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
-config_flag.define("Config file whose networks, batch sizes and buffer settings are used.")
-flags.DEFINE_integer("capacity", 50_000, "Number of entries of the buffer.", lower_bound=1)
-flags.DEFINE_integer("repeats", 20, "Number of timed calls; the median is reported.", lower_bound=1, upper_bound=10**6)
+config_flag.define("Config file whose method, networks, batch sizes and dtype are used.")
 flags.DEFINE_string("out", None, "JSON file with the results.")
+flags.DEFINE_integer("repeats", 20, "The most timed calls of a figure.", lower_bound=1, upper_bound=10**6)
+flags.DEFINE_float("seconds", None, "Seconds after which no more calls of a figure begin; 2 unless set.", lower_bound=0)
+flags.DEFINE_enum("against", None, ["torch"], "What the programs are compared with.")
+flags.DEFINE_list("variants", [], "Of PyTorch; those that fit the device unless set.")
+flags.DEFINE_integer("capacity", None, "Only the replay buffer, with so many entries.", lower_bound=1)
 
 
 def main(command, interruption):
     """Runs the benchmark of the flags."""
-    from ssdkd_jax.jobs.benchmark import USED, benchmark
-    from ssdkd_jax.jobs.config_checks import check_overrides
-
     del interruption
+    if FLAGS.capacity:
+        _time_buffer(command)
+    else:
+        _time_programs(command)
+
+
+def _time_buffer(command):
+    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.speed.buffer import USED, benchmark
+
+    for name in ("seconds", "against", "variants"):
+        if FLAGS[name].present:
+            raise UserError(f"--{name} has no effect with --capacity, which only times the buffer; remove one of them")
     fields = overridden_fields()
     unused = {field: f"on the benchmark, which uses {', '.join(USED)}" for field in fields if field not in USED}
     check_overrides(FLAGS.config, fields, unused=unused)
     benchmark(FLAGS.config, FLAGS.capacity, FLAGS.repeats, FLAGS.out, command=command)
+
+
+def _time_programs(command):
+    if FLAGS.variants and not FLAGS.against:
+        raise UserError("--variants are PyTorch's, which is not timed without --against=torch")
+    if FLAGS.against:
+        # Or JAX takes most of a GPU's memory for itself, and PyTorch's process finds none.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.speed.benchmark import benchmark
+    from ssdkd_jax.speed.timing import Budget
+    from ssdkd_jax.speed.workload import UNUSED
+
+    # Or the time of a compilation is that of reading its result.
+    jax.config.update("jax_enable_compilation_cache", False)
+    why = "on the benchmark, which trains no teacher and reads no images"
+    check_overrides(FLAGS.config, overridden_fields(), unused=dict.fromkeys(UNUSED, why))
+    seconds = 2.0 if FLAGS.seconds is None else FLAGS.seconds
+    benchmark(
+        FLAGS.config,
+        FLAGS.out,
+        budget=Budget(FLAGS.repeats, seconds),
+        against=FLAGS.against or "",
+        variants=FLAGS.variants,
+        command=command,
+    )
 
 
 def run():
@@ -34,7 +83,7 @@ def run():
     launch(
         main,
         required=("config", "out"),
-        example="--config=configs/cifar10.py:wrn40_2-wrn16_1 --out=results/benchmark_buffer.json",
+        example="--config=configs/cifar10.py:wrn40_2-wrn16_1 --out=speed.json",
     )
 
 

@@ -62,6 +62,7 @@ _PAIRED = {
     "high": Maybe(NUMBER),
     "beyond_noise": Maybe(FLAG),
 }
+_TIMES = Named({"median": NUMBER, "quartiles": POINT})
 _EXPECTED = {
     "run": _SOURCE
     | {
@@ -108,6 +109,14 @@ _EXPECTED = {
         "checkpoints": Named({"architecture": TEXT, "here": NUMBER, "exported": NUMBER}),
     },
     "buffer_benchmark": _SOURCE | {"milliseconds": Named(NUMBER)},
+    "speed": _SOURCE
+    | {
+        **dict.fromkeys(("teacher", "student", "dtype", "matmul_precision"), TEXT),
+        "milliseconds": _TIMES,
+        "host": Maybe({"load_average": NUMBER}),
+        "ratios": Maybe(Named({"variant": TEXT, "milliseconds": NUMBER, "ratio": NUMBER})),
+        **dict.fromkeys(("compile_seconds", "memory_bytes", "share_of_matrix_product"), Maybe(Named(NUMBER))),
+    },
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
+from ssdkd_jax.reports import speed_figures
 from ssdkd_jax.reports.run_files import image_source
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
@@ -40,6 +41,7 @@ def markdown(result: dict) -> str:
         "study": _study,
         "exactness": _exactness,
         "buffer_benchmark": _benchmark,
+        "speed": _speed,
     }
     if result["kind"] not in makers:
         raise UserError(f"there is no table for a result of kind {result['kind']!r}; known are: {', '.join(makers)}")
@@ -303,6 +305,14 @@ def _exactness(result: dict) -> list[str]:
 
 def _benchmark(result: dict) -> list[str]:
     return _table(["", "milliseconds"], [[name, f"{value:.2f}"] for name, value in result["milliseconds"].items()])
+
+
+def _speed(result: dict) -> list[str]:
+    return [
+        *_table(speed_figures.header(result), speed_figures.rows(result)),
+        "",
+        " ".join(speed_figures.notes(result)),
+    ]
 
 
 def _table(header: Sequence[str], lines: Iterable[Sequence[str]], *, numbers: bool = False) -> list[str]:

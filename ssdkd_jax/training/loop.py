@@ -117,7 +117,7 @@ class _Run:
             clock.add_earlier(self.info.pop("seconds"))
         self._teacher = spread(teacher, devices)
         self._state = self._spread(canonical, devices)
-        self._synthesize, self._train_student = _programs(method, devices, clock)
+        self._synthesize, self._train_student = epoch_programs(method, devices, clock)
         self._log = MetricsLog(folder, self.info["epoch"])
 
     def epoch(self, epoch):
@@ -207,9 +207,12 @@ class _Run:
         self._log.close()
 
 
-def _programs(method, devices, clock):
-    """Synthesis and student training as programs: (pmapped state, pmapped teacher, epoch's key, number of the round)
-    -> (state, metrics); the state is donated."""
+def epoch_programs(method, devices, clock):
+    """An epoch's two programs, the synthesis and the student's training, as CompileOnce.
+
+    Each is (pmapped state, pmapped teacher, key of the epoch, number of the round) -> (state, metrics); the state is
+    donated.
+    """
 
     def synthesize(state, teacher, key, number):
         return method.synthesize(state, teacher, method.round_keys(key, number)[0])

@@ -6,7 +6,7 @@ import pytest
 
 from configs import digits
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs.benchmark import benchmark
+from ssdkd_jax.speed.buffer import benchmark
 
 
 @pytest.mark.parametrize(

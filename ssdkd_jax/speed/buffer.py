@@ -5,8 +5,6 @@ Every figure is the median of repeated calls of a compiled program, after a firs
 
 import datetime
 import math
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +14,8 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.plausibility import check_memory
+from ssdkd_jax.speed.timing import Budget, measure
+from ssdkd_jax.speed.workload import filled
 
 KIND = "buffer_benchmark"
 # The config's fields that are measured.
@@ -26,36 +26,16 @@ USED = (
 )
 
 
-def median_milliseconds(function, *arguments, repeats):
-    """Median wall time of a jitted call, including device work."""
-    jax.block_until_ready(function(*arguments))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
-
-
-def filled_buffer(settings, image_shape, num_classes, capacity):
-    """A full buffer with random entries."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    buffer = replay_buffer.init(capacity, image_shape, dtype=jnp.dtype(settings.buffer_dtype))
-    return buffer._replace(
-        predicted_class=jax.random.randint(keys[0], (capacity,), 0, num_classes),
-        confidence=jax.random.uniform(keys[1], (capacity,)),
-        priority=jax.random.uniform(keys[2], (capacity,)),
-        valid=jnp.ones(capacity, bool),
-    )
-
-
-def buffer_milliseconds(settings, buffer, repeats):
-    """name of a buffer operation -> median milliseconds."""
+def buffer_times(settings, buffer, budget):
+    """name of a buffer operation -> `timing.summary` of it as a program of its own."""
     size = settings.synthesis_batch_size
     images = jnp.zeros((size, *buffer.images.shape[1:]))
     new = (images, jnp.zeros(size, jnp.int32), jnp.zeros(size))
+    key = jax.random.key(1)
     sample = jax.jit(lambda b, key: replay_buffer.sample(b, key, settings.kd_batch_size, alpha=0.6, beta=0.4))
-    indices, weights = sample(buffer, jax.random.key(1))
+    read = jax.jit(replay_buffer.read)
+    update = jax.jit(lambda b, i, w: replay_buffer.update_priorities(b, i, w).priority)
+    indices, weights = sample(buffer, key)
     # Donated, as in an epoch: the buffer is changed in place, and handed on from call to call.
     insert = jax.jit(lambda b: replay_buffer.insert(b, *new, b.priority), donate_argnums=0)
     held = [jax.tree.map(jnp.copy, buffer)]
@@ -64,22 +44,21 @@ def buffer_milliseconds(settings, buffer, repeats):
         held[0] = insert(held[0])
         return held[0].age
 
-    return {
-        "insert": median_milliseconds(insert_in_place, repeats=repeats),
-        "sample": median_milliseconds(sample, buffer, jax.random.key(1), repeats=repeats),
-        "read": median_milliseconds(jax.jit(replay_buffer.read), buffer, indices, repeats=repeats),
-        "update_priorities": median_milliseconds(
-            jax.jit(lambda b, i, w: replay_buffer.update_priorities(b, i, w).priority),
-            buffer,
-            indices,
-            weights,
-            repeats=repeats,
-        ),
+    operations = {
+        "insert": insert_in_place,
+        "sample": lambda: sample(buffer, key),
+        "read": lambda: read(buffer, indices),
+        "update_priorities": lambda: update(buffer, indices, weights),
     }
+    return {name: _time(call, budget) for name, call in operations.items()}
 
 
-def student_step_milliseconds(config, settings, image_shape, num_classes, repeats):
-    """Median milliseconds of teacher, student, gradient and update on one batch, without the buffer."""
+def _time(call, budget):
+    return measure(lambda: jax.block_until_ready(call()), budget)
+
+
+def student_step_time(config, settings, image_shape, num_classes, budget):
+    """`timing.summary` of teacher, student, gradient and update on one batch, without the buffer."""
     teacher = models.create_model(config.teacher.name, num_classes)
     student = models.create_model(config.student.name, num_classes)
     images = jax.random.normal(jax.random.key(0), (settings.kd_batch_size, *image_shape))
@@ -104,7 +83,7 @@ def student_step_milliseconds(config, settings, image_shape, num_classes, repeat
             optimizer=optimizer,
         )
 
-    return median_milliseconds(step, state, teacher_variables, images, repeats=repeats)
+    return _time(lambda: step(state, teacher_variables, images), budget)
 
 
 def benchmark(config, capacity, repeats, out, *, command=""):
@@ -126,7 +105,13 @@ def benchmark(config, capacity, repeats, out, *, command=""):
     info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
     shape, num_classes = tuple(info.image_shape), len(info.class_names)
     _check(config, capacity, shape)
-    buffer = filled_buffer(settings, shape, num_classes, capacity)
+    empty = replay_buffer.init(capacity, shape, dtype=jnp.dtype(settings.buffer_dtype))
+    buffer = filled(empty, num_classes, jax.random.key(0))
+    budget = Budget(repeats, math.inf)
+    times = {
+        **buffer_times(settings, buffer, budget),
+        "student step": student_step_time(config, settings, shape, num_classes, budget),
+    }
     result = {
         "kind": KIND,
         "command": command,
@@ -138,10 +123,7 @@ def benchmark(config, capacity, repeats, out, *, command=""):
         "teacher": config.teacher.name,
         "student": config.student.name,
         "kd_batch_size": settings.kd_batch_size,
-        "milliseconds": {
-            **buffer_milliseconds(settings, buffer, repeats),
-            "student step": student_step_milliseconds(config, settings, shape, num_classes, repeats),
-        },
+        "milliseconds": {name: time["median"] for name, time in times.items()},
     }
     write_at_once(out, result)
     for name, value in result["milliseconds"].items():

@@ -1,0 +1,79 @@
+"""How much arithmetic a step takes, and how much of it a device can do.
+
+Floating-point operations are counted by XLA's cost analysis of one step's gradient, lowered but not compiled and
+outside of any loop: of a loop the analysis counts the body once, and of a compiled program on a GPU it does not see
+into the library calls that convolutions become.  A multiplication and an addition count as two; of convolutions only
+the products with pixels that are there, not those with the padding.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ssdkd_jax.methods.base import generate
+from ssdkd_jax.methods.fastdfkd import FastDFKD
+from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.speed.timing import measure
+from ssdkd_jax.speed.workload import keeps_views
+from ssdkd_jax.training.devices import pmap
+
+# Rows of the matrices of the matrix product that a device's arithmetic is measured by.
+ROWS = {"cpu": 2048}
+ROWS_ON_ACCELERATORS = 8192
+
+
+def student_step_flops(method, state, teacher, devices) -> float | None:
+    """Of one student step on a batch that is drawn, cropped and normalized already; on one device.
+
+    Args:
+      method: Method; with kept views the teacher is not run.
+      state, teacher: pmapped.
+      devices: list of devices.
+    """
+    problem, batch = method.problem, method.kd_batch_size
+
+    def step(state, teacher, _):
+        images, weights = jnp.zeros((batch // len(devices), *problem.image_shape)), jnp.ones(batch)
+        if keeps_views(method):
+            output = jnp.zeros((len(images), problem.num_classes))
+            return method.student_step_given(state.student, images, weights, output)
+        return method.student_step(state.student, teacher, images, weights)
+
+    return _flops(step, devices, state, teacher)
+
+
+def inversion_step_flops(method, state, teacher, devices) -> float | None:
+    """Of one optimization step of a synthesis, up to the optimizers; None of methods other than SSD-KD and FastDFKD."""
+    if not isinstance(method, (SSDKD, FastDFKD)):
+        return None
+    problem = method.problem
+
+    def gradient(state, teacher, key):
+        latents = jnp.zeros((method.synthesis_batch_size // len(devices), problem.generator.latent_size))
+        targets = jnp.zeros(len(latents), jnp.int32)
+        generator = state.synthesis.generator
+
+        def loss(params, latents):
+            images, _ = generate(problem.generator, {**generator, "params": params}, latents)
+            return method.inversion_loss(state, teacher, images, targets, key)[0]
+
+        return jax.grad(loss, (0, 1))(generator["params"], latents)
+
+    return _flops(gradient, devices, state, teacher)
+
+
+def _flops(function, devices, state, teacher):
+    lowered = pmap(function, devices, in_axes=(0, 0, None)).lower(state, teacher, jax.random.key(0))
+    try:
+        return (lowered.cost_analysis() or {}).get("flops")
+    except (NotImplementedError, RuntimeError):  # a backend that does not count
+        return None
+
+
+def matrix_product(device, dtype, budget) -> dict:
+    """Times the product of two square matrices: a `timing.summary`, with "rows" and "flops_per_second"."""
+    rows = ROWS.get(device.platform, ROWS_ON_ACCELERATORS)
+    keys = jax.random.split(jax.random.key(0))
+    left, right = (jax.device_put(jax.random.normal(key, (rows, rows), dtype), device) for key in keys)
+    product = jax.jit(jnp.matmul)
+    found = measure(lambda: jax.block_until_ready(product(left, right)), budget)
+    return {**found, "rows": rows, "flops_per_second": 2 * rows**3 / (found["median"] / 1000)}
