@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import expand, write_together
 from ssdkd_jax.jobs import config_checks, run_folder
-from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, row_of, shared_fields
+from ssdkd_jax.jobs.finished_runs import Run, curve, finished_groups, folder_of, row_of, shared_fields
 from ssdkd_jax.jobs.schedule import fitting_warmup
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.methods import METHODS, find_method, section_of
@@ -45,8 +45,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, co
 
 
 def _tell_what_stays_out(configs, folder):
-    others = {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_files.SUMMARY))}
-    others = sorted(others - {method for method, _ in configs})
+    others = sorted(finished_groups(folder) - {method for method, _ in configs})
     if others:
         print(
             f"these methods have finished runs but are not in the table: {', '.join(others)}; name them in --methods",

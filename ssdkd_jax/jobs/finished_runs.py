@@ -36,6 +36,11 @@ def folder_of(folder, group: str, seed: int) -> pathlib.Path:
     return pathlib.Path(folder) / group / f"seed{seed}"
 
 
+def finished_groups(folder: pathlib.Path) -> set[str]:
+    """Names of the folders in a comparison's or a study's that hold finished runs."""
+    return {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_files.SUMMARY))}
+
+
 def curve(metrics: list[dict], over: str = "training_seconds") -> list:
     """[[seconds of training, percent], ...] of the evaluated epochs, or over another of the metrics."""
     x, y = run_files.curve(metrics, over, "student_accuracy")

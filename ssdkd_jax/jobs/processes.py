@@ -87,8 +87,10 @@ class Child:
         context.set_forkserver_preload(_PRELOADED)
         self._answers, answers = context.Pipe(duplex=False)
         settings = {name: getattr(jax.config, name) for name in _JAX_SETTINGS}
-        surroundings = (share or Share(), dict(os.environ), settings, self.log)
-        self._process = context.Process(target=_serve, args=(answers, surroundings, function, arguments), name=name)
+        surroundings = (share or Share(), dict(os.environ), settings)
+        self._process = context.Process(
+            target=_serve, args=(answers, self.log, surroundings, function, arguments), name=name
+        )
         self._process.start()
         answers.close()
         self._stopped = False
@@ -182,11 +184,12 @@ def call(name: str, function: Callable, arguments: Sequence, interruption: Any) 
     return outcome
 
 
-def _serve(answers, surroundings, function, arguments):
+def _serve(answers, log, surroundings, function, arguments):
     """What the process does."""
-    with Interruption() as interruption:
+    # Without a log its words would be where the first process has said the same.
+    with Interruption(quiet=log is None) as interruption:
         try:
-            _settle(*surroundings)
+            _settle(log, *surroundings)
             outcome = function(*arguments, interruption=interruption)
         except (UserError, Interrupted) as error:
             outcome = error
@@ -195,7 +198,7 @@ def _serve(answers, surroundings, function, arguments):
         answers.send(outcome)
 
 
-def _settle(share, environment, settings, log):
+def _settle(log, share, environment, settings):
     """Makes the process what it should be, which must come before JAX looks for devices."""
     threading.Thread(target=_follow_the_parent, daemon=True).start()
     os.environ.clear()

@@ -81,7 +81,7 @@ def load_study(path: str) -> Study:
     try:
         check_study(study, study.seeds)
     except UserError as error:
-        raise UserError(f"{path}: {without_flags(error)}") from error
+        raise UserError(f"{path}: {without_flags(error).replace('--seeds', 'seeds')}") from error
     return study
 
 

@@ -6,10 +6,10 @@ import pathlib
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import check_results_file, expand, write_together
 from ssdkd_jax.jobs import run_folder
-from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, row_of, shared_fields
+from ssdkd_jax.jobs.finished_runs import Run, curve, finished_groups, folder_of, row_of, shared_fields
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.jobs.study import Study, check_study, folder_name, variant_configs, without_flags
-from ssdkd_jax.reports import run_files, tables
+from ssdkd_jax.reports import comparison_table, run_files, tables
 from ssdkd_jax.reports.image_statistics import class_shares, confidence_histogram, evenness
 from ssdkd_jax.reports.seed_statistics import paired
 from ssdkd_jax.reports.study_plot import study_plot
@@ -57,6 +57,7 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
         for name, config in configs.items()
     ]
     results = Results(study, planned, command, at_once)
+    _tell_what_stays_out(study, configs, folder)
 
     def note(ended):
         results.add(ended)
@@ -65,6 +66,16 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
 
     run_all(planned, folder, run_folder.STUDIED, at_once, note, command=command, interruption=interruption)
     return results
+
+
+def _tell_what_stays_out(study, configs, folder):
+    finished = finished_groups(folder)
+    others = [name for name in study.variants if name not in configs and folder_name(name) in finished]
+    if others:
+        print(
+            f"these variants have finished runs but are not in the table: {', '.join(others)}; name them in --only",
+            flush=True,
+        )
 
 
 def _with_seed(config, seed):
@@ -93,8 +104,8 @@ class Results:
                 self.diverged[key] = str(outcome)
                 continue
             metrics = run_files.read_metrics(run.folder)
-            self.runs[key] = Run(*key, outcome, tables.thin(curve(metrics)))
-            self._step_curves[key] = tables.thin(curve(metrics, "student_steps"))
+            self.runs[key] = Run(*key, outcome, comparison_table.thin(curve(metrics)))
+            self._step_curves[key] = comparison_table.thin(curve(metrics, "student_steps"))
             self._images[key] = image_numbers(run.folder)
 
     def content(self) -> dict:

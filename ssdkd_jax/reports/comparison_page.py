@@ -4,7 +4,7 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-from ssdkd_jax.reports import charts, pages, tables
+from ssdkd_jax.reports import charts, comparison_table, pages
 from ssdkd_jax.reports.run_files import BUFFER, image_source, read_buffer
 from ssdkd_jax.reports.seed_statistics import twice_standard_error
 from ssdkd_jax.reports.thumbnails import Thumbnail, keeps_pixels, thumbnails
@@ -42,9 +42,9 @@ def comparison_page(result: dict, shown: dict[str, pathlib.Path]) -> str:
         **_headline(finished),
         teacher=result["teacher"],
         teacher_accuracy=result["teacher_accuracy"],
-        header=tables.header(result),
-        rows=tables.rows(result),
-        notes=tables.notes(result),
+        header=comparison_table.header(result),
+        rows=comparison_table.rows(result),
+        notes=comparison_table.notes(result),
         chart=_chart(result, finished),
         **_images(result, shown),
         command=result["command"],

@@ -10,7 +10,7 @@ from ssdkd_jax.jobs import comparison
 from ssdkd_jax.jobs.comparison import summarize
 from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, training_parts
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports import charts, tables
+from ssdkd_jax.reports import charts, comparison_table, tables
 from ssdkd_jax.reports.documents import fill
 from ssdkd_jax.reports.results_files import record
 from tests.reports.test_run_page import HOSTILE, _buffer, _Page
@@ -111,7 +111,7 @@ def test_one_seed_has_no_spread_to_tell():
 def test_memory_may_be_unknown():
     result = _result([_run(memory_bytes=None)], methods=("ssdkd",), seeds=1)
     assert result["methods"]["ssdkd"]["memory_bytes"] is None
-    assert tables.rows(result)[0][-1] == "–"
+    assert comparison_table.rows(result)[0][-1] == "–"
 
 
 def test_the_table():
@@ -138,7 +138,7 @@ def test_the_page_says_the_numbers_and_stands_alone(tmp_path):
     text, page = _page(tmp_path, _result())
     for expected in ("Most accurate: ssdkd", "91.00 ± 1.41", "80.00 ± 0.00", "11.00 points ahead of cmi"):
         assert expected in page.text
-    assert all(note in page.text for note in tables.notes(_result()))
+    assert all(note in page.text for note in comparison_table.notes(_result()))
     assert "python -m experiments.compare" in page.text and "3a7bd3e2" * 8 in page.text
     assert "ssdkd, 91.00 %" in page.text and "teacher, 99.00 %" in page.text
     assert page.links and all(value.startswith(("data:image/", "#")) for value in page.links)

@@ -9,7 +9,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
 from ssdkd_jax.reports.results_files import merge, path_of, read_result, read_results, record
-from tests.reports.sample_results import ablation, comparison, row, run
+from tests.reports.sample_results import ablation, comparison, row, run, study
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 OLD = {"images_kept": "synthetic_images", "images_made": "synthesised_images", "baselines": "references"}
@@ -113,6 +113,15 @@ def test_a_summary_of_wrong_types_is_named(tmp_path, changes, problem):
         (changed(comparison(), "methods.cmi.diverged", [{"seed": 1}]), "methods.cmi.diverged[0].message is missing"),
         (changed(comparison(), "methods.cmi.differs", 5), "methods.cmi.differs is 5, expected a string"),
         (changed(comparison(), "teacher_accuracy", 10**400), "teacher_accuracy is 1000"),
+        (changed(study(), "variants", {}), "variants is {}, expected at least one"),
+        (
+            changed(study(), "variants.no phi.seeds", [0]),
+            "variants.no phi has accuracies, seeds and curves of",
+        ),
+        (
+            changed(study(), "variants.no phi.paired.low", None),
+            "has some of low, high and beyond_noise, expected all",
+        ),
         (changed(ablation(), "variants.default", ...), "variants.default is missing"),
         (changed(ablation(), "variants.default.mean", "NaN"), "variants.default.mean is 'NaN', expected a number"),
         (changed(ablation(), "variants.no phi.exceeds_noise", 1), "exceeds_noise is 1, expected true or false"),
@@ -124,7 +133,7 @@ def test_a_results_file_of_wrong_types_is_named(tmp_path, content, problem):
     assert message.startswith(str(path)) and problem in message and "record it again" in message
 
 
-@pytest.mark.parametrize("result", [run(), comparison(), ablation()], ids=lambda result: result["kind"])
+@pytest.mark.parametrize("result", [run(), comparison(), ablation(), study()], ids=lambda result: result["kind"])
 def test_whatever_passes_the_checks_has_a_table(tmp_path, result):
     """Each field, removed or of another type, is either refused or not needed."""
 
@@ -144,7 +153,7 @@ def test_whatever_passes_the_checks_has_a_table(tmp_path, result):
                 refused += 1
             else:
                 tables.markdown(content)
-                if result["kind"] != "comparison":
+                if result["kind"] in ("run", "ablation"):
                     tables.time_table([content])
     assert refused > 50
 
