@@ -63,8 +63,8 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         sys.exit(128 + interruption.number)
     except KeyboardInterrupt:
         again = "to resume from the last checkpoint" if resumes else "to start again"
-        print(f"stopped at once; {again}: {command}", file=sys.stderr)
-        sys.exit(130)
+        print(f"stopped at once; {again}: {command}", file=sys.stderr, flush=True)
+        os._exit(130)  # without waiting for compilers and writers in other threads
     except BrokenPipeError:  # `... --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:

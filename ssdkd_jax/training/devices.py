@@ -52,19 +52,39 @@ def spread(state, devices, sharded=None):
       sharded: pytree of bools like `state`: leaves whose first axis is split over the devices (padded with zeros to a
         multiple of their number); the others are copied to each.  None: all are copied.
     """
-    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    sharding = _sharding(devices)
 
     def place(x, split=False):
         x = np.asarray(x)
+        shape = _shape_on(devices, x.shape, split)
         if split:
-            rows = -(-len(x) // len(devices))
-            padding = [(0, rows * len(devices) - len(x))] + [(0, 0)] * (x.ndim - 1)
-            x = np.pad(x, padding).reshape(len(devices), rows, *x.shape[1:])
+            padding = [(0, shape[0] * shape[1] - len(x))] + [(0, 0)] * (x.ndim - 1)
+            x = np.pad(x, padding).reshape(shape)
         else:
-            x = np.broadcast_to(x, (len(devices), *x.shape))
+            x = np.broadcast_to(x, shape)
         return jax.device_put(x, sharding)
 
     return jax.tree.map(place, state) if sharded is None else jax.tree.map(place, state, sharded)
+
+
+def spread_shapes(shapes, devices, sharded):
+    """The shapes, dtypes and placement of what `spread` makes of a state of these shapes."""
+    sharding = _sharding(devices)
+
+    def place(x, split):
+        return jax.ShapeDtypeStruct(_shape_on(devices, x.shape, split), x.dtype, sharding=sharding)
+
+    return jax.tree.map(place, shapes, sharded)
+
+
+def _sharding(devices):
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+
+
+def _shape_on(devices, shape, split):
+    if split:
+        return (len(devices), -(-shape[0] // len(devices)), *shape[1:])
+    return (len(devices), *shape)
 
 
 def gather(state, like=None, sharded=None):

@@ -14,7 +14,7 @@ from ssdkd_jax.methods.base import Method
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.clock import Clock, training_seconds
 from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
-from ssdkd_jax.training.devices import gather, pmap, spread
+from ssdkd_jax.training.devices import gather, pmap, spread, spread_shapes
 from ssdkd_jax.training.host_bank import HostBank
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.metrics_log import MetricsLog
@@ -99,26 +99,46 @@ class _Run:
     def __init__(self, method, teacher, plan, folder, devices, clock):
         self.method, self.plan, self.folder, self._clock = method, plan, folder, clock
         self._key = jax.random.key(plan.seed)
-        with clock.measure("compile"):
-            canonical = jit_for_one_call(method.init)(jax.random.fold_in(self._key, plan.epochs), teacher)
-        self._sharded, self._shapes = method.sharded(canonical), jax.eval_shape(lambda: canonical)
+        first_state = (jax.random.fold_in(self._key, plan.epochs), teacher)
+        self._shapes = jax.eval_shape(method.init, *first_state)
+        self._sharded = method.sharded(self._shapes)
         # Of the latest two, so that a damaged one costs a few epochs only.
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "teacher_sha256": sha256(teacher)}
-        self._host_bank = None
-        if method.window:
-            self._host_bank = HostBank(method, self._shapes, self._sharded, devices, clock)
-            canonical = self._host_bank.attach(canonical)
-        restored = self.latest.restore(canonical)
-        if restored:
-            _check_same_teacher(restored[1], self.info, folder)
-            canonical, self.info = restored
-            clock.add_earlier(self.info.pop("seconds"))
+        self._host_bank = HostBank(method, self._shapes, self._sharded, devices, clock) if method.window else None
+        canonical = self._restore(folder)
         self._teacher = spread(teacher, devices)
-        self._state = self._spread(canonical, devices)
+        init = CompileOnce(jit_for_one_call(method.init), clock)
         self._synthesize, self._train_student = epoch_programs(method, devices, clock)
+        if canonical is None:
+            init.start(*first_state)
+        if self.info["epoch"] < plan.epochs:
+            self._start_compiling(devices)
+        if canonical is None:
+            canonical = self._with_whole_bank(init(*first_state))
+        self._state = self._spread(canonical, devices)
         self._log = MetricsLog(folder, self.info["epoch"])
+
+    def _restore(self, folder):
+        """The newest checkpoint's state, whose `info` becomes the run's, or None."""
+        restored = self.latest.restore(self._with_whole_bank(self._shapes))
+        if not restored:
+            return None
+        _check_same_teacher(restored[1], self.info, folder)
+        canonical, self.info = restored
+        self._clock.add_earlier(self.info.pop("seconds"))
+        return canonical
+
+    def _start_compiling(self, devices):
+        """Begins to compile the epoch's programs at the same time, rather than each when it is first needed."""
+        state = spread_shapes(self._shapes, devices, self._sharded)
+        for program in (self._synthesize, self._train_student):
+            if program is self._train_student or self.method.makes_images:
+                program.start(state, self._teacher, self._key, np.int32(0))
+
+    def _with_whole_bank(self, state):
+        return self._host_bank.attach(state) if self._host_bank else state
 
     def epoch(self, epoch):
         """Runs the epoch of this number, counted from 1, and returns its metrics."""

@@ -29,6 +29,14 @@ def test_gather_undoes_spread(count):
         assert back[name].dtype == value.dtype
 
 
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_spread_shapes_says_what_spread_does(count):
+    chosen = jax.local_devices()[:count]
+    said = devices.spread_shapes(jax.eval_shape(lambda: STATE), chosen, SHARDED)
+    for name, array in devices.spread(STATE, chosen, SHARDED).items():
+        assert (said[name].shape, said[name].dtype, said[name].sharding) == (array.shape, array.dtype, array.sharding)
+
+
 def test_each_device_holds_its_rows():
     chosen = jax.local_devices()[:2]
     images = devices.spread(STATE, chosen, SHARDED)["images"]
