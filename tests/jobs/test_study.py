@@ -70,6 +70,13 @@ def test_a_users_own_method_brings_its_settings(tmp_path, monkeypatch):
     assert configs["mine"].MyMethod.kd_steps == 3 and "MyMethod" not in configs["default"]
 
 
+def test_the_documented_example_is_a_study(tmp_path):
+    text = (ROOT / "docs" / "studies.md").read_text()
+    (tmp_path / "mine.py").write_text(text.partition("```python\n")[2].partition("```")[0])
+    configs = variant_configs(load_study(f"{tmp_path}/mine.py"))
+    assert list(configs)[2:4] == ["FastDFKD", "alpha=0.3 buffer_size=1500"] and len(configs) == 7
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
