@@ -195,7 +195,8 @@ def _serve(answers, log, surroundings, function, arguments):
             outcome = error
         except KeyboardInterrupt:
             os._exit(128 + signal.SIGINT)
-        answers.send(outcome)
+        with contextlib.suppress(BrokenPipeError):  # nobody is left to ask
+            answers.send(outcome)
 
 
 def _settle(log, share, environment, settings):

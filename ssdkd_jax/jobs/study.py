@@ -165,7 +165,7 @@ def _changed(config, changes):
         owner = config.get(section) if section else config
         if not isinstance(owner, ConfigDict) or name not in owner or isinstance(owner[name], ConfigDict):
             close = difflib.get_close_matches(field, _fields(config), n=1)
-            meant = f"did you mean {close[0]}?" if close else "--help lists the fields"
+            meant = f"did you mean {close[0]}?" if close else "python -m experiments.main --help lists the fields"
             raise UserError(f"there is no field {field}; {meant}")
         try:
             owner[name] = value
