@@ -85,6 +85,25 @@ def test_only_some_variants_and_seeds(run_study, tmp_path, capsys):
     assert r"not in the table: no $\phi; name them in --only" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "entry", "expected"),
+    [
+        ("no phi", {"seeds": [0]}, "variants.no phi has accuracies, seeds and curves of different lengths"),
+        ("no phi", {"mean": None}, "variants.no phi.mean is None, expected a number"),
+        (
+            "no phi",
+            {"paired": {"mean": 1.0, "low": 0.5}},
+            "variants.no phi.paired has some of low, high and beyond_noise",
+        ),
+    ],
+)
+def test_results_that_contradict_themselves(name, entry, expected):
+    result = study()
+    result["variants"][name] |= entry
+    assert result_checks.problem(result).startswith(expected)
+    assert result_checks.problem(study(variants={})) == "variants is {}, expected at least one"
+
+
 def test_all_runs_diverged(run_study, tmp_path):
     with pytest.raises(UserError, match="all runs diverged; the first error: student_loss is nan"):
         run_study(dict.fromkeys(VARIANTS, (None,) * 3))

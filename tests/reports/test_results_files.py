@@ -113,15 +113,6 @@ def test_a_summary_of_wrong_types_is_named(tmp_path, changes, problem):
         (changed(comparison(), "methods.cmi.diverged", [{"seed": 1}]), "methods.cmi.diverged[0].message is missing"),
         (changed(comparison(), "methods.cmi.differs", 5), "methods.cmi.differs is 5, expected a string"),
         (changed(comparison(), "teacher_accuracy", 10**400), "teacher_accuracy is 1000"),
-        (changed(study(), "variants", {}), "variants is {}, expected at least one"),
-        (
-            changed(study(), "variants.no phi.seeds", [0]),
-            "variants.no phi has accuracies, seeds and curves of",
-        ),
-        (
-            changed(study(), "variants.no phi.paired.low", None),
-            "has some of low, high and beyond_noise, expected all",
-        ),
         (changed(ablation(), "variants.default", ...), "variants.default is missing"),
         (changed(ablation(), "variants.default.mean", "NaN"), "variants.default.mean is 'NaN', expected a number"),
         (changed(ablation(), "variants.no phi.exceeds_noise", 1), "exceeds_noise is 1, expected true or false"),
