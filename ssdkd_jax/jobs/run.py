@@ -60,7 +60,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
         make_folder(folder)
     folder = expand(folder)
-    run_folder.check_kind(folder, comparison=False)
+    run_folder.check_kind(folder, run_folder.RUN)
     with run_folder.alone(folder):
         run_folder.claim(folder, _identity(config), write=False)
         summary = run_folder.read_summary(folder)
@@ -83,8 +83,7 @@ def _run(context, command, note):
     config, folder, clock = context.config, context.folder, context.clock
     check_sizes(config, context.devices)
     run_folder.check_can_write(folder)
-    if config.matmul_precision != "default":
-        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    use_precision(config)
     with clock.measure("setup"):
         test, baseline_sets = baselines.real_images(config)
         given = baselines.given_images(config)
@@ -120,6 +119,12 @@ def _run(context, command, note):
     write_report(folder)
     print(f"{summary.in_one_line()}; see {folder}/report.html", flush=True)
     return summary
+
+
+def use_precision(config):
+    """Makes the config's precision of matrix products that of this process."""
+    if config.matmul_precision != "default":
+        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
 
 
 def _find_teacher(context, given):
