@@ -2,18 +2,17 @@
 
 import contextlib
 import errno
-import logging
 import os
 import shlex
 import sys
 import traceback
-import warnings
 
 from absl import flags
 
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.library_noise import silence
 from ssdkd_jax.training import processes
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
@@ -46,7 +45,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     command = shlex.join([*program.split(), *sys.argv[1:]])
     if os.environ.get("XLA_FLAGS"):  # which may say how many devices there are
         command = f"XLA_FLAGS={shlex.quote(os.environ['XLA_FLAGS'])} {command}"
-    _be_quiet()
+    silence()
     sys.path.insert(0, os.getcwd())
     interruption = Interruption()
     try:
@@ -164,15 +163,8 @@ def _keep_compiled_programs():
 
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(COMPILATION_CACHE))
-
-
-def _be_quiet():
-    """Keeps off the terminal what libraries log about their own work; what goes wrong comes as exceptions."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        # Of a short run, the many small programs take the compiler longer than the few large ones.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _fail(error, leave=sys.exit, status=2):

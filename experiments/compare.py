@@ -20,6 +20,9 @@ UNUSED = {"method": "on a comparison, whose methods are --methods", "baselines":
 config_flag.define("Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
 flags.DEFINE_integer("seeds", 3, "Number of seeds, starting with config.seed.")
+flags.DEFINE_integer(
+    "jobs", 1, "Number of runs at once, each with its share of the cores, or an accelerator of its own.", lower_bound=1
+)
 flags.DEFINE_string("workdir", None, "Folder of the comparison; its runs are in METHOD/seedN.")
 
 
@@ -35,7 +38,15 @@ def main(command, interruption):
         raise UserError("--methods names none, expected names such as ssdkd,fastdfkd; --list=methods prints all")
     check_overrides(FLAGS.config, overridden_fields(), methods, unused=UNUSED)
     check_seeds(FLAGS.seeds, first=FLAGS.config.seed)
-    compare(FLAGS.config, methods, FLAGS.seeds, FLAGS.workdir, command=command, interruption=interruption)
+    compare(
+        FLAGS.config,
+        methods,
+        FLAGS.seeds,
+        FLAGS.workdir,
+        at_once=FLAGS.jobs,
+        command=command,
+        interruption=interruption,
+    )
 
 
 def run():

@@ -201,13 +201,12 @@ def _has_generator(config, method, field):
     return find_method(method).method.uses_generator and field not in method_settings(config, method)
 
 
-def check_seeds(seeds, least=1, first=0):
+def check_seeds(seeds, first=0):
     """Raises UserError for an implausible number of seeds, or a last one out of range; `first` is the config's."""
     if first + seeds > 2**31:
         raise UserError(
             f"seed is {first}, so the last of {seeds} seeds is {first + seeds - 1}, expected less than {2**31}: "
             "--config.seed=N"
         )
-    why = ": one seed says nothing about the noise" if least > 1 else ""
-    if not least <= seeds <= MOST_SEEDS:
-        raise UserError(f"--seeds is {seeds}, expected at least {least} and at most {MOST_SEEDS}{why}")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UserError(f"--seeds is {seeds}, expected at least 1 and at most {MOST_SEEDS}")

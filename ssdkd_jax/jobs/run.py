@@ -71,7 +71,7 @@ def _finished(config, folder, held):
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
         make_folder(folder)
     folder = expand(folder)
-    run_folder.check_kind(folder, comparison=False)
+    run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
     run_folder.claim(folder, _identity(config), write=False)
     summary = run_folder.read_summary(folder)
@@ -94,8 +94,7 @@ def _run(context, command, note):
     config, folder, clock = context.config, context.folder, context.clock
     check_sizes(config, context.devices)
     from_first(lambda: run_folder.check_can_write(folder))
-    if config.matmul_precision != "default":
-        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    use_precision(config)
     with clock.measure("setup"):
         test, baseline_sets = baselines.real_images(config)
         given = baselines.given_images(config)
@@ -134,6 +133,12 @@ def _write(folder, summary):
     run_folder.write_summary(folder, summary)
     write_report(folder)
     print(f"{summary.in_one_line()}; see {folder}/report.html", flush=True)
+
+
+def use_precision(config):
+    """Makes the config's precision of matrix products that of this process."""
+    if config.matmul_precision != "default":
+        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
 
 
 def _find_teacher(context, given):

@@ -9,7 +9,16 @@ import pathlib
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, expand, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports.run_files import BUFFER, COMPARISON, IMAGES, METRICS, REPORT, SUMMARY, with_current_names
+from ssdkd_jax.reports.run_files import (
+    BUFFER,
+    COMPARISON,
+    IMAGES,
+    METRICS,
+    REPORT,
+    STUDY,
+    SUMMARY,
+    with_current_names,
+)
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.user_code import absolute, is_user_code
 
@@ -18,6 +27,10 @@ EXPERIMENT = "experiment.json"
 CODE = "code_sha256"
 # What else a run writes into its folder.
 OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, "tensorboard", "checkpoints", "student")
+
+# What a folder can be of, and the file that says so.
+RUN, COMPARED, STUDIED = "a single run", "a comparison", "a study"
+KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY}
 
 
 def try_lock(path):
@@ -45,11 +58,11 @@ def alone(workdir):
         yield
 
 
-def check_kind(workdir, *, comparison):
-    """Raises UserError where a run's folder is to take a comparison of many, or the other way round."""
-    holds, expected = ("a single run", "a comparison") if comparison else ("a comparison", "a single run")
-    if (workdir / (EXPERIMENT if comparison else COMPARISON)).exists():
-        raise UserError(f"the workdir {workdir} holds {holds}, not {expected}; choose another: --workdir=DIR")
+def check_kind(workdir, kind):
+    """Raises UserError where a folder for one kind of work (of KINDS) holds another."""
+    for other, name in KINDS.items():
+        if other != kind and (workdir / name).exists():
+            raise UserError(f"the workdir {workdir} holds {other}, not {kind}; choose another: --workdir=DIR")
 
 
 def claim(workdir, identity, *, write=True):

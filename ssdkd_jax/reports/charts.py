@@ -82,6 +82,21 @@ def pen(index: int) -> Pen:
     return Pen(COLORS[color], _DASHES[repeat % len(_DASHES)])
 
 
+def mean_line(pen: Pen, curves: list[list], unit: float = 1.0) -> Line:
+    """The mean of some curves point by point, in a band from the lowest to the highest.
+
+    Args:
+      pen: of the line.
+      curves: [[x, y], ...] of each seed; empty ones do not count, longer ones end with the shortest.
+      unit: that x is divided by.
+    """
+    curves = [curve for curve in curves if curve]
+    common = min(map(len, curves))
+    points = np.array([curve[:common] for curve in curves], np.float64)
+    x, y = points[..., 0] / unit, points[..., 1]
+    return Line(pen, x.mean(0), y.mean(0), y.min(0), y.max(0))
+
+
 def accuracy_chart(name: str, alt: str, x, y, *, x_label: str, y_label: str, levels: list[Level]) -> Markup:
     """Draws the student's curve with its last point marked, and dashed lines for what it is compared with.
 

@@ -4,9 +4,7 @@ import functools
 import pathlib
 from typing import NamedTuple
 
-import numpy as np
-
-from ssdkd_jax.reports import charts, pages, tables
+from ssdkd_jax.reports import charts, comparison_table, pages
 from ssdkd_jax.reports.run_files import BUFFER, image_source, read_buffer
 from ssdkd_jax.reports.seed_statistics import twice_standard_error
 from ssdkd_jax.reports.thumbnails import Thumbnail, keeps_pixels, thumbnails
@@ -44,9 +42,9 @@ def comparison_page(result: dict, shown: dict[str, pathlib.Path]) -> str:
         **_headline(finished),
         teacher=result["teacher"],
         teacher_accuracy=result["teacher_accuracy"],
-        header=tables.header(result),
-        rows=tables.rows(result),
-        notes=tables.notes(result),
+        header=comparison_table.header(result),
+        rows=comparison_table.rows(result),
+        notes=comparison_table.notes(result),
         chart=_chart(result, finished),
         **_images(result, shown),
         command=result["command"],
@@ -93,7 +91,7 @@ def _chart(result: dict, finished: dict) -> pages.Figure | None:
     svg = charts.comparison_chart(
         "comparison",
         f"Student's accuracy over time for {', '.join(ranked)}; {next(iter(ranked))} ends highest",
-        [_line(pens[name], row["curves"], unit_seconds) for name, row in ranked.items()],
+        [charts.mean_line(pens[name], row["curves"], unit_seconds) for name, row in ranked.items()],
         x_label=f"wall-clock time of the training ({unit})",
         y_label="accuracy (%)",
         level=result["teacher_accuracy"],
@@ -108,14 +106,6 @@ def _chart(result: dict, finished: dict) -> pages.Figure | None:
         "table."
     )
     return pages.Figure(svg, caption, tuple(legend))
-
-
-def _line(pen: charts.Pen, curves: list, unit_seconds: float) -> charts.Line:
-    curves = [curve for curve in curves if curve]
-    common = min(map(len, curves))
-    points = np.array([curve[:common] for curve in curves], np.float64)
-    x, y = points[..., 0] / unit_seconds, points[..., 1]
-    return charts.Line(pen, x.mean(0), y.mean(0), y.min(0), y.max(0))
 
 
 def _images(result: dict, shown: dict[str, pathlib.Path]) -> dict:

@@ -56,6 +56,12 @@ _METHOD = {
     "diverged": [{"seed": INTEGER, "message": TEXT}],
     "curves": [[POINT]],
 }
+_PAIRED = {
+    "mean": NUMBER,
+    "low": Maybe(NUMBER),
+    "high": Maybe(NUMBER),
+    "beyond_noise": Maybe(FLAG),
+}
 _TIMES = Named({"median": NUMBER, "quartiles": POINT})
 _COMPILED = {
     **dict.fromkeys(("config", "topology", "dtype"), TEXT),
@@ -94,6 +100,15 @@ _EXPECTED = {
         "variants": Named(
             {"accuracies": [NUMBER], "mean": NUMBER, "std": NUMBER, "difference": NUMBER, "exceeds_noise": FLAG}
         ),
+    },
+    "study": _SOURCE
+    | {
+        **dict.fromkeys(("dataset", "teacher", "student", "teacher_sha256"), TEXT),
+        "teacher_accuracy": NUMBER,
+        "seeds": [INTEGER],
+        "runs_at_once": INTEGER,
+        "versions": Named(TEXT),
+        "variants": Named({**_METHOD, "paired": Maybe(_PAIRED)}),
     },
     "exactness": _SOURCE
     | {
@@ -164,14 +179,28 @@ def _run_problem(content: dict) -> str | None:
 
 
 def _comparison_problem(content: dict) -> str | None:
+    return _rows_problem(content, "methods")
+
+
+def _study_problem(content: dict) -> str | None:
+    if not content["variants"]:
+        return "variants is {}, expected at least one"
+    for name, row in content["variants"].items():
+        bounds = [(row.get("paired") or {}).get(bound) for bound in ("low", "high", "beyond_noise")]
+        if 0 < bounds.count(None) < len(bounds):
+            return f"variants.{name}.paired has some of low, high and beyond_noise, expected all or none"
+    return _rows_problem(content, "variants")
+
+
+def _rows_problem(content: dict, rows: str) -> str | None:
     if not content["seeds"]:
         return "seeds is [], expected at least one"
-    for name, row in content["methods"].items():
+    for name, row in content[rows].items():
         counts = {len(row["accuracies"]), len(row["seeds"]), len(row["curves"])}
         if len(counts) > 1:
-            return f"methods.{name} has accuracies, seeds and curves of different lengths"
+            return f"{rows}.{name} has accuracies, seeds and curves of different lengths"
         needed = {"mean": NUMBER, "std": NUMBER, "seconds": _METHOD["seconds"].entry} if row["seeds"] else {}
-        if found := _mismatch(row, needed, f"methods.{name}"):
+        if found := _mismatch(row, needed, f"{rows}.{name}"):
             return found
     return None
 
@@ -180,4 +209,9 @@ def _ablation_problem(content: dict) -> str | None:
     return None if "default" in content["variants"] else "variants.default is missing"
 
 
-_FURTHER = {"run": _run_problem, "comparison": _comparison_problem, "ablation": _ablation_problem}
+_FURTHER = {
+    "run": _run_problem,
+    "comparison": _comparison_problem,
+    "ablation": _ablation_problem,
+    "study": _study_problem,
+}

@@ -4,7 +4,7 @@ import pathlib
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_replaces, make_folder, read_object, write_at_once
-from ssdkd_jax.reports import run_files, tables
+from ssdkd_jax.reports import comparison_table, run_files
 from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
@@ -110,7 +110,7 @@ def read_results(folder: pathlib.Path) -> dict[str, dict]:
 def _comparison(workdir: pathlib.Path) -> dict:
     path, fix = workdir / run_files.COMPARISON, "delete it and run the comparison's command again"
     content = run_files.with_current_names(read_object(path, fix))
-    return tables.thinned(_checked({**content, "kind": "comparison"}, path, fix))
+    return comparison_table.thinned(_checked({**content, "kind": "comparison"}, path, fix))
 
 
 def _run(workdir: pathlib.Path) -> dict:

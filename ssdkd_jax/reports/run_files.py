@@ -14,6 +14,7 @@ from ssdkd_jax.files import read_object
 
 SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
 REPORT, IMAGES = "report.html", "images.png"
+STUDY = "study.md"
 
 # Field names that older versions wrote, and today's.
 _RENAMED_FIELDS = {

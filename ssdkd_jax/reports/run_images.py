@@ -3,6 +3,7 @@
 import numpy as np
 
 from ssdkd_jax.reports import charts, pages
+from ssdkd_jax.reports.image_statistics import class_shares, evenness
 from ssdkd_jax.reports.run_files import Buffer
 from ssdkd_jax.reports.thumbnails import keeps_pixels, thumbnails
 
@@ -55,7 +56,7 @@ def histograms(buffer: Buffer | None, source: str) -> list[pages.Figure]:
 
 def _class_histogram(buffer: Buffer, name: str) -> pages.Figure:
     sets = [buffer.predicted_class, *([] if buffer.real_class is None else [buffer.real_class])]
-    shares = [_class_shares(classes, len(buffer.class_names)) for classes in sets]
+    shares = [class_shares(classes, len(buffer.class_names)) for classes in sets]
     counts = np.bincount(buffer.predicted_class, minlength=len(buffer.class_names))
     caption = (
         f"Classes, as the teacher sees them. In the {name}: {counts.min():,} to {counts.max():,} images per class, "
@@ -82,12 +83,5 @@ def _legend(name: str, real: np.ndarray | None) -> tuple[pages.Mark, ...]:
     return marks if real is None else (*marks, pages.Mark("real test images", charts.COLORS[1], "line"))
 
 
-def _class_shares(classes: np.ndarray, count: int) -> np.ndarray:
-    return 100.0 * np.bincount(classes, minlength=count) / max(1, len(classes))
-
-
 def _evenness(share: np.ndarray) -> str:
-    """The entropy of the class shares over that of equal shares: 100 % means that all classes are equally frequent."""
-    p = share[share > 0] / 100.0
-    entropy = -np.sum(p * np.log(p)) / np.log(len(share)) if len(share) > 1 else 1.0
-    return f"entropy {100.0 * max(0.0, entropy):.1f} % of the largest possible"
+    return f"entropy {100.0 * evenness(share):.1f} % of the largest possible"

@@ -2,6 +2,9 @@
 
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import scipy.special
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float | None, float | None]:
@@ -18,3 +21,38 @@ def twice_standard_error(first: Sequence[float], second: Sequence[float]) -> flo
       first, second: one value a seed, at least one each.
     """
     return 2 * sum(mean_and_std(values)[1] ** 2 / len(values) for values in (first, second)) ** 0.5
+
+
+class Paired(NamedTuple):
+    """Differences of two settings, seed by seed.
+
+    differences: one a seed.
+    mean: of them.
+    low, high: bounds of the 95 % confidence interval of the mean; None for a single seed.
+    """
+
+    differences: list[float]
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def beyond_noise(self) -> bool | None:
+        """Whether zero lies outside of the interval; None where there is none."""
+        return None if self.low is None else not self.low <= 0 <= self.high
+
+
+def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
+    """Student's paired t interval: mean ± t(0.975, n - 1) * s / sqrt(n) of the n differences.
+
+    One of twenty such intervals misses the true difference by chance.
+
+    Args:
+      values, baseline: (n,) of the same seeds in the same order, at least one.
+    """
+    differences = [value - other for value, other in zip(values, baseline, strict=True)]
+    mean, std = mean_and_std(differences)
+    if len(differences) < 2:
+        return Paired(differences, mean, None, None)
+    half = float(scipy.special.stdtrit(len(differences) - 1, 0.975)) * std / len(differences) ** 0.5
+    return Paired(differences, mean, mean - half, mean + half)

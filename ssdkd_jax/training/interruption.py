@@ -7,13 +7,13 @@ import signal
 class Interruption:
     """A context in which the first SIGTERM or SIGINT is only noted: `if interruption: save and stop`.
 
-    It says at once what it waits for.  A second Ctrl-C stops at once.
+    It says at once what it waits for, unless `quiet`.  A second Ctrl-C stops at once.
 
     number: of the signal that came; SIGINT's before any came.
     """
 
-    def __init__(self):
-        self._requested, self.number = False, int(signal.SIGINT)
+    def __init__(self, *, quiet=False):
+        self._requested, self._quiet, self.number = False, quiet, int(signal.SIGINT)
 
     def __bool__(self):
         return self._requested
@@ -33,7 +33,7 @@ class Interruption:
     def _note(self, number, _):
         if self._requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not self._requested:
+        if not (self._requested or self._quiet):
             # Not by `print`, which a signal may have interrupted.
             os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, from the last checkpoint\n")
         self.hear(number)

@@ -157,6 +157,7 @@ class _Run:
         self.info["epoch"] = epoch
         if epoch == self.plan.epochs or epoch % self.plan.evaluate_every == 0:
             metrics[self.plan.score_name] = self._evaluate()
+            metrics["student_steps"] = sum(map(self.method.student_steps, range(epoch)))
         seconds = self._seconds_of_steps() - before
         metrics["images_per_second"] = self.method.images_processed(epoch - 1) / max(seconds, 1e-9)
         metrics["seconds"] = self._clock.total()

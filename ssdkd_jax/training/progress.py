@@ -59,18 +59,18 @@ class Progress:
 class RunCounter:
     """Which of several runs comes, and how long the rest will take."""
 
-    def __init__(self, total, finished=0):
-        """`finished`: how many of the first ones are done already and take no time."""
-        self._total, self._finished, self._number = total, finished, 0
+    def __init__(self, total, finished=0, at_once=1):
+        """`finished`: how many are done already; `at_once`: how many run at the same time."""
+        self._total, self._finished, self._at_once, self._number = total, finished, at_once, finished
         self._start = time.perf_counter()
 
     def next(self):
         """The coming run in words: "run 3 of 12, about 5 min left"."""
         self._number += 1
-        done = self._number - 1 - self._finished
+        done = self._number - self._finished - self._at_once
         words = f"run {self._number} of {self._total}"
         if done <= 0:
             self._start = time.perf_counter()
             return words
-        left = (time.perf_counter() - self._start) / done * (self._total - self._number + 1)
+        left = (time.perf_counter() - self._start) / done * (self._total - self._finished - done)
         return f"{words}, about {left:.0f} s left" if left < 90 else f"{words}, about {left / 60:.0f} min left"

@@ -29,20 +29,24 @@ STUDENT = ("warmup_epochs", "kd_batch_size", "student_learning_rate")
 XLA_FLAGS = f"{tiny_job.xla_flags()} --xla_backend_optimization_level=0"
 
 
-def start(workdir, cache_dir, methods=METHODS, seeds=2, **fields):
-    """experiments.compare on the tiny job, as a program of its own; `scratch` diverges."""
+def settings(cache_dir, methods=METHODS):
+    """Fields of the tiny job's config for a comparison; `scratch` diverges."""
     shared = {name: value for name, value in tiny_job.FIELDS.items() if name != "baselines"}
     shared |= {"epochs": 2, "evaluate_every": 1, "teacher.epochs": 1, "teacher.cache_dir": cache_dir}
     shared |= {"allow_weak_teacher": True}
     for method in METHODS:
         shared |= {f"{method}.{name}": tiny_job.FIELDS[f"ssdkd.{name}"] for name in STUDENT} | {f"{method}.kd_steps": 4}
-    fields = {**shared, "scratch.student_learning_rate": 1e6, **fields}
+    fields = {**shared, "scratch.student_learning_rate": 1e6}
     # Settings of other methods would have no effect, which is a mistake.
-    fields = {name: value for name, value in fields.items() if name.partition(".")[0] not in {*METHODS} - {*methods}}
+    return {name: value for name, value in fields.items() if name.partition(".")[0] not in {*METHODS} - {*methods}}
+
+
+def start(workdir, cache_dir):
+    """experiments.compare as a program of its own."""
     command = [sys.executable, "-m", "experiments.compare", f"--config=configs/digits.py:{tiny_job.PAIR}"]
-    command += [f"--workdir={workdir}", f"--methods={','.join(methods)}", f"--seeds={seeds}"]
+    command += [f"--workdir={workdir}", f"--methods={','.join(METHODS)}", "--seeds=2"]
     return subprocess.Popen(
-        [*command, *(f"--config.{name}={value}" for name, value in fields.items())],
+        [*command, *(f"--config.{name}={value}" for name, value in settings(cache_dir).items())],
         cwd=tiny_job.ROOT,
         env=os.environ | {"XLA_FLAGS": XLA_FLAGS},
         stdout=subprocess.PIPE,
@@ -116,13 +120,16 @@ def test_a_method_that_diverges_costs_no_other_its_run(compared):
     assert "| scratch | – (2 diverged) |" in table and "Diverged: scratch, seed 1:" in table
 
 
-def test_a_second_call_runs_nothing(compared):
+def test_a_second_call_runs_nothing(compared, capsys):
     workdir, cache_dir, *_ = compared
     runs = [path for path in workdir.rglob("*") if path.is_file() and path.parent != workdir and path.name != ".lock"]
     before = {path: path.stat().st_mtime_ns for path in runs}
     earlier = result_of(workdir)["methods"]
-    status, out, err = finish(start(workdir, cache_dir, methods=("noise_kd", "ssdkd")))
-    assert (status, err) == (0, "")
+    methods = ["noise_kd", "ssdkd"]
+    config = tiny_job.config(cache_dir)
+    config.update_from_flattened_dict(settings(str(cache_dir), methods))
+    comparison.compare(config, methods, 2, workdir)
+    out = capsys.readouterr().out
     assert out.count("is finished") == 4
     assert "not in the table" not in out, "scratch diverged"
     assert {path: path.stat().st_mtime_ns for path in runs} == before
@@ -172,7 +179,7 @@ def test_methods_can_be_added_later(tmp_path):
 
 
 def test_a_teachers_file_is_asked_for_its_architecture_before_the_first_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "run_job", None)
+    monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", None)
     teacher = tmp_path / "lenet5"
     variables = models.create_model("lenet5").init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
     saved_network.save_network(
@@ -241,7 +248,7 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
             raise Interrupted("stopped")
         return read_summary(folder)
 
-    monkeypatch.setattr(comparison, "run_job", run)
+    monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", run)
     with pytest.raises(Interrupted):
         comparison.compare(tiny_job.config(cache_dir), ["ssdkd", "noise_kd"], 2, tmp_path)
     methods = result_of(tmp_path)["methods"]
@@ -264,7 +271,7 @@ def test_mistakes_of_any_method_are_found_before_the_first_run(tmp_path, monkeyp
     def forbidden(*args, **kwargs):
         raise AssertionError("something ran")
 
-    monkeypatch.setattr("ssdkd_jax.jobs.comparison.run_job", forbidden)
+    monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", forbidden)
     with pytest.raises(UserError) as error:
         comparison.compare(tiny_job.config(tmp_path, **fields), ["noise_kd", method], 1, tmp_path / "comparison")
     assert expected in str(error.value) and "\n" not in str(error.value)

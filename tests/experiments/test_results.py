@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from ssdkd_jax.jobs.ablation import summarize, variants
 from ssdkd_jax.reports.documents import fill
 from ssdkd_jax.reports.results_files import read_results
 from tests.reports.sample_results import ablation, comparison, row, run
@@ -75,21 +74,3 @@ def test_mistakes_are_reported_in_one_line(tmp_path, arguments, expected):
     put(tmp_path / "docs" / "results.md", "")
     status, out, err = results(tmp_path, *arguments)
     assert (status, out) == (2, "") and err.startswith(f"error: {expected}") and err.count("\n") == 1
-
-
-def test_a_difference_counts_only_beyond_twice_its_standard_error():
-    rows = summarize({"default": [90.0, 92.0], "close": [91.0, 93.0], "far": [80.0, 80.0]})
-    assert rows["default"]["std"] == pytest.approx(2**0.5)
-    assert rows["close"]["noise"] == pytest.approx(2 * 2**0.5)
-    assert not rows["close"]["exceeds_noise"]
-    assert rows["far"]["difference"] == -11 and rows["far"]["exceeds_noise"]
-
-
-def test_every_switch_of_the_paper_is_varied():
-    changed = variants(training_images=1000, synthesis_batch_size=64)
-    assert changed["default"] == {}
-    assert changed["buffer 1 %"] == {"buffer_size": 10, "synthesis_batch_size": 10}
-    assert changed["buffer 20 %"] == {"buffer_size": 200, "synthesis_batch_size": 64}
-    assert {change["replacement"] for change in changed.values() if "replacement" in change} == {
-        "lowest_priority", "oldest", "lowest_phi", "random",
-    }  # fmt: skip

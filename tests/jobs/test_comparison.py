@@ -7,9 +7,10 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
-from ssdkd_jax.jobs.comparison import Run, folder_of, summarize, training_parts
+from ssdkd_jax.jobs.comparison import summarize
+from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, training_parts
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports import charts, tables
+from ssdkd_jax.reports import charts, comparison_table, tables
 from ssdkd_jax.reports.documents import fill
 from ssdkd_jax.reports.results_files import record
 from tests.reports.test_run_page import HOSTILE, _buffer, _Page
@@ -80,7 +81,7 @@ def test_curves_are_over_the_seconds_of_training():
         {"epoch": 2, "seconds": 18.0, "training_seconds": 3.5},
         {"epoch": 3, "seconds": 20.5, "training_seconds": 5.50049, "student_accuracy": 60.0},
     ]
-    assert comparison.curve(metrics) == [[0.5, 10.0], [5.5, 60.0]]
+    assert curve(metrics) == [[0.5, 10.0], [5.5, 60.0]]
 
 
 def test_numbers_of_a_method():
@@ -110,7 +111,7 @@ def test_one_seed_has_no_spread_to_tell():
 def test_memory_may_be_unknown():
     result = _result([_run(memory_bytes=None)], methods=("ssdkd",), seeds=1)
     assert result["methods"]["ssdkd"]["memory_bytes"] is None
-    assert tables.rows(result)[0][-1] == "–"
+    assert comparison_table.rows(result)[0][-1] == "–"
 
 
 def test_the_table():
@@ -137,7 +138,7 @@ def test_the_page_says_the_numbers_and_stands_alone(tmp_path):
     text, page = _page(tmp_path, _result())
     for expected in ("Most accurate: ssdkd", "91.00 ± 1.41", "80.00 ± 0.00", "11.00 points ahead of cmi"):
         assert expected in page.text
-    assert all(note in page.text for note in tables.notes(_result()))
+    assert all(note in page.text for note in comparison_table.notes(_result()))
     assert "python -m experiments.compare" in page.text and "3a7bd3e2" * 8 in page.text
     assert "ssdkd, 91.00 %" in page.text and "teacher, 99.00 %" in page.text
     assert page.links and all(value.startswith(("data:image/", "#")) for value in page.links)
@@ -156,9 +157,9 @@ def test_a_lead_within_the_noise_is_called_that(tmp_path):
 def test_the_page_escapes_what_others_wrote(tmp_path):
     changes = {"dataset": HOSTILE, "teacher": HOSTILE, "student": HOSTILE, "hardware": HOSTILE}
     run = _run(HOSTILE.replace("/", ""), versions={HOSTILE: HOSTILE}, **changes)
-    _keep_images(tmp_path, run.method, class_names=np.array([HOSTILE, "b", "c"]))
-    diverged = {(run.method, 1): f"{HOSTILE} is nan"}
-    text, page = _page(tmp_path, _result([run], diverged, methods=(run.method,), command=HOSTILE))
+    _keep_images(tmp_path, run.group, class_names=np.array([HOSTILE, "b", "c"]))
+    diverged = {(run.group, 1): f"{HOSTILE} is nan"}
+    text, page = _page(tmp_path, _result([run], diverged, methods=(run.group,), command=HOSTILE))
     assert "<script" not in text
     assert page.text.count(HOSTILE) > 5
 

@@ -1,4 +1,4 @@
-"""Results as a run, a comparison and an ablation leave them."""
+"""Results as a run, a comparison, a study and an ablation (of older versions) leave them."""
 
 SOURCE = {"command": "python -m experiments.x", "hardware": "2 cores", "date": "2026-01-02"}
 
@@ -54,6 +54,25 @@ def comparison(methods=None, seeds=(0, 1), **changes):
         "seeds": list(seeds),
         "versions": {"python": "3.11.7", "jax": "0.10.2"},
         "methods": {"ssdkd": row(), "cmi": row()} if methods is None else methods,
+        **changes,
+    }
+
+
+def study(variants=None, seeds=(0, 1), **changes):
+    paired = {"seeds": [0, 1], "mean": -10.0, "low": -11.0, "high": -9.0, "beyond_noise": True}
+    default = {"default": row(paired=None), "no phi": row(accuracies=(80.0, 82.0), paired=paired)}
+    return {
+        "kind": "study",
+        **SOURCE,
+        "dataset": "digits",
+        "teacher": "convnet_32",
+        "student": "convnet_8",
+        "teacher_accuracy": 99.0,
+        "teacher_sha256": "3a7bd3e2" * 8,
+        "seeds": list(seeds),
+        "runs_at_once": 2,
+        "versions": {"python": "3.11.7", "jax": "0.10.2"},
+        "variants": default if variants is None else variants,
         **changes,
     }
 

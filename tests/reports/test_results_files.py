@@ -9,7 +9,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
 from ssdkd_jax.reports.results_files import merge, path_of, read_result, read_results, record
-from tests.reports.sample_results import ablation, comparison, row, run
+from tests.reports.sample_results import ablation, comparison, row, run, study
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 OLD = {"images_kept": "synthetic_images", "images_made": "synthesised_images", "baselines": "references"}
@@ -124,7 +124,7 @@ def test_a_results_file_of_wrong_types_is_named(tmp_path, content, problem):
     assert message.startswith(str(path)) and problem in message and "record it again" in message
 
 
-@pytest.mark.parametrize("result", [run(), comparison(), ablation()], ids=lambda result: result["kind"])
+@pytest.mark.parametrize("result", [run(), comparison(), ablation(), study()], ids=lambda result: result["kind"])
 def test_whatever_passes_the_checks_has_a_table(tmp_path, result):
     """Each field, removed or of another type, is either refused or not needed."""
 
@@ -144,7 +144,7 @@ def test_whatever_passes_the_checks_has_a_table(tmp_path, result):
                 refused += 1
             else:
                 tables.markdown(content)
-                if result["kind"] != "comparison":
+                if result["kind"] in ("run", "ablation"):
                     tables.time_table([content])
     assert refused > 50
 

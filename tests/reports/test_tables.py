@@ -1,11 +1,12 @@
 """Every table, and the sentences under a comparison's."""
 
 import pytest
+import scipy.stats
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports import tables
-from ssdkd_jax.reports.seed_statistics import mean_and_std, twice_standard_error
-from tests.reports.sample_results import SOURCE, ablation, comparison, row, run
+from ssdkd_jax.reports import comparison_table, tables
+from ssdkd_jax.reports.seed_statistics import mean_and_std, paired, twice_standard_error
+from tests.reports.sample_results import SOURCE, ablation, comparison, row, run, study
 
 
 def test_a_run():
@@ -44,20 +45,20 @@ def test_a_comparison_has_a_column_for_each_cost():
 def test_what_is_missing_of_a_method_is_a_dash():
     optional = ("given_images", "images_made", "images_kept", "seconds", "memory_bytes")
     bare = {field: value for field, value in row(seeds=(), accuracies=()).items() if field not in optional}
-    assert tables.rows(comparison({"cmi": bare}))[0] == ("cmi", "– (2 to come)", *["–"] * 6)
+    assert comparison_table.rows(comparison({"cmi": bare}))[0] == ("cmi", "– (2 to come)", *["–"] * 6)
 
 
 def test_each_difference_from_a_publication_is_said_once():
     learned = "class embeddings are learned, in place of a text model's."
     methods = {"nayer": row(differs=learned), "cmi": row(), "nayer2": row(differs=learned), "zskt": row(differs="no.")}
-    notes = tables.notes(comparison(methods))
-    without = tables.notes(comparison(dict.fromkeys(methods, row(differs=""))))
+    notes = comparison_table.notes(comparison(methods))
+    without = comparison_table.notes(comparison(dict.fromkeys(methods, row(differs=""))))
     assert [note for note in notes if note not in without] == [f"nayer, nayer2: {learned}", "zskt: no."]
     assert len(notes) == len(without) + 2
 
 
 def test_the_difference_of_a_method_is_known_where_an_older_result_does_not_say_it():
-    older, newer = (" ".join(tables.notes(comparison({"nayer": one}))) for one in (row(), row(differs="")))
+    older, newer = (" ".join(comparison_table.notes(comparison({"nayer": one}))) for one in (row(), row(differs="")))
     assert "nayer: one synthesis an epoch" in older and "nayer: one" not in newer
 
 
@@ -71,12 +72,43 @@ def test_best_accuracies_have_a_column_where_they_are_known():
 
 def test_times_of_fewer_seeds_than_accuracies_are_named():
     five = row(seeds=range(5), accuracies=[90.0] * 5, seconds_of_seeds=[0, 1, 2])
-    notes = " ".join(tables.notes(comparison({"ssdkd": five, "cmi": five}, seeds=range(5))))
+    notes = " ".join(comparison_table.notes(comparison({"ssdkd": five, "cmi": five}, seeds=range(5))))
     assert "5 seeds (0 to 4)" in notes
     assert "Times are from seeds 0 to 2 only." in notes
-    notes = " ".join(tables.notes(comparison({"ssdkd": five, "cmi": row()}, seeds=(0, 1, 5))))
+    notes = " ".join(comparison_table.notes(comparison({"ssdkd": five, "cmi": row()}, seeds=(0, 1, 5))))
     assert "3 seeds (0, 1, 5)" in notes and "Times of ssdkd are from seeds 0 to 2 only." in notes
-    assert "only" not in " ".join(tables.notes(comparison()))
+    assert "only" not in " ".join(comparison_table.notes(comparison()))
+
+
+def test_a_study_has_each_difference_with_its_interval():
+    header, _, first, second, _, notes, *_ = tables.markdown(study()).splitlines()
+    assert header.startswith("| variant | accuracy (%) | difference (95 % interval) | images made |")
+    assert first == "| default | 91.00 ± 1.00 |  | 6,400 | 144 | 10.0 | 4.0 | 5.0 |"
+    assert second.startswith("| no phi | 81.00 ± 1.00 | **-10.00 (-11.00 to -9.00)** | 6,400 |")
+    assert "2 seeds (0 to 1)" in notes and "2 runs at once" in notes and "from default, seed by seed" in notes
+
+
+@pytest.mark.parametrize(
+    ("paired", "expected"),
+    [
+        (None, ""),
+        ({"mean": 0.5, "low": None, "high": None, "beyond_noise": None}, "+0.50"),
+        ({"mean": 0.5, "low": -1.0, "high": 2.0, "beyond_noise": False}, "+0.50 (-1.00 to 2.00)"),
+    ],
+)
+def test_a_difference_that_says_little(paired, expected):
+    assert tables.markdown(study({"a": row(paired=paired)})).splitlines()[2].split(" | ")[2].strip() == expected
+
+
+def test_a_study_of_one_seed():
+    text = tables.markdown(study({"a|b": row((0,), (90.0,))}, seeds=(0,), runs_at_once=1))
+    assert "| a\\|b | 90.00 |" in text and "so the spread is unknown" in text and "Student's" not in text
+
+
+def test_a_variant_that_diverged():
+    one = row((0,), (90.0,), diverged=[{"seed": 1, "message": "loss is nan; lower the rate"}])
+    text = tables.markdown(study({"a": one}))
+    assert "| a | 90.00 (1 diverged) |" in text and "Diverged: a, seed 1: loss is nan." in text
 
 
 def test_an_ablation():
@@ -113,7 +145,7 @@ def test_a_kind_without_a_table_is_refused():
 
 def test_long_curves_become_short_ones():
     long = comparison({"ssdkd": row(curves=[[[float(i), 2.0 * i] for i in range(1000)], [[1.0, 2.0]]])})
-    first, second = tables.thinned(long)["methods"]["ssdkd"]["curves"]
+    first, second = comparison_table.thinned(long)["methods"]["ssdkd"]["curves"]
     assert len(first) == 40 and (first[0], first[-1]) == ([0.0, 0.0], [999.0, 1998.0]) and second == [[1.0, 2.0]]
 
 
@@ -122,3 +154,19 @@ def test_statistics_over_seeds():
     assert mean_and_std([90.0]) == (90.0, 0.0) and mean_and_std([]) == (None, None)
     assert twice_standard_error([90.0, 92.0], [91.0, 93.0]) == pytest.approx(2 * 2**0.5)
     assert twice_standard_error([90.0, 92.0], [91.0]) == pytest.approx(2.0)
+
+
+def test_paired_differences_are_students():
+    """Against SciPy's own test; the seeds share what both settings have in common."""
+    values, baseline = [91.2, 88.0, 93.1, 89.9], [90.1, 87.2, 92.7, 88.6]
+    found = paired(values, baseline)
+    expected = scipy.stats.ttest_rel(values, baseline).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.differences == pytest.approx([1.1, 0.8, 0.4, 1.3]) and found.mean == pytest.approx(0.9)
+    assert found.beyond_noise is True and found.mean < twice_standard_error(values, baseline)
+    assert paired(baseline, values).beyond_noise is True
+    assert paired([90.0, 92.0], [91.0, 92.5]).beyond_noise is False
+
+
+def test_a_single_seed_has_a_difference_without_an_interval():
+    assert paired([90.0], [88.0]) == ([2.0], 2.0, None, None) and paired([90.0], [88.0]).beyond_noise is None

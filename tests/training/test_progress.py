@@ -117,8 +117,17 @@ def test_runs_are_counted_and_the_rest_is_estimated(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     counter = RunCounter(5, finished=1)
-    assert (counter.next(), counter.next()) == ("run 1 of 5", "run 2 of 5")
+    assert counter.next() == "run 2 of 5"
     now[0] = 20.0
     assert counter.next() == "run 3 of 5, about 60 s left"
     now[0] = 400.0
     assert counter.next() == "run 4 of 5, about 7 min left"
+
+
+def test_runs_at_once_are_done_when_another_takes_their_place(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    counter = RunCounter(6, finished=1, at_once=2)
+    assert (counter.next(), counter.next()) == ("run 2 of 6", "run 3 of 6")
+    now[0] = 10.0
+    assert counter.next() == "run 4 of 6, about 40 s left"

@@ -1,0 +1,176 @@
+"""Runs a study: variants of one config over several seeds and one teacher, each held against the first variant."""
+
+import copy
+import pathlib
+
+from ssdkd_jax.errors import Diverged, UserError
+from ssdkd_jax.files import check_results_file, expand, write_together
+from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.jobs.finished_runs import Run, curve, finished_groups, folder_of, row_of, shared_fields
+from ssdkd_jax.jobs.scheduling import Planned, run_all
+from ssdkd_jax.jobs.study import Study, check_study, folder_name, variant_configs, without_flags
+from ssdkd_jax.reports import comparison_table, run_files, tables
+from ssdkd_jax.reports.image_statistics import class_shares, confidence_histogram, evenness
+from ssdkd_jax.reports.seed_statistics import paired
+from ssdkd_jax.reports.study_plot import study_plot
+
+KIND, PLOT = "study", "study.png"
+
+
+def run_study(study: Study, folder, out, *, seeds=0, only=(), at_once=1, command="", interruption=False) -> dict:
+    """Runs every variant and seed, seed by seed, and writes the results after each run.
+
+    Args:
+      study: Study.
+      folder: takes study.md, study.png, and each run's folder VARIANT/seedN; finished runs in it are not done again.
+      out: JSON file of the results.
+      seeds: number of seeds, starting with the config's; 0 takes the study's.
+      only: names of variants to run besides the first; () is all.
+      at_once: how many runs at once, see `scheduling.run_all`.
+      command: the command line, for the results.
+      interruption: becomes true when the work should be saved and stopped.
+
+    Returns:
+      the results, as in the JSON file.
+
+    Raises:
+      UserError: anything that the user can fix; all runs diverged (one run that does is only noted).
+      Interrupted: on request, after saving.
+    """
+    try:
+        results = _run(study, expand(folder), out, seeds or study.seeds, only, at_once, command, interruption)
+    except UserError as error:
+        raise UserError(without_flags(error)) from error
+    if not results.runs:
+        raise UserError(f"all runs diverged; the first error: {next(iter(results.diverged.values()))}")
+    content = results.content()
+    print(f"{tables.markdown(content)}\nsee {folder}/{PLOT} and {out}", flush=True)
+    return content
+
+
+def _run(study, folder, out, seeds, only, at_once, command, interruption):
+    check_study(study, seeds)
+    configs, out = variant_configs(study, only), check_results_file(out, KIND)
+    planned = [
+        Planned(name, seed, _with_seed(config, seed), folder_of(folder, folder_name(name), seed))
+        for seed in range(study.config.seed, study.config.seed + seeds)
+        for name, config in configs.items()
+    ]
+    results = Results(study, planned, command, at_once)
+    _tell_what_stays_out(study, configs, folder)
+
+    def note(ended):
+        results.add(ended)
+        if results.runs:
+            write(folder, out, results.content())
+
+    run_all(planned, folder, run_folder.STUDIED, at_once, note, command=command, interruption=interruption)
+    return results
+
+
+def _tell_what_stays_out(study, configs, folder):
+    finished = finished_groups(folder)
+    others = [name for name in study.variants if name not in configs and folder_name(name) in finished]
+    if others:
+        print(
+            f"these variants have finished runs but are not in the table: {', '.join(others)}; name them in --only",
+            flush=True,
+        )
+
+
+def _with_seed(config, seed):
+    config = copy.deepcopy(config)
+    config.seed = seed
+    return config
+
+
+class Results:
+    """What came out so far.
+
+    runs: {(variant, seed): Run}.
+    diverged: {(variant, seed): message}.
+    """
+
+    def __init__(self, study: Study, planned: list[Planned], command: str, at_once: int):
+        self.runs, self.diverged = {}, {}
+        self._study, self._planned, self._command, self._at_once = study, planned, command, at_once
+        self._step_curves, self._images = {}, {}
+
+    def add(self, ended) -> None:
+        """`ended`: as of `scheduling.run_all`."""
+        for run, outcome in ended:
+            key = run.group, run.seed
+            if isinstance(outcome, Diverged):
+                self.diverged[key] = str(outcome)
+                continue
+            metrics = run_files.read_metrics(run.folder)
+            self.runs[key] = Run(*key, outcome, comparison_table.thin(curve(metrics)))
+            self._step_curves[key] = comparison_table.thin(curve(metrics, "student_steps"))
+            self._images[key] = image_numbers(run.folder)
+
+    def content(self) -> dict:
+        """The results, of at least one run."""
+        names = dict.fromkeys(run.group for run in self._planned)
+        first = next(iter(names))
+        return {
+            "kind": KIND,
+            "command": self._command,
+            **shared_fields(list(self.runs.values())),
+            "seeds": sorted({run.seed for run in self._planned}),
+            "runs_at_once": self._at_once,
+            "variants": {name: {**self._row(name), "paired": self._paired(name, first)} for name in names},
+        }
+
+    def _row(self, name):
+        keys = sorted(key for key in self.runs if key[0] == name)
+        diverged = [{"seed": seed, "message": text} for (one, seed), text in self.diverged.items() if one == name]
+        summaries = [self.runs[key].summary for key in keys]
+        return {
+            "fields": self._study.variants[name],
+            "method": next((summary.method for summary in summaries), None),
+            "epochs": next((summary.epochs for summary in summaries), None),
+            "student_steps": next((summary.student_steps for summary in summaries), None),
+            **row_of([self.runs[key] for key in keys], diverged),
+            "step_curves": [self._step_curves[key] for key in keys],
+            "images": [self._images[key] for key in keys],
+        }
+
+    def _paired(self, name, first):
+        """Differences from the first variant on the seeds of both; None for itself, and where there are none."""
+        seeds = sorted(seed for one, seed in self.runs if one == name and (first, seed) in self.runs)
+        if name == first or not seeds:
+            return None
+        values, baseline = (
+            [self.runs[variant, seed].summary.student_accuracy for seed in seeds] for variant in (name, first)
+        )
+        found = paired(values, baseline)
+        return {"seeds": seeds, **found._asdict(), "beyond_noise": found.beyond_noise}
+
+
+def image_numbers(workdir: pathlib.Path) -> dict | None:
+    """How a run's images (`run_files.image_source`) spread over the teacher's classes and confidence, in percent.
+
+    Returns:
+      {"source", "class_shares" (C,), "class_entropy" in [0, 1], "confidence_histogram" (10,)}; None without images.
+    """
+    buffer = run_files.read_buffer(workdir)
+    if buffer is None or not len(buffer.images):
+        return None
+    shares = class_shares(buffer.predicted_class, len(buffer.class_names))
+    return {
+        "source": run_files.image_source(run_files.read_summary(workdir)),
+        "class_shares": shares.round(3).tolist(),
+        "class_entropy": round(evenness(shares), 5),
+        "confidence_histogram": confidence_histogram(buffer.confidence).round(3).tolist(),
+    }
+
+
+def write(folder, out, content: dict) -> None:
+    """Writes the JSON file, study.md and study.png, all of them or none."""
+    write_together(
+        {
+            out: content,
+            folder / run_files.STUDY: f"{tables.markdown(content)}\n\n![accuracy over time]({PLOT})\n",
+            folder / PLOT: study_plot(content),
+        }
+    )

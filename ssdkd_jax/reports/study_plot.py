@@ -1,0 +1,44 @@
+"""A study's plot: accuracy over the training's time."""
+
+import io
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ssdkd_jax.reports import charts
+
+_STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
+_DOTS_PER_INCH = 130
+
+
+def study_plot(result: dict) -> bytes:
+    """Draws the mean of the seeds for each variant, in a band from the lowest to the highest seed.
+
+    Args:
+      result: content of a study's results file.
+
+    Returns:
+      A PNG file.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.axhline(result["teacher_accuracy"], color="0.3", linestyle="--", linewidth=0.9, label="teacher")
+        for index, (name, row) in enumerate(result["variants"].items()):
+            if any(row["curves"]):
+                _draw(axes, charts.pen(index), name, row["curves"])
+        axes.set(xlabel="seconds of training", ylabel="accuracy (%)")
+        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _draw(axes, pen, name, curves):
+    line = charts.mean_line(pen, curves)
+    axes.fill_between(line.x, line.low, line.high, color=pen.color, alpha=0.13, linewidth=0)
+    # Names are data: a "$" in one must not start Matplotlib's formulas.
+    label = name.replace("$", r"\$").lstrip("_")
+    axes.plot(line.x, line.y, color=pen.color, dashes=pen.dashes or (None, None), label=label, linewidth=1.5)

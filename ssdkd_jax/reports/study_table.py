@@ -1,0 +1,49 @@
+"""The table of a study's variants."""
+
+from ssdkd_jax.reports.comparison_table import ACCURACY, COSTS, accuracy, costs, failures, listed
+
+# The first so many costs: for all but the memory, which variants of one config share for the most part.
+_COSTS = 5
+
+
+def header() -> tuple[str, ...]:
+    """Returns the names of the columns."""
+    return ("variant", ACCURACY, "difference (95 % interval)", *COSTS[:_COSTS])
+
+
+def rows(result: dict) -> list[tuple[str, ...]]:
+    """Returns one row of text per variant, under `header`."""
+    seeds = len(result["seeds"])
+    return [
+        (name, accuracy(row, seeds), _difference(row.get("paired")), *costs(row)[:_COSTS])
+        for name, row in result["variants"].items()
+    ]
+
+
+def _difference(paired: dict | None) -> str:
+    """For example "**+1.20 (0.40 to 2.00)**", bold where zero is outside of the interval."""
+    if paired is None:
+        return ""
+    mean = f"{paired['mean']:+.2f}"
+    if paired.get("low") is None:
+        return mean
+    text = f"{mean} ({paired['low']:.2f} to {paired['high']:.2f})"
+    return f"**{text}**" if paired["beyond_noise"] else text
+
+
+def notes(result: dict) -> list[str]:
+    """Returns the sentences that belong under the table."""
+    seeds, first = result["seeds"], next(iter(result["variants"]))
+    at_once = f", {result['runs_at_once']} runs at once" if result["runs_at_once"] > 1 else ""
+    spread = f"{len(seeds)} seeds ({listed(seeds)}): accuracy is mean ± standard deviation, time the mean{at_once}."
+    intervals = (
+        f"Differences are from {first}, seed by seed, with Student's interval; bold where zero lies outside, as it "
+        "does by chance for one in twenty."
+    )
+    return [
+        spread if len(seeds) > 1 else f"One seed ({seeds[0]}), so the spread is unknown{at_once}.",
+        intervals if len(seeds) > 1 else f"Differences are from {first}.",
+        f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
+        f"{result['dataset']}.",
+        *failures(result["variants"]),
+    ]

@@ -1,0 +1,122 @@
+"""A study's numbers, table and plot, from summaries written by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ssdkd_jax.errors import Diverged, UserError
+from ssdkd_jax.jobs import study_runs
+from ssdkd_jax.jobs.study import Study
+from ssdkd_jax.reports import result_checks
+from ssdkd_jax.reports.study_plot import study_plot
+from tests import tiny_job
+from tests.jobs.test_comparison import _run
+from tests.reports.sample_results import row, study
+from tests.reports.test_run_page import _buffer
+
+VARIANTS = {"default": {}, "no $\\phi": {"ssdkd.modulated_term": "none"}, "slow": {"ssdkd.kd_steps": 9}}
+ACCURACIES = {"default": (90.0, 91.0, 92.0), "no $\\phi": (88.0, 89.5, None), "slow": (None, None, 70.0)}
+
+
+def ended(planned, accuracies):
+    """What `run_all` tells of runs with these accuracies, None for one that diverged; and what they leave behind."""
+    outcomes = []
+    for run in planned:
+        accuracy = accuracies[run.group][run.seed]
+        if accuracy is None:
+            outcomes.append((run, Diverged("student_loss is nan; lower the learning rate")))
+            continue
+        summary = _run(run.config.method, run.seed, accuracy, student_steps=20).summary
+        run.folder.mkdir(parents=True)
+        (run.folder / "summary.json").write_text(json.dumps(summary.to_dict()))
+        line = {"epoch": 4, "training_seconds": 9.5, "student_steps": 20, "student_accuracy": accuracy}
+        (run.folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        classes, confidence = np.array([0, 0, 0, 1]), np.array([0.05, 0.95, 1.0, 1.0])
+        buffer = _buffer(count=4, predicted_class=classes, confidence=confidence)
+        np.savez(run.folder / "buffer.npz", **buffer)
+        outcomes.append((run, summary))
+    return outcomes
+
+
+@pytest.fixture
+def run_study(tmp_path, monkeypatch):
+    """run_study(accuracies, **arguments) -> the results, without a run."""
+
+    def done(accuracies, **arguments):
+        def run_all(planned, folder, kind, at_once, on_end, **_):
+            on_end(ended(planned, accuracies))
+
+        monkeypatch.setattr(study_runs, "run_all", run_all)
+        chosen = Study(tiny_job.config(tmp_path), VARIANTS, seeds=3)
+        return study_runs.run_study(chosen, tmp_path / "study", tmp_path / "out.json", **arguments)
+
+    return done
+
+
+def test_the_numbers_of_a_study(run_study, tmp_path):
+    result = run_study(ACCURACIES, at_once=2)
+    assert json.loads((tmp_path / "out.json").read_text()) == json.loads(json.dumps(result))
+    assert result_checks.problem(result) is None
+    default, changed, slow = result["variants"].values()
+    assert (default["accuracies"], default["mean"], default["paired"]) == ([90.0, 91.0, 92.0], 91.0, None)
+    assert changed["seeds"] == [0, 1] and [failure["seed"] for failure in changed["diverged"]] == [2]
+    # Only the seeds of both are held against each other.
+    assert changed["paired"]["seeds"] == [0, 1] and changed["paired"]["differences"] == [-2.0, -1.5]
+    assert changed["paired"]["low"] < -1.75 < changed["paired"]["high"] and changed["paired"]["beyond_noise"] is False
+    assert (slow["paired"]["mean"], slow["paired"]["low"]) == (-22.0, None)
+    assert (slow["fields"], slow["student_steps"]) == ({"ssdkd.kd_steps": 9}, 20)
+    assert default["curves"][0] == [[9.5, 90.0]] and default["step_curves"][0] == [[20.0, 90.0]]
+    assert (result["seeds"], result["runs_at_once"]) == ([0, 1, 2], 2)
+    images = default["images"][0]
+    assert (images["source"], images["class_shares"]) == ("kept", [75.0, 25.0, 0.0])
+    assert images["class_entropy"] == pytest.approx(0.51186, abs=1e-5)  # of 3/4 and 1/4 over that of thirds
+    assert images["confidence_histogram"] == [25.0, *[0.0] * 8, 75.0]
+    table = (tmp_path / "study" / "study.md").read_text()
+    assert "| slow | 70.00 (2 diverged) | -22.00 |" in table and "(study.png)" in table
+
+
+def test_only_some_variants_and_seeds(run_study, tmp_path, capsys):
+    finished = tmp_path / "study" / "no_phi" / "seed0" / "summary.json"
+    finished.parent.mkdir(parents=True)
+    finished.touch()
+    result = run_study(ACCURACIES, only=["slow"], seeds=1)
+    assert list(result["variants"]) == ["default", "slow"] and result["variants"]["slow"]["mean"] is None
+    assert r"not in the table: no $\phi; name them in --only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "expected"),
+    [
+        ("no phi", {"seeds": [0]}, "variants.no phi has accuracies, seeds and curves of different lengths"),
+        ("no phi", {"mean": None}, "variants.no phi.mean is None, expected a number"),
+        (
+            "no phi",
+            {"paired": {"mean": 1.0, "low": 0.5}},
+            "variants.no phi.paired has some of low, high and beyond_noise",
+        ),
+    ],
+)
+def test_results_that_contradict_themselves(name, entry, expected):
+    result = study()
+    result["variants"][name] |= entry
+    assert result_checks.problem(result).startswith(expected)
+    assert result_checks.problem(study(variants={})) == "variants is {}, expected at least one"
+
+
+def test_all_runs_diverged(run_study, tmp_path):
+    with pytest.raises(UserError, match="all runs diverged; the first error: student_loss is nan"):
+        run_study(dict.fromkeys(VARIANTS, (None,) * 3))
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
+    chosen = Study(tiny_job.config(tmp_path), {"a": {"fast.kd_steps": 1}}, seeds=1)
+    with pytest.raises(UserError, match=r"^a: fast\.kd_steps has no effect on ssdkd; did you mean ssdkd\.kd_steps"):
+        study_runs.run_study(chosen, tmp_path / "study", tmp_path / "out.json")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_plot_of_whatever_names_and_numbers():
+    variants = {f"{name}{number}": row() for number in range(12) for name in ("_", "$\\frac")}
+    assert study_plot(study({**variants, "none yet": row((), ())})).startswith(b"\x89PNG")
