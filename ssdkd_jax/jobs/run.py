@@ -20,7 +20,14 @@ from ssdkd_jax.jobs.plausibility import check_sizes, check_teacher_knows
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.student_images import agreement_score, save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.jobs.teacher import check_fits, classes_of, file_digest, load_teacher, train_teacher
+from ssdkd_jax.jobs.teacher import (
+    check_fits,
+    classes_of,
+    file_digest,
+    load_teacher,
+    recipe_in_words,
+    train_teacher,
+)
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports.run_files import REPORT
 from ssdkd_jax.reports.run_page import write_report
@@ -231,20 +238,8 @@ def _first_lines(context, teacher, command):
         date=datetime.date.today().isoformat(),
         versions=provenance.versions(),
         teacher_sha256=sha256(teacher.variables),
-        teacher_recipe=_recipe_in_words(config),
+        teacher_recipe=recipe_in_words(config),
         differs=find_method(config.method).method.differs,
-    )
-
-
-def _recipe_in_words(config):
-    teacher = config.teacher
-    if teacher.path:
-        return f"given: {teacher.path}"
-    momentum = "Nesterov momentum" if teacher.nesterov else "momentum"
-    schedule = "cosine" if teacher.schedule == "cosine" else "times 0.2 at 60, 75 and 90 % of the epochs"
-    return (
-        f"{teacher.epochs} epochs, batch {teacher.batch_size}, SGD {teacher.learning_rate:g} with {momentum}, "
-        f"{schedule}, weight decay {teacher.weight_decay:g}"
     )
 
 

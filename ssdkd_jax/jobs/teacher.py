@@ -114,6 +114,19 @@ def recipe_of(config, epochs):
     )
 
 
+def recipe_in_words(config):
+    """How the config's teacher came about, for the summary."""
+    teacher = config.teacher
+    if teacher.path:
+        return f"given: {teacher.path}"
+    momentum = "Nesterov momentum" if teacher.nesterov else "momentum"
+    schedule = "cosine" if teacher.schedule == "cosine" else "times 0.2 at 60, 75 and 90 % of the epochs"
+    return (
+        f"{teacher.epochs} epochs, batch {teacher.batch_size}, SGD {teacher.learning_rate:g} with {momentum}, "
+        f"{schedule}, weight decay {teacher.weight_decay:g}"
+    )
+
+
 def train_teacher(context, images):
     """The config's teacher, trained from the real training set unless one is kept."""
     config = context.config

@@ -17,6 +17,7 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import network_shapes
 from ssdkd_jax.jobs.networks import make_method
+from ssdkd_jax.jobs.run import use_precision
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.speed import hlo
 from ssdkd_jax.speed.tpus import chip_of, devices_of
@@ -85,8 +86,7 @@ def check_topology(config, topology: str) -> dict:
     """One row of the results: what an epoch costs one device of a topology."""
     devices, chip = devices_of(topology), chip_of(topology)
     config_checks.check_batches(config, devices)
-    if config.matmul_precision != "default":
-        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
+    use_precision(config)
     method, state, teacher = _shapes(config, devices)
     clock, found = Clock(), {}
     programs = dict(zip(("synthesis", "student"), epoch_programs(method, devices, clock), strict=True))
