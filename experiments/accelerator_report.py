@@ -29,48 +29,17 @@ def main(command, interruption):
     """Makes the report of the flags."""
     # Or JAX takes most of a GPU's memory for itself, and PyTorch's process finds none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    from ssdkd_jax.jobs.accelerator_report import accelerator_report
-
-    stages = make_stages(FLAGS.pairs, _teachers(FLAGS.teachers), FLAGS.data_dir, FLAGS.dtype, FLAGS.workdir)
-    accelerator_report(stages, FLAGS.workdir, FLAGS.minutes, command=command, interruption=interruption)
-
-
-def make_stages(pairs, teachers, data_dir, dtype, workdir):
-    """The stages: digits, then the benchmarks of all pairs, then their runs."""
-    import importlib.util
-
     from configs import cifar10, digits
-    from ssdkd_jax.jobs.accelerator_report import Stage, distilling, timing
-    from ssdkd_jax.speed.timing import Budget
-    from ssdkd_jax.training.devices import local_devices
+    from ssdkd_jax.jobs.accelerator_report import accelerator_report, make_stages
 
-    one_device = len(local_devices()) == 1 and local_devices()[0].platform != "tpu"
-    against = "torch" if one_device and importlib.util.find_spec("torch") else ""
     smoke = digits.get_config("convnet_8-convnet_8")
     smoke.update(epochs=3, baselines=())
-    smoke.teacher.update(epochs=10, cache_dir=os.path.join(workdir, "teachers"))
-    timed, runs = [], []
-    for pair in pairs:
-        config = cifar10.get_config(pair)
-        config.update(dtype=dtype, data_dir=data_dir)
-        config.teacher.cache_dir = smoke.teacher.cache_dir
-        timed.append(Stage(f"benchmark_{pair}", config.copy_and_resolve_references(), timing(against, Budget(20, 2.0))))
-        _give_teacher(config, teachers)
-        runs.append(Stage(pair, config, distilling))
-    return [Stage("smoke_test", smoke, distilling), *timed, *runs]
-
-
-def _give_teacher(config, teachers):
-    from ssdkd_jax import data
-
-    path = teachers.get(config.teacher.name)
-    if path is None:
-        return
-    config.teacher.path = path
-    try:
-        data.dataset_info(config.dataset, config.data_dir or None, prepared_here=True)
-    except UserError:  # no test images, so agreement with the teacher is what can be measured
-        config.evaluate_on = "none"
+    smoke.teacher.epochs = 10
+    published = {pair: cifar10.get_config(pair) for pair in FLAGS.pairs}
+    for config in published.values():
+        config.update(dtype=FLAGS.dtype, data_dir=FLAGS.data_dir)
+    stages = make_stages(smoke, published, _teachers(FLAGS.teachers), FLAGS.workdir)
+    accelerator_report(stages, FLAGS.workdir, FLAGS.minutes, command=command, interruption=interruption)
 
 
 def _teachers(given):

@@ -13,7 +13,7 @@ from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.library_noise import silence
-from ssdkd_jax.training import processes
+from ssdkd_jax.training import multiprocess
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
 # Compiled programs are kept here, so that the next run of a config starts in seconds.
@@ -66,11 +66,11 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     except KeyboardInterrupt:
         again = "to resume from the last checkpoint" if resumes else "to start again"
         print(f"stopped at once; {again}: {command}", file=sys.stderr, flush=True)
-        processes.leave(130)  # without waiting for compilers and writers in other threads
+        multiprocess.leave(130)  # without waiting for compilers and writers in other threads
     except BrokenPipeError:  # `... --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        lost = processes.trouble(error, command)
+        lost = multiprocess.trouble(error, command)
         if lost:
             _fail(lost, status=1)
         trouble, in_user_code = _trouble_with_files(error), user_code.described(error)
@@ -78,10 +78,10 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             # At once, since writers would try again and complain when Python exits.
             _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
         if not in_user_code or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
-            if processes.count() == 1:
+            if multiprocess.count() == 1:
                 raise
             traceback.print_exc()
-            processes.leave(1)
+            multiprocess.leave(1)
         _fail(in_user_code)
 
 
@@ -170,4 +170,4 @@ def _keep_compiled_programs():
 def _fail(error, leave=sys.exit, status=2):
     sys.stdout.flush()
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-    (processes.leave if processes.count() > 1 else leave)(status)
+    (multiprocess.leave if multiprocess.count() > 1 else leave)(status)

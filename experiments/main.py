@@ -21,11 +21,11 @@ def main(command, interruption):
     """Runs the job of the flags."""
     from ssdkd_jax.jobs.config_checks import check_overrides
     from ssdkd_jax.jobs.run import run_job
-    from ssdkd_jax.training import environment, processes
+    from ssdkd_jax.training import environment, multiprocess
 
     check_overrides(FLAGS.config, overridden_fields())
-    processes.start(environment.asked_for(FLAGS.config.distributed), command)
-    if not processes.is_first():
+    multiprocess.start(environment.asked_for(FLAGS.config.distributed), command)
+    if not multiprocess.is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)
     run_job(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
 

@@ -3,14 +3,17 @@
 Every stage is noted as soon as it ends, and one that the minutes did not suffice for goes on with the next call.
 """
 
+import copy
 import datetime
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
 
+from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_replaces, expand, make_folder, read_object, write_together
 from ssdkd_jax.jobs import provenance
@@ -80,6 +83,39 @@ def timing(against: str, budget: Budget) -> Callable:
 def _ratio(found, name):
     ratio = found.get("ratios", {}).get(name)
     return f" (PyTorch takes {ratio['ratio']:.2f} times as long)" if ratio else ""
+
+
+def make_stages(smoke, published: dict, teachers: dict, folder) -> list[Stage]:
+    """The stages: a smoke test, then the benchmarks of all pairs of networks, then their runs.
+
+    Args:
+      smoke: ConfigDict of a run of seconds.
+      published: pair of networks -> ConfigDict of its run.
+      teachers: architecture -> file or folder, of those that need not be trained.
+      folder: takes those that are.
+    """
+    devices = local_devices()
+    # What PyTorch is compared with, where it can be.
+    against = "torch" if len(devices) == 1 and devices[0].platform != "tpu" and find_spec("torch") else ""
+    timed, runs = [], []
+    smoke.teacher.cache_dir = str(pathlib.Path(folder) / "teachers")
+    for pair, config in published.items():
+        config.teacher.cache_dir = smoke.teacher.cache_dir
+        timed.append(Stage(f"benchmark_{pair}", copy.deepcopy(config), timing(against, Budget(20, 2.0))))
+        _give_teacher(config, teachers)
+        runs.append(Stage(pair, config, distilling))
+    return [Stage("smoke_test", smoke, distilling), *timed, *runs]
+
+
+def _give_teacher(config, teachers):
+    path = teachers.get(config.teacher.name)
+    if path is None:
+        return
+    config.teacher.path = path
+    try:
+        data.dataset_info(config.dataset, config.data_dir or None, prepared_here=True)
+    except UserError:  # no test images, so agreement with the teacher is what can be measured
+        config.evaluate_on = "none"
 
 
 def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, command="", interruption=False) -> dict:

@@ -18,7 +18,7 @@ from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import AXIS, local_devices, pmap, spread_shapes
-from ssdkd_jax.training.processes import count, from_first
+from ssdkd_jax.training.multiprocess import count, from_first
 from ssdkd_jax.user_code import is_user_code, reported_errors
 
 # The latest two and the best, each with its successor while that is written.

@@ -37,7 +37,7 @@ from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import devices_of_run
 from ssdkd_jax.training.evaluation import accuracy
 from ssdkd_jax.training.loop import Plan, distill
-from ssdkd_jax.training.processes import from_first
+from ssdkd_jax.training.multiprocess import from_first
 from ssdkd_jax.user_code import is_user_code
 
 # Fields that say where and how often, and change nothing about the result.

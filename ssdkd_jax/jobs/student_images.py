@@ -9,7 +9,7 @@ from ssdkd_jax.reports.run_files import BUFFER
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap, spread
 from ssdkd_jax.training.evaluation import accuracy
-from ssdkd_jax.training.processes import whole
+from ssdkd_jax.training.multiprocess import whole
 
 # Batches that a report shows of a method that keeps no images.
 SHOWN_BATCHES = 4

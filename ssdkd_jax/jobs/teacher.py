@@ -23,7 +23,7 @@ from ssdkd_jax.training import saved_network, supervised
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.interruption import Interrupted
-from ssdkd_jax.training.processes import from_first
+from ssdkd_jax.training.multiprocess import from_first
 from ssdkd_jax.user_code import absolute, is_user_code
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training import processes
+from ssdkd_jax.training import multiprocess
 
 # Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
@@ -33,7 +33,7 @@ class Checkpoints:
             max_to_keep=keep, enable_async_checkpointing=True, create=False, multiprocessing_options=alone()
         )
         self.folder, self._manager = pathlib.Path(folder).resolve(), None
-        if processes.is_first():
+        if multiprocess.is_first():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -43,7 +43,7 @@ class Checkpoints:
         Raises:
           UserError: the disk is too full; earlier checkpoints stay.
         """
-        processes.from_first(lambda: self._save(step, state, info))
+        multiprocess.from_first(lambda: self._save(step, state, info))
 
     def _save(self, step, state, info):
         if step != self._manager.latest_step():
@@ -63,7 +63,7 @@ class Checkpoints:
 
     def latest_step(self):
         """The newest step that is on disk, or None."""
-        return processes.from_first(self._latest_step)
+        return multiprocess.from_first(self._latest_step)
 
     def _latest_step(self):
         self._manager.wait_until_finished()
@@ -84,7 +84,7 @@ class Checkpoints:
         Raises:
           UserError: all of them are damaged.
         """
-        return processes.from_first(lambda: self._restore(like))
+        return multiprocess.from_first(lambda: self._restore(like))
 
     def _restore(self, like):
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
@@ -141,7 +141,7 @@ class Checkpoints:
 
 def alone():
     """Orbax's options where the first process writes while the others go on; its own would wait for all of them."""
-    if processes.count() == 1:
+    if multiprocess.count() == 1:
         return ocp.options.MultiprocessingOptions()
     return ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
 

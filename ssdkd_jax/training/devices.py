@@ -5,7 +5,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training import processes
+from ssdkd_jax.training import multiprocess
 
 AXIS = "devices"
 
@@ -36,9 +36,9 @@ def devices_of_run(count=0):
       UserError: a process has fewer, or not as many as the others.
     """
     here = local_devices(count)
-    if processes.count() == 1:
+    if multiprocess.count() == 1:
         return here
-    by_process = [jax.local_devices(process_index=index) for index in range(processes.count())]
+    by_process = [jax.local_devices(process_index=index) for index in range(multiprocess.count())]
     numbers = [len(devices) for devices in by_process]
     if min(numbers) < len(here) or (not count and max(numbers) > len(here)):
         raise UserError(
@@ -119,7 +119,7 @@ def gather(state, like=None, sharded=None):
         return jax.tree.map(replica, state)
 
     def collect(x, original, split):
-        return processes.whole(x).reshape(-1, *x.shape[2:])[: original.shape[0]] if split else replica(x)
+        return multiprocess.whole(x).reshape(-1, *x.shape[2:])[: original.shape[0]] if split else replica(x)
 
     return jax.tree.map(collect, state, like, sharded)
 

@@ -5,7 +5,7 @@ import numpy as np
 from ssdkd_jax.data.preprocessing import normalize, to_unit
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap, spread
-from ssdkd_jax.training.processes import whole
+from ssdkd_jax.training.multiprocess import whole
 
 
 def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):

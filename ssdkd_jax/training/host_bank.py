@@ -8,7 +8,7 @@ import numpy as np
 from ssdkd_jax import data, replay_buffer
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import AXIS, gather, pmap, spread
-from ssdkd_jax.training.processes import whole
+from ssdkd_jax.training.multiprocess import whole
 
 
 class HostBank:

@@ -18,7 +18,7 @@ from ssdkd_jax.training.devices import gather, pmap, spread, spread_shapes
 from ssdkd_jax.training.host_bank import HostBank
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.metrics_log import MetricsLog
-from ssdkd_jax.training.processes import anywhere, count
+from ssdkd_jax.training.multiprocess import anywhere, count
 from ssdkd_jax.training.progress import Progress
 
 

@@ -8,7 +8,7 @@ import pathlib
 from tensorboardX import SummaryWriter
 
 from ssdkd_jax.files import write_at_once
-from ssdkd_jax.training import processes
+from ssdkd_jax.training import multiprocess
 
 
 class MetricsLog:
@@ -21,7 +21,7 @@ class MetricsLog:
         be read of it goes on.
         """
         self._file = None
-        if not processes.is_first():
+        if not multiprocess.is_first():
             return
         path = pathlib.Path(workdir) / "metrics.jsonl"
         lines = _lines(path)

@@ -6,7 +6,7 @@ import time
 
 import tqdm
 
-from ssdkd_jax.training import processes
+from ssdkd_jax.training import multiprocess
 
 # Plain lines, when the output is no terminal, come at most this often.
 SECONDS_BETWEEN_LINES = 10.0
@@ -22,7 +22,7 @@ class Progress:
         self._numbers = ""
         self._bar = None
         # Terminals of containers and CI may have no width, where a bar would be empty lines.
-        if processes.is_first() and sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
+        if multiprocess.is_first() and sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
             self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="epoch", dynamic_ncols=True)
         elif done < total:
             print(f"{title} {done + 1}/{total} compiling", flush=True)

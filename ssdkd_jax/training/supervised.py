@@ -12,7 +12,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
 from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, replica, spread
 from ssdkd_jax.training.interruption import Interrupted
-from ssdkd_jax.training.processes import anywhere
+from ssdkd_jax.training.multiprocess import anywhere
 from ssdkd_jax.training.progress import Progress
 
 

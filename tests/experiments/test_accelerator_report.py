@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from experiments.accelerator_report import make_stages
+from configs import cifar10
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs.accelerator_report import Stage, accelerator_report, distilling, timing
+from ssdkd_jax.jobs.accelerator_report import Stage, accelerator_report, distilling, make_stages, timing
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.interruption import Interrupted
 from tests.tiny_job import SHORT, config
@@ -74,13 +74,15 @@ def test_a_signal_stops_it_and_what_is_done_is_noted(tmp_path):
 
 
 def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path):
-    stages = make_stages(
-        ["wrn40_2-wrn16_1", "resnet34-resnet18"], {"wrn40_2": "w.pth"}, str(tmp_path / "none"), "bfloat16", tmp_path
-    )
     names = ["wrn40_2-wrn16_1", "resnet34-resnet18"]
+    published = {name: cifar10.get_config(name) for name in names}
+    for one in published.values():
+        one.data_dir = str(tmp_path / "none")
+    stages = make_stages(config(tmp_path), published, {"wrn40_2": "w.pth"}, tmp_path)
     assert [stage.name for stage in stages] == ["smoke_test", *(f"benchmark_{name}" for name in names), *names]
     configs = {stage.name: stage.config for stage in stages}
     given, trained = configs["wrn40_2-wrn16_1"], configs["resnet34-resnet18"]
     assert (given.teacher.path, given.evaluate_on) == ("w.pth", "none")
-    assert (trained.teacher.path, trained.evaluate_on, trained.dtype) == ("", "test", "bfloat16")
+    assert (trained.teacher.path, trained.evaluate_on) == ("", "test")
+    assert trained.teacher.cache_dir == str(tmp_path / "teachers")
     assert configs["benchmark_wrn40_2-wrn16_1"].teacher.path == ""

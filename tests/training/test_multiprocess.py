@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training import processes
+from ssdkd_jax.training import multiprocess
 from tests.tiny_job import finish
 from tests.two_processes import start_two
 
@@ -14,16 +14,16 @@ SCRIPT = """
 import os, signal, sys, time
 import jax, numpy as np
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training import environment, processes
+from ssdkd_jax.training import environment, multiprocess
 from ssdkd_jax.training.devices import AXIS, devices_of_run, gather, pmap, spread
 from ssdkd_jax.training.interruption import Interruption
 
-processes.start(environment.asked_for(), "COMMAND")
-first = processes.is_first()
-assert processes.from_first(lambda: processes.from_first(lambda: {"asked": first})) == {"asked": True}
+multiprocess.start(environment.asked_for(), "COMMAND")
+first = multiprocess.is_first()
+assert multiprocess.from_first(lambda: multiprocess.from_first(lambda: {"asked": first})) == {"asked": True}
 for raised in (UserError("no such folder"), OSError("disk")):
     try:
-        processes.from_first(lambda: (_ for _ in ()).throw(raised))
+        multiprocess.from_first(lambda: (_ for _ in ()).throw(raised))
     except Exception as error:
         print(type(error).__name__, error)
 
@@ -35,10 +35,10 @@ found = gather(pmap(add, devices)(state), {"rows": rows, "sum": np.float32(0)}, 
 assert found["sum"] == 15 and found["rows"].tolist() == rows.tolist()
 
 with Interruption() as interruption:
-    assert not processes.anywhere(interruption)
+    assert not multiprocess.anywhere(interruption)
     if not first:
         os.kill(os.getpid(), signal.SIGTERM)
-    assert processes.anywhere(interruption) and bool(interruption)
+    assert multiprocess.anywhere(interruption) and bool(interruption)
     print(interruption.number)
 """
 
@@ -53,11 +53,11 @@ def test_two_processes_agree():
 
 
 def test_one_process_asks_nobody():
-    processes.start(None, "")
-    assert processes.count() == 1 and processes.is_first()
-    assert processes.from_first(lambda: 3) == 3
+    multiprocess.start(None, "")
+    assert multiprocess.count() == 1 and multiprocess.is_first()
+    assert multiprocess.from_first(lambda: 3) == 3
     with pytest.raises(UserError):
-        processes.from_first(lambda: (_ for _ in ()).throw(UserError("as it is")))
-    assert processes.anywhere(True) and not processes.anywhere(False)
-    assert processes.trouble(RuntimeError("gloo"), "") is None
-    assert np.array_equal(processes.whole(np.arange(3)), np.arange(3))
+        multiprocess.from_first(lambda: (_ for _ in ()).throw(UserError("as it is")))
+    assert multiprocess.anywhere(True) and not multiprocess.anywhere(False)
+    assert multiprocess.trouble(RuntimeError("gloo"), "") is None
+    assert np.array_equal(multiprocess.whole(np.arange(3)), np.arange(3))
