@@ -9,6 +9,7 @@ whatever the program does then.  Exit status 0 only if both end with the same bi
 import argparse
 import pathlib
 import random
+import signal
 import statistics
 import sys
 import threading
@@ -62,14 +63,17 @@ def kill_once(arguments, workdir, epoch, delay):
     time.sleep(delay)
     process.kill()
     process.communicate()
+    if process.returncode != -signal.SIGKILL:
+        sys.exit("it had ended before it could be killed: more --epochs")
     return len(tiny_job.epochs_done(workdir))
 
 
 def under_fire(arguments, workdir, epochs, kills, rng):
     """Kills the job at random moments, in the order of the epochs, and lets it end."""
-    moments = sorted(rng.sample(range(1, epochs - 1), kills))
+    # Epochs take milliseconds, so that some are done before a kill arrives.
+    moments = sorted(rng.sample(range(1, round(0.9 * epochs)), kills))
     for number, epoch in enumerate(moments, start=1):
-        done = kill_once(arguments, workdir, epoch, rng.uniform(0.0, 0.5))
+        done = kill_once(arguments, workdir, epoch, rng.uniform(0.0, 0.3))
         print(f"kill {number} of {kills}: after epoch {done}", flush=True)
     run(arguments)
 

@@ -170,7 +170,7 @@ def warnings(row: dict) -> list[str]:
     if filled < HARDLY_FILLED:
         found.append(
             f"channels padded to {hlo.TILE} fill {100 * filled:.1f} % of the matrix unit, which then needs up to "
-            f"{row['padded_arithmetic_seconds']:.3g} s: wider networks cost no more"
+            f"{row['padded_arithmetic_seconds']:.3g} s: wider networks would cost about the same"
         )
     if row["host_transfers"]:
         found.append(f"{row['host_transfers']:.0f} transfers to or from the host within an epoch")
