@@ -19,10 +19,10 @@ REAL = 95.0
 WITH_BATCH_NORM = ("ssdkd", "fastdfkd", "fastdfkd2", "fast", "nayer", "cmi", "deepinversion", "dfq")
 WITH_LENET = ("dafl", "zskt", "dfad")
 BATCH_NORM = {"epochs": 20, "teacher.epochs": 20}
-LENET = {"epochs": 14, "teacher.epochs": 20, "image_size": 32, "teacher.learning_rate": 0.02}
+LENET = {"epochs": 10, "teacher.epochs": 20, "image_size": 32, "teacher.learning_rate": 0.02}
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}
 # Of the config.  Some need fewer epochs than noise is given.
-FIELDS = {name: {"epochs": 10} for name in ("nayer", "cmi", "deepinversion", "dfq", "zskt", "dfad")}
+FIELDS = {"dfq": {"epochs": 10}} | {name: {"epochs": 7} for name in ("nayer", "cmi", "deepinversion", "zskt", "dfad")}
 # Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them.
 SETTINGS = {"dfq": {"kd_steps_per_round": 2, "kd_steps": 120}}
 
@@ -54,8 +54,7 @@ def test_methods_with_lenets_learn(tmp_path):
 
 
 def test_methods_with_batch_norm_learn(tmp_path):
-    runs = {name: a_run(name) for name in ("noise_kd", *WITH_BATCH_NORM)}
-    found = accuracies(tmp_path, runs | {"reptile": a_run("fastdfkd", meta_update="reptile")})
+    found = accuracies(tmp_path, {name: a_run(name) for name in ("noise_kd", *WITH_BATCH_NORM)})
     least = max(LEAST, found.pop("noise_kd") + MARGIN)
     assert not {name: accuracy for name, accuracy in found.items() if accuracy <= least}
 
