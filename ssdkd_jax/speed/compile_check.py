@@ -151,7 +151,7 @@ def report(name: str, topology: str, row: dict) -> list[str]:
     lines = [
         f"{name} on {topology}, {row['devices']} devices, {row['dtype']}; of one device:",
         f"  memory {memory / 1e6:,.0f} MB of {chip / 1e6:,.0f} MB ({100 * memory / chip:.1f} %)",
-        f"  an epoch: {row['flops'] / 1e12:.3f} TFLOP, {row['bytes'] / 1e9:,.1f} GB moved, {collectives or 'alone'}",
+        f"  an epoch: {row['flops'] / 1e12:.3g} TFLOP, {row['bytes'] / 1e9:.3g} GB moved, {collectives or 'alone'}",
         f"  at least {row['arithmetic_seconds']:.3g} s of arithmetic, {row['memory_seconds']:.3g} s of memory traffic",
     ]
     return lines + [f"  warning: {text}" for text in warnings(row)]

@@ -69,5 +69,5 @@ def test_table():
     assert result_checks.problem(RESULT) is None
     assert "rows.a.flops is 'many'" in result_checks.problem({**RESULT, "rows": {"a": {**ROW, "flops": "many"}}})
     text = tables.markdown(RESULT)
-    assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2.000 | 819.0 | 61 | 4.0 | 0.010 | 1.000 | 12.5 % |" in text
+    assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2 | 819 | 61 | 4.0 | 0.01 | 1 | 12.5 % |" in text
     assert "within an epoch: none." in text
