@@ -33,6 +33,8 @@ def main(command, interruption):
 
     # Or JAX looks for a TPU as soon as libtpu is installed.
     jax.config.update("jax_platforms", "cpu")
+    # What was compiled for a device that is not there can be kept, but not read again.
+    jax.config.update("jax_enable_compilation_cache", False)
     check_overrides(FLAGS.config, overridden_fields(), unused=dict.fromkeys(UNUSED, "on programs that are not run"))
     compile_check(FLAGS.config, _name(), FLAGS.topology, FLAGS.out, command)
 

@@ -20,8 +20,8 @@ def _row(row):
     memory = row["memory_bytes"]
     return [
         *(row["config"], row["topology"], f"{memory / 1e6:,.0f}", f"{100 * memory / row['chip_memory_bytes']:.1f} %"),
-        *(f"{row['flops'] / 1e12:,.3f}", f"{row['bytes'] / 1e9:,.1f}", f"{count:,.0f}", f"{size / 1e6:,.1f}"),
-        *(f"{row['arithmetic_seconds']:.3f}", f"{row['memory_seconds']:.3f}"),
+        *(f"{row['flops'] / 1e12:.3g}", f"{row['bytes'] / 1e9:.3g}", f"{count:,.0f}", f"{size / 1e6:,.1f}"),
+        *(f"{row['arithmetic_seconds']:.2g}", f"{row['memory_seconds']:.2g}"),
         f"{100 * row['flops'] / row['padded_flops']:.1f} %" if row["padded_flops"] else "–",
     ]
 

@@ -92,7 +92,7 @@ def check_topology(config, topology: str) -> dict:
     programs = dict(zip(("synthesis", "student"), epoch_programs(method, devices, clock), strict=True))
     for name, program in programs.items():
         if name == "student" or method.makes_images:
-            found[name] = _figures(program, method, state, teacher)
+            found[name] = _figures(program, _steps(method, name), state, teacher)
     together = {
         field: method.rounds * sum(one[field] for one in found.values())
         for field in ("flops", "padded_flops", "float32_flops", "bytes", "host_transfers")
@@ -126,12 +126,19 @@ def _shapes(config, devices):
     return method, spread_shapes(state, devices, method.sharded(state)), spread_shapes(teacher, devices, everywhere)
 
 
-def _figures(program, method, state, teacher):
+def _steps(method, program):
+    """Steps of a program's loop, whose number the compiled text does not say."""
+    if program == "student":
+        return method.student_steps(method.epochs - 1) // method.rounds
+    return getattr(method, "inversion_steps", None) or getattr(method, "generator_steps", 1)
+
+
+def _figures(program, steps, state, teacher):
     """A program's costs on one device, as plain values."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     compiled = program.lower(state, teacher, key, jax.ShapeDtypeStruct((), jnp.int32)).compile()
     text = compiled.as_text()
-    found = hlo.figures(text, getattr(method, "kd_steps", 1))
+    found = hlo.figures(text, steps)
     after = jax.tree.map(lambda x: (x.shape, x.dtype), compiled.out_info[0])
     before = jax.tree.map(lambda x: (x.shape, x.dtype), state)
     return {**found._asdict(), "memory_bytes": planned_bytes(compiled), "retraced": after != before}
@@ -151,7 +158,7 @@ def report(name: str, topology: str, row: dict) -> list[str]:
     lines = [
         f"{name} on {topology}, {row['devices']} devices, {row['dtype']}; of one device:",
         f"  memory {memory / 1e6:,.0f} MB of {chip / 1e6:,.0f} MB ({100 * memory / chip:.1f} %)",
-        f"  an epoch: {row['flops'] / 1e12:.3f} TFLOP, {row['bytes'] / 1e9:,.1f} GB moved, {collectives or 'alone'}",
+        f"  an epoch: {row['flops'] / 1e12:.3g} TFLOP, {row['bytes'] / 1e9:.3g} GB moved, {collectives or 'alone'}",
         f"  at least {row['arithmetic_seconds']:.3g} s of arithmetic, {row['memory_seconds']:.3g} s of memory traffic",
     ]
     return lines + [f"  warning: {text}" for text in warnings(row)]

@@ -40,6 +40,9 @@ def test_a_small_config(tmp_path):
     pass_of_one = 2 * 9 * (64 * 8 + 16 * 8 * 16 + 4 * 16 * 32)
     assert student["flops"] > 4 * 4 * pass_of_one * FIELDS["ssdkd.kd_steps"]
     assert student["collectives"]["all-reduce"][0] >= 3 * FIELDS["ssdkd.kd_steps"], "one for each BatchNorm layer"
+    layers = {"generator": 3, "teacher": 3}
+    reduced = row["programs"]["synthesis"]["collectives"]["all-reduce"][0]
+    assert reduced <= 4 + FIELDS["ssdkd.inversion_steps"] * (2 * sum(layers.values()) + 2), "and not for kd_steps"
     assert row["retraces"] == [] and row["host_transfers"] == 0
     assert 0 < row["memory_bytes"] < row["chip_memory_bytes"]
 
@@ -69,5 +72,5 @@ def test_table():
     assert result_checks.problem(RESULT) is None
     assert "rows.a.flops is 'many'" in result_checks.problem({**RESULT, "rows": {"a": {**ROW, "flops": "many"}}})
     text = tables.markdown(RESULT)
-    assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2.000 | 819.0 | 61 | 4.0 | 0.010 | 1.000 | 12.5 % |" in text
+    assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2 | 819 | 61 | 4.0 | 0.01 | 1 | 12.5 % |" in text
     assert "within an epoch: none." in text
