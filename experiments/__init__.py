@@ -1,1 +1,9 @@
 """Command-line programs."""
+
+import os
+import signal
+import sys
+
+if sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0]).startswith("ssdkd-"):
+    # Of a program that is still importing, Ctrl-C ends it without a traceback; `launch` then listens.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

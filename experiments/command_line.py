@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shlex
+import signal
 import sys
 import traceback
 
@@ -48,6 +49,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     silence()
     sys.path.insert(0, os.getcwd())
     interruption = Interruption()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if _print_and_leave(main, f"{program} {example}"):
             return
@@ -57,14 +59,14 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             main(command, interruption, *values)
         if interruption:  # in the last epoch: what comes next on the command line is not wanted
             print("finished all the same", flush=True)
-            sys.exit(128 + interruption.number)
+            _stop(interruption)
     except UserError as error:
         _fail(error)
     except Interrupted as stop:
         print(f"{stop}; to resume: {command}", flush=True)
-        sys.exit(128 + interruption.number)
+        _stop(interruption)
     except KeyboardInterrupt:
-        again = "to resume from the last checkpoint" if resumes else "to start again"
+        again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
         print(f"stopped at once; {again}: {command}", file=sys.stderr, flush=True)
         multiprocess.leave(130)  # without waiting for compilers and writers in other threads
     except BrokenPipeError:  # `... --help | head`
@@ -138,8 +140,15 @@ def _parse_flags(required, arguments, example):
     unexpected = rest[len(arguments) :]
     if unexpected or missing:
         problem = f"unexpected arguments {' '.join(unexpected)}" if unexpected else f"{' and '.join(missing)} missing"
+        problem += config_flag.meant_field(unexpected)
         raise UserError(f"{problem}; for example: {example}")
     return rest
+
+
+def _stop(interruption):
+    # What is left is Python's own end, of which one more Ctrl-C would print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(128 + interruption.number)
 
 
 def _trouble_with_files(error):

@@ -49,7 +49,8 @@ def read_flags(argv, example):
     except UserError:
         raise
     except flags.UnrecognizedFlagError as error:
-        raise UserError(f"{_reason(error).rstrip('?').strip()}; for example: {example}") from error
+        meant = meant_field([f"{error.flagname}="])
+        raise UserError(f"{_reason(error).rstrip('?').strip()}{meant}; for example: {example}") from error
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_field(argv, error) or _where(argv, error)) from error
     except flags.Error as error:
@@ -64,6 +65,15 @@ def read_flags(argv, example):
 def overridden_fields():
     """Names of the config's fields that the command line set, such as "ssdkd.alpha"."""
     return list(config_flags.get_override_values(flags.FLAGS["config"]))
+
+
+def meant_field(arguments):
+    """What to add where arguments such as `epochs=5` name a config's fields without saying so; "" if none does."""
+    for argument in arguments:
+        field = argument.lstrip("-").partition("=")[0]
+        if "=" in argument and field in _known_fields():
+            return f"; did you mean --config.{field}=...?"
+    return ""
 
 
 def describe_fields(example):
@@ -245,6 +255,8 @@ def _where(argv, error):
         return f"{path} has no function get_config(), which every config file has; configs/digits.py is an example"
     paths = {os.path.abspath(found[0]) for found in map(_config_path, argv) if found}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.abspath(frame.filename) in paths]
+    if any(frame.filename.endswith("config_path.py") for frame in traceback.extract_tb(error.__traceback__)):
+        return f"{path}: a section that the command line changes is none; begin with configs.common.get_common_config()"
     if isinstance(error, TypeError) and not frames:  # raised by the call itself
         what = _reason(error).removeprefix("TypeError: ")
         return f"the config cannot be read: {path}: {what}; expected `def get_config(argument=None):`"

@@ -10,6 +10,7 @@ replaced only with --overwrite.
 """
 
 import pathlib
+import shlex
 
 from absl import flags
 
@@ -54,7 +55,10 @@ def main(command, interruption, action, path):
     if action not in actions:
         raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
     _check_flags(action)
-    actions[action](expand(path))
+    path = expand(path)
+    if action != "from-torch":
+        _check_is_ours(path)
+    actions[action](path)
 
 
 def _check_flags(action):
@@ -96,6 +100,16 @@ def _from_torch(path):
         f"{out}: {network.architecture}, {metadata['num_classes']} classes, images {metadata['image_shape']}, "
         f"mean {metadata['mean']}, std {metadata['std']}"
     )
+
+
+def _check_is_ours(path):
+    from ssdkd_jax.errors import UserError
+
+    if path.is_file():
+        raise UserError(
+            f"{path} is a file, expected the folder of a saved network; make one of a PyTorch file: "
+            f"python -m experiments.convert from-torch {shlex.quote(str(path))} --out=DIR"
+        )
 
 
 def _to_torch(folder):

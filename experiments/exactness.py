@@ -94,10 +94,13 @@ def _measure_checkpoint(path):
     import torch
 
     from ssdkd_jax import data
+    from ssdkd_jax.errors import UserError
     from ssdkd_jax.interop import exactness, torch_export
     from ssdkd_jax.jobs.teacher import load_teacher
     from ssdkd_jax.jobs.torch_import import describe_conversion
 
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; expected PyTorch files: --checkpoints=FILE,FILE")
     network = load_teacher(path)
     test = data.load_split("cifar10", "test")
     metadata = describe_conversion(network, path, normalization="imagenet")

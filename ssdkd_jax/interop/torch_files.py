@@ -40,7 +40,8 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
       UserError: no such file, a directory, of an unknown suffix, damaged, holding Python objects that could run code, a
-        TorchScript program, holding no weights or negative variances; torch or safetensors not installed.
+        TorchScript program, holding no weights, negative variances, infinities or NaN; torch or safetensors not
+        installed.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -50,10 +51,17 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path} ends in {path.suffix!r}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    tensors = _find_tensors(content)
-    if not tensors:
+    found = _weights_in(content)
+    if not found:
         raise UserError(
             f"{path} {_what_it_holds(content)}; expected a state_dict, as torch.save(model.state_dict(), path) writes"
+        )
+    (where, tensors), *others = found
+    if others:
+        print(
+            f"{path}: the weights in {where} are taken, not those in {', '.join(other for other, _ in others)}; for "
+            f"those, save them alone: torch.save(torch.load(path){others[0][0]}, other_path)",
+            flush=True,
         )
     unwrapped = {}
     for name, value in tensors.items():
@@ -118,15 +126,13 @@ def _import(module, path):
         raise UserError(f"reading {path} needs {package}; install it: pip install {package}") from error
 
 
-def _find_tensors(content):
-    """The first dict on the way down the nestings that has tensors, without its other entries; {} if none has."""
+def _weights_in(content, where=""):
+    """[(where, {name: tensor})] of the dicts that hold tensors on the way down the nestings, in the nestings' order."""
     if not isinstance(content, Mapping):
-        return {}
-    for key in NESTINGS:
-        tensors = _find_tensors(content.get(key))
-        if tensors:
-            return tensors
-    return {name: value for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
+        return []
+    nested = [found for key in NESTINGS for found in _weights_in(content.get(key), f"{where}[{key!r}]")]
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
+    return nested or ([(where, tensors)] if tensors else [])
 
 
 def _what_it_holds(content):
@@ -161,7 +167,12 @@ def _as_numpy(value, name, path):
 
 
 def _checked(value, name, path):
-    """The array; a variance must be one, of which BatchNorm takes the root."""
+    """The array; its numbers must be finite, and a variance must be one, of which BatchNorm takes the root."""
+    if jnp.issubdtype(value.dtype, jnp.floating) and (wrong := np.count_nonzero(~np.isfinite(value))):
+        raise UserError(
+            f"{path}: tensor {name!r} is infinite or NaN in {wrong} of {value.size} numbers, expected finite ones; "
+            "the training diverged, or the file is damaged"
+        )
     if name.endswith("running_var") and (negative := np.count_nonzero(value < 0)):
         raise UserError(
             f"{path}: tensor {name!r} is negative in {negative} of {value.size} numbers, expected variances; "

@@ -14,7 +14,7 @@ from ssdkd_jax.methods import section_of
 # A teacher must get at least this share of the way from chance to all right.
 LEAST_KNOWLEDGE = 0.1
 # Images of a run that nobody waits for, and what a fast device processes of them in a second.
-MOST_IMAGES, IMAGES_PER_SECOND = 10**12, 100_000
+MOST_IMAGES, IMAGES_PER_SECOND = 10**11, 100_000
 
 
 def memory_of(device) -> int:
@@ -76,27 +76,28 @@ def check_sizes(config, devices) -> None:
 
 
 def check_work(config, method) -> None:
-    """Raises UserError where a Method's epochs would take months on any machine."""
+    """Raises UserError where a Method's epochs would take weeks on any machine."""
     # As many as in the last epoch, when no warm-up is left.
     per_epoch = method.images_processed(max(0, config.epochs - 1))
     # Which counts the images of a synthesis once, whatever the steps that they take.
     steps = getattr(method, "inversion_steps", 1) - 1
     images = config.epochs * (per_epoch + steps * getattr(method, "synthesis_batch_size", 0))
     names = [name for name in ("kd_steps", "inversion_steps", "generator_steps") if hasattr(method, name)]
-    _refuse_years(images, config.epochs, ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)])
+    _refuse_weeks(images, config.epochs, ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)])
 
 
 def check_teacher_training(config, training_images: int) -> None:
-    """Raises UserError where the training of the teacher would take months on any machine."""
-    _refuse_years(config.teacher.epochs * training_images, config.teacher.epochs, ["teacher.epochs"])
+    """Raises UserError where the training of the teacher would take weeks on any machine."""
+    _refuse_weeks(config.teacher.epochs * training_images, config.teacher.epochs, ["teacher.epochs"])
 
 
-def _refuse_years(images, epochs, fields):
+def _refuse_weeks(images, epochs, fields):
     if images > MOST_IMAGES:
+        days = images / IMAGES_PER_SECOND / 86400
+        time = f"{days:,.0f} days" if days < 1000 else f"{days / 365:,.1f} years"
         raise UserError(
             f"the {epochs:,} epochs process {images:,} images: at {IMAGES_PER_SECOND:,} images a second these are "
-            f"{images / IMAGES_PER_SECOND / 86400 / 365:,.1f} years; choose fewer: "
-            + ", ".join(f"--config.{field}=N" for field in fields)
+            f"{time}; choose fewer: " + ", ".join(f"--config.{field}=N" for field in fields)
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import pathlib
 
 from ssdkd_jax.errors import UserError
@@ -35,13 +36,18 @@ KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY}
 
 def try_lock(path):
     """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed."""
-    file = path.open("a")  # which leaves a file of somebody else's as it is
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+    while True:
+        file = path.open("a")  # which leaves a file of somebody else's as it is
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass
+        file.close()  # its holder has removed it in between
 
 
 @contextlib.contextmanager
@@ -55,7 +61,12 @@ def alone(workdir):
     if lock is None:
         raise UserError(f"another run is using the workdir {workdir}; wait for it, or choose another: --workdir=DIR")
     with lock:
-        yield
+        try:
+            yield
+        except UserError:
+            if [path.name for path in workdir.iterdir()] == [".lock"]:
+                (workdir / ".lock").unlink()  # nothing was done here
+            raise
 
 
 def check_kind(workdir, kind):

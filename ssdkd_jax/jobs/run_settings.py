@@ -21,7 +21,10 @@ class TeacherSettings:
     cache_dir: str = setting("runs/teachers", "folder in which trained teachers are kept for reuse")
     seed: int = setting(0, "teacher's training seed; separate, so that runs of many seeds share one teacher", **_SEED)
     epochs: int = setting(
-        200, "teacher's training epochs: SGD with momentum 0.9, crop and flip as for the student", at_least=1
+        200,
+        "teacher's training epochs: SGD with momentum 0.9, crop and flip as for the student",
+        at_least=1,
+        at_most=10**6,
     )
     batch_size: int = setting(128, "images per training step of the teacher", at_least=1)
     learning_rate: float = setting(0.1, "SGD learning rate at the start", more_than=0)
@@ -59,7 +62,7 @@ class RunSettings:
         220,
         "number of epochs; each has one synthesis and several student steps; 0 only evaluates the teacher",
         at_least=0,
-        at_most=10**7,
+        at_most=10**6,
     )
 
     # Data.  Real images are used only to train a missing teacher and to evaluate.

@@ -21,6 +21,8 @@ _SHARED = (
     *("seed", "baselines", "devices", "dataset", "data_dir", "image_size", "image_shape", "normalization"),
     *("evaluate_on", "held_out_batches", "allow_weak_teacher", "matmul_precision"),
 )
+# Bytes of a variant's folder; file systems take 255, and seed and suffixes are added.
+LONGEST_NAME = 200
 # And where the teacher is not given, those that its training heeds too.
 _OF_TRAINING = ("crop_padding", "flip", "dtype", "param_dtype")
 
@@ -104,6 +106,12 @@ def check_study(study: Study, seeds: int) -> None:
             raise UserError(f"a variant is called {name!r}, expected a text with letters or digits and without commas")
         if not isinstance(changes, Mapping) or not all(isinstance(field, str) for field in changes):
             raise UserError(f"the variant {name} is {changes!r}, expected {{field: value}}")
+        if len(folder_name(name).encode()) > LONGEST_NAME:
+            raise UserError(f"the variant {name[:40]!r}... has {len(name)} letters, expected at most {LONGEST_NAME}")
+        for field, value in changes.items():
+            if isinstance(value, Mapping):
+                inner = next(iter(value), "FIELD")
+                raise UserError(f"the variant {name} sets {field} to {value!r}; expected '{field}.{inner}': value")
         other = folders.setdefault(folder_name(name).lower(), name)
         if other != name:
             raise UserError(f"the variants {other!r} and {name!r} would have one folder; rename one of them")

@@ -115,7 +115,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if position == len(lines):  # a run that was killed may leave half a line
                 break
             message = f"{path}, line {position} is not JSON: expected one object a line; {_fix(path.parent)}"

@@ -35,7 +35,7 @@ class Interruption:
             raise KeyboardInterrupt
         if not (self._requested or self._quiet):
             # Not by `print`, which a signal may have interrupted.
-            os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, from the last checkpoint\n")
+            os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, without this epoch\n")
         self.hear(number)
 
 

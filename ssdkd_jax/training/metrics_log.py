@@ -67,8 +67,8 @@ def _lines(path):
 
 
 def _epoch(line):
-    """A line's epoch; infinity for what a killed run wrote half."""
+    """A line's epoch; infinity for what a killed run wrote half, or nobody of ours wrote."""
     try:
         return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf

@@ -1,6 +1,8 @@
 """How a program ends."""
 
 import errno
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from experiments import command_line
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.interruption import Interrupted
+from tests.tiny_job import ROOT
 
 
 @pytest.fixture
@@ -18,6 +21,7 @@ def end(monkeypatch, capsys):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     monkeypatch.setattr(command_line, "_keep_compiled_programs", lambda: None)
     monkeypatch.setattr(command_line.os, "_exit", sys.exit)
+    before = signal.getsignal(signal.SIGINT)
 
     def launch(error=None, resumes=True):
         def main(command, interruption):
@@ -31,7 +35,8 @@ def end(monkeypatch, capsys):
             status = stop.code
         return status, *capsys.readouterr()
 
-    return launch
+    yield launch
+    signal.signal(signal.SIGINT, before)
 
 
 def test_done(end):
@@ -52,10 +57,22 @@ def test_flags_of_xla_belong_to_the_command(end, monkeypatch):
     assert "to resume: XLA_FLAGS='--a=1 --b=2' python -m experiments.main" in end(Interrupted("stopped"))[1]
 
 
+@pytest.mark.parametrize(("program", "alone"), [("-m", True), ("/bin/ssdkd-main", True), ("pytest", False)])
+def test_ctrl_c_while_it_imports_has_no_traceback(program, alone):
+    lines = f"import signal, sys; sys.argv = [{program!r}]; import experiments; print(signal.getsignal(signal.SIGINT))"
+    found = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert ("SIG_DFL" in found or found.strip() == "0") == alone
+
+
+def test_ctrl_c_while_it_ends_has_no_traceback(end):
+    end(Interrupted("stopped"))
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
 def test_second_interrupt(end):
     status, _, err = end(KeyboardInterrupt())
     assert status == 130
-    assert "to resume from the last checkpoint: python -m experiments.main" in err
+    assert "to resume from the last checkpoint, if there is one: python -m experiments.main" in err
 
 
 def test_programs_that_save_nothing_leave_signals_alone(end):

@@ -70,6 +70,13 @@ def test_a_config_file_that_is_not_in_order(refusal, tmp_path, case):
     assert expected in message and str(tmp_path / "c.py") in message
 
 
+def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
+    content = "from configs import digits\ndef get_config(a=None):\n    c = digits.get_config()\n"
+    (tmp_path / "c.py").write_text(content + "    with c.ignore_type():\n        c.teacher = 'resnet'\n    return c\n")
+    message = refusal(f"--config={tmp_path / 'c.py'}", "--config.teacher.name=lenet5")
+    assert "c.py: a section that the command line changes is none; begin with" in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -80,6 +87,7 @@ def test_a_config_file_that_is_not_in_order(refusal, tmp_path, case):
         (["--config.ssdkd.alpha=x"], "--config.ssdkd.alpha=x: expected a number"),
         (["--config.export_torch=yes"], "--config.export_torch=yes: expected true or false"),
         (["--config.baselines=(a,)"], "baselines is ('(a,)',), expected tuple of float"),
+        (["--epochs=5"], "Unknown command line flag 'epochs'; did you mean --config.epochs=...?; for example: main.py"),
         (["--repeats=x"], "--repeats=x: expected a whole number; for example: main.py"),
         (["--flagfile=/nowhere"], "--flagfile is not read"),
         (["--config.method=nope", "--config.ssdkd.kd_steps=4"], "unknown method 'nope'; known are: ssdkd, "),
@@ -92,6 +100,11 @@ def test_flags_that_cannot_be_meant(refusal, arguments, expected):
 
 def test_a_field_without_a_config(refusal):
     assert refusal("--config.epochs=4").startswith("--config.epochs changes a config, and none is given; expected")
+
+
+def test_fields_that_lack_the_name_of_the_config():
+    assert config_flag.meant_field(["x", "ssdkd.alpha=1"]) == "; did you mean --config.ssdkd.alpha=...?"
+    assert config_flag.meant_field(["x", "alpha=1", "epochs"]) == ""
 
 
 def program(*arguments):

@@ -92,6 +92,7 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
         ),
         (["to-torch", "FOLDER", "--out=OUT.h5"], "OUT.h5 ends in '.h5', expected a file in .pth or .pt"),
         (["to-torch", "FOLDER", "--out=OUT.pth"], "FOLDER is not a saved network"),
+        (["to-torch", "FILE", "--out=OUT.pth"], "FILE is a file, expected the folder of a saved network; make one"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -127,7 +127,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
             "teacher.batch_size=100 cannot be divided over 8 devices",
         ),
         ({"ssdkd__buffer_size": 10}, "ssdkd.buffer_size is 10, expected at least one batch"),
-        ({"epochs": -1}, "epochs is -1, expected between 0 and 10000000"),
+        ({"epochs": -1}, "epochs is -1, expected between 0 and 1000000"),
         ({"evaluate_every": 0}, "evaluate_every is 0, expected at least 1"),
         ({"seed": -1}, "seed is -1, expected at least 0"),
         ({"ssdkd__gamma": -0.5}, "ssdkd.gamma is -0.5, expected 0 or more"),

@@ -51,7 +51,7 @@ def message_of(check, *arguments, **keywords):
         ("epochs", GONE, "the config lacks epochs"),
         ("ssdkd.alhpa", 1, "a field ssdkd.alhpa that nothing reads; did you mean ssdkd.alpha?"),
         ("extra", 1, "a field extra that nothing reads; --help lists the fields"),
-        ("teacher.epochs", 99999999999, "teacher.epochs is 99999999999, expected at most 10000000"),
+        ("teacher.epochs", 99999999999, "teacher.epochs is 99999999999, expected between 1 and 1000000"),
         ("zskt.kd_steps", 10**12, "zskt.kd_steps is 1000000000000, expected at most 10000000"),
         ("teacher.weight_decay", 1e30, "teacher.weight_decay is 1e+30, expected at most 1000000"),
     ],

@@ -163,6 +163,21 @@ def test_locking_leaves_a_file_of_that_name_as_it_is(tmp_path):
         assert (tmp_path / ".lock").read_text() == "mine"
 
 
+def test_a_refused_run_leaves_no_lock(tmp_path):
+    with pytest.raises(UserError, match="refused"), run_folder.alone(tmp_path):
+        raise UserError("refused")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_its_holder_has_removed_is_none(tmp_path):
+    path = tmp_path / ".lock"
+    with run_folder.try_lock(path):
+        path.unlink()
+        other = run_folder.try_lock(path)
+        with other:
+            assert run_folder.try_lock(path) is None
+
+
 def test_foreign_files_in_the_students_place_are_found_before_the_run(tmp_path):
     (tmp_path / "student").mkdir()
     (tmp_path / "student" / "thesis.tex").write_text("mine")

@@ -82,6 +82,12 @@ def test_where_the_images_come_from(fields, source):
     assert image_source(fields) == source
 
 
+def test_a_line_that_is_nested_too_deeply_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("[" * 100_000 + "]" * 100_000 + '\n{"epoch": 2}\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 1 is not JSON"):
+        read_metrics(tmp_path)
+
+
 @pytest.mark.parametrize("line", ["[]", "5", "{}", '{"epoch": "1"}', '{"epoch": NaN}', '{"epoch": 1e999}'])
 def test_a_line_of_the_log_without_an_epoch_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"epoch": 2}}\n')

@@ -31,7 +31,15 @@ def test_going_on_drops_what_came_after_the_checkpoint(tmp_path):
     assert [(event.step, event.value) for event in events] == [(1, 10), (2, 20), (3, 32), (4, 42), (5, 52)]
 
 
-@pytest.mark.parametrize("garbage", ['{"epoch": 3, "lo', "{garbage}\n", "{}\n", "[1]\n", '{"epoch": null}\n'])
+# Deeper than Python's parser goes.
+NESTED = "[" * 100_000 + "]" * 100_000 + "\n"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ['{"epoch": 3, "lo', "{garbage}\n", "{}\n", "[1]\n", '{"epoch": null}\n', '{"epoch": Infinity}\n', NESTED],
+    ids=range(7),
+)
 def test_damaged_lines_are_dropped(tmp_path, garbage):
     write(tmp_path, [1, 2])
     with (tmp_path / "metrics.jsonl").open("a") as file:
