@@ -24,6 +24,8 @@ class Progress:
         # Terminals of containers and CI may have no width, where a bar would be empty lines.
         if multiprocess.is_first() and sys.stderr.isatty() and shutil.get_terminal_size((0, 0)).columns:
             self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="epoch", dynamic_ncols=True)
+            if done < total:
+                self._bar.set_postfix_str("compiling")
         elif done < total:
             print(f"{title} {done + 1}/{total} compiling", flush=True)
 
