@@ -135,7 +135,8 @@ def _path_in(argv):
 def _refuse(argv, example):
     """Raises UserError where flags are given in a way that none of them can be."""
     files = [argument for argument in argv if _config_path(argument)]
-    _refuse_twice(argv)
+    if len(files) > 1:
+        raise UserError(f"--config is given twice: {' '.join(files)}; expected one")
     for argument in argv[1:]:
         flag = argument.partition("=")[0]
         name = flag.lstrip("-")
@@ -145,17 +146,6 @@ def _refuse(argv, example):
             raise UserError("--flagfile is not read; give the flags themselves")
         if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):
             raise UserError(f"{name.removeprefix('config.')} is a section: {flag}.FIELD=...")
-
-
-def _refuse_twice(argv):
-    """Raises UserError where a flag is given more than once, of which only the last would count."""
-    given = {}
-    for argument in argv[1:]:
-        if re.match("--?[a-zA-Z]", argument):
-            given.setdefault(argument.lstrip("-").partition("=")[0], []).append(argument)
-    for name, arguments in given.items():
-        if len(arguments) > 1:
-            raise UserError(f"--{name} is given twice: {' '.join(arguments)}; expected one")
 
 
 def _is_section(name):

@@ -48,10 +48,6 @@ def write_together(contents: dict[pathlib.Path, Any]) -> None:
             unfinished[path].write_bytes(content)
 
 
-# In a folder that `replaced_folder` wrote: the paths of all its other files.
-FILES = "files.json"
-
-
 @contextlib.contextmanager
 def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Path]:
     """Writes a folder atomically: yields an empty one next to it, which takes its place at the end.
@@ -74,7 +70,6 @@ def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Pat
     try:
         unfinished.mkdir(parents=True)
         yield unfinished
-        write_at_once(unfinished / FILES, {"files": sorted(_files_in(unfinished))})
         recover_folder(folder, own)
         if folder.exists():
             folder.rename(replaced)
@@ -102,22 +97,12 @@ def check_ours(folder: pathlib.Path, own: set[str]) -> None:
     """Raises UserError where a folder that is to be replaced is a file, or holds something that is not ours."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, expected the name of a folder to write")
-    if not folder.exists():
-        return
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in {*own, FILES})
-    if (folder / FILES).is_file():  # which folders of earlier versions lack
-        listed = read_object(folder / FILES, "move the folder elsewhere").get("files", [])
-        foreign = foreign or sorted(_files_in(folder) - {FILES, *map(str, listed)})
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.exists() else []
     if foreign:
         raise UserError(
             f"{folder} holds {', '.join(foreign[:3])}, expected nothing but {', '.join(sorted(own))}; "
             "nothing was written: move that elsewhere, or choose another folder"
         )
-
-
-def _files_in(folder):
-    """Paths of all files in a folder and its folders, from it on."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
 def check_results_file(path: str | pathlib.Path, kind: str) -> pathlib.Path:

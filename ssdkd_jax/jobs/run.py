@@ -29,7 +29,7 @@ from ssdkd_jax.jobs.teacher import (
     train_teacher,
 )
 from ssdkd_jax.methods import METHODS, find_method, section_of
-from ssdkd_jax.reports.run_files import REPORT, SUMMARY
+from ssdkd_jax.reports.run_files import REPORT
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
@@ -82,7 +82,9 @@ def _finished(config, folder, held):
     held.enter_context(run_folder.alone(folder))
     run_folder.claim(folder, _identity(config), write=False)
     summary = run_folder.read_summary(folder)
-    if summary is None or not _has_student(folder, summary):
+    if summary is None or not (folder / "student").exists():
+        if summary:
+            print(f"the student of {folder} is missing; it is made again", flush=True)
         config_checks.check_teacher_exists(config)
         return None
     _check_same_teacher(config, summary)
@@ -92,26 +94,6 @@ def _finished(config, folder, held):
         _export(folder)
     print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/report.html", flush=True)
     return summary
-
-
-def _has_student(folder, summary):
-    """Whether the student of a finished run is there; what is wrong with it is printed.
-
-    Raises:
-      UserError: there is another network in its place.
-    """
-    try:
-        variables, _ = saved_network.load_network(folder / "student")
-    except UserError as error:
-        trouble = error if (folder / "student").exists() else f"the student of {folder} is missing"
-        print(f"{trouble}; it is made again, from the last checkpoint", flush=True)
-        return False
-    if sha256(variables) != summary.student_sha256:
-        raise UserError(
-            f"{folder / 'student'} is another network than that of {SUMMARY}; nothing was changed: move it elsewhere, "
-            "or choose another --workdir=DIR"
-        )
-    return True
 
 
 def _run(context, command, note):

@@ -141,11 +141,6 @@ def check_can_write(workdir):
             raise UserError(
                 f"{workdir / name} is a directory, expected a file or nothing; choose another --workdir=DIR"
             )
-    for name in ("tensorboard", "checkpoints", "checkpoints/latest", "checkpoints/best"):
-        if (workdir / name).exists() and not (workdir / name).is_dir():
-            raise UserError(
-                f"{workdir / name} is a file, expected a directory or nothing; choose another --workdir=DIR"
-            )
 
 
 def read_summary(workdir):

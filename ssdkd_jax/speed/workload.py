@@ -26,7 +26,7 @@ from ssdkd_jax.training.devices import local_devices
 UNUSED = (
     *(f"teacher.{name}" for name in settings.fields(TeacherSettings) if name not in ("name", "batch_size")),
     *("evaluate_on", "evaluate_every", "checkpoint_every", "baselines", "export_torch", "allow_weak_teacher"),
-    *("held_out_batches", "epochs"),
+    "held_out_batches",
 )
 
 

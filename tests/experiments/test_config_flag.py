@@ -81,8 +81,6 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
     ("arguments", "expected"),
     [
         (["--config=cifar10"], "--config is given twice: --config="),
-        (["--config.epochs=3", "--config.epochs=4"], "--config.epochs is given twice: --config.epochs=3 --config."),
-        (["--repeats=3", "--repeats", "4"], "--repeats is given twice: --repeats=3 --repeats; expected one"),
         (["--config.ssdkd=5"], "ssdkd is a section: --config.ssdkd.FIELD=..."),
         (["--config.teacher=convnet_8"], "teacher is a section: --config.teacher.FIELD=..."),
         (["--config.epochs=many"], "--config.epochs=many: expected a whole number"),

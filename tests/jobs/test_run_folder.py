@@ -104,14 +104,6 @@ def test_a_directory_in_the_place_of_a_result_is_found_before_the_run(tmp_path, 
         run_folder.check_can_write(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/latest", "checkpoints/best", "tensorboard"])
-def test_a_file_in_the_place_of_a_folder_is_found_before_the_run(tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match=rf"{name} is a file, expected a directory or nothing; choose another"):
-        run_folder.check_can_write(tmp_path)
-
-
 def test_a_foreign_summary_is_not_ours(tmp_path):
     (tmp_path / "summary.json").write_text('{"title": "of my thesis"}')
     with pytest.raises(UserError, match=r"holds summary.json, but no experiment.json"):
