@@ -65,7 +65,7 @@ def _time_programs(command):
 
     # Or the time of a compilation is that of reading its result.
     jax.config.update("jax_enable_compilation_cache", False)
-    why = "on the benchmark, which trains no teacher and reads no images"
+    why = "on the benchmark, which times steps of a run under way and trains no network"
     check_overrides(FLAGS.config, overridden_fields(), unused=dict.fromkeys(UNUSED, why))
     seconds = 2.0 if FLAGS.seconds is None else FLAGS.seconds
     benchmark(

@@ -1,6 +1,7 @@
 """The flag `--config`: shipped files by name, a user's own methods, overrides, and mistakes in one line."""
 
 import difflib
+import math
 import os
 import pathlib
 import re
@@ -57,6 +58,9 @@ def read_flags(argv, example):
         raise UserError(_bad_value(argv, error, example)) from error
     except (Exception, SystemExit) as error:
         raise UserError(_where(argv, error)) from error
+    for flag in (flags.FLAGS[name] for name in flags.FLAGS):
+        if isinstance(flag.value, float) and math.isnan(flag.value):
+            raise UserError(f"--{flag.name}=nan, expected a number; for example: {example}")
     if _path_in(argv):
         _check_config(flags.FLAGS.config, argv)
     return rest
@@ -134,9 +138,8 @@ def _path_in(argv):
 
 def _refuse(argv, example):
     """Raises UserError where flags are given in a way that none of them can be."""
+    _refuse_twice(argv)
     files = [argument for argument in argv if _config_path(argument)]
-    if len(files) > 1:
-        raise UserError(f"--config is given twice: {' '.join(files)}; expected one")
     for argument in argv[1:]:
         flag = argument.partition("=")[0]
         name = flag.lstrip("-")
@@ -146,6 +149,29 @@ def _refuse(argv, example):
             raise UserError("--flagfile is not read; give the flags themselves")
         if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):
             raise UserError(f"{name.removeprefix('config.')} is a section: {flag}.FIELD=...")
+
+
+def _refuse_twice(argv):
+    """Raises UserError where one flag or field has two values, of which the last would win without a word."""
+    given, rest = {}, list(argv[1:])
+    while rest and rest[0] != "--":
+        argument = rest.pop(0)
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if not argument.startswith("-"):
+            continue
+        known = name if name in flags.FLAGS or name.startswith("config.") else name.removeprefix("no")
+        if not (known in flags.FLAGS or known.startswith("config.")):
+            continue
+        # A value of its own argument is none of a flag, whatever it looks like; switches have none.
+        if not equals and rest and not rest[0].startswith("-") and not _is_switch(known):
+            argument = f"{argument} {rest.pop(0)}"
+        if known in given:
+            raise UserError(f"--{known} is given twice: {given[known]} {argument}; expected one")
+        given[known] = argument
+
+
+def _is_switch(name):
+    return name in flags.FLAGS and flags.FLAGS[name].boolean
 
 
 def _is_section(name):

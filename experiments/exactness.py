@@ -7,7 +7,6 @@ logits are relative to the largest logit.  Checkpoints are akamaster's public on
 test images here, and in PyTorch after the way through an exported file.
 """
 
-import datetime
 import pathlib
 import tempfile
 
@@ -20,40 +19,26 @@ flags.DEFINE_string("out", None, "JSON file to write.")
 flags.DEFINE_list("checkpoints", [], "PyTorch files of networks for CIFAR-10, separated by commas.")
 flags.DEFINE_list("networks", [], "Names of the networks; all where not given.")
 
-KIND = "exactness"
 CLASSES = 10
 
 
 def main(command, interruption):
     """Measures the checkpoints and the networks, and writes the results."""
-    import jax
-    import torch
-
-    from ssdkd_jax.files import check_results_file, write_at_once
-    from ssdkd_jax.jobs import provenance
+    from ssdkd_jax.files import check_results_file
+    from ssdkd_jax.jobs.exactness_results import KIND, check_asked, write
     from ssdkd_jax.models import model_names
-    from ssdkd_jax.training.interruption import Interrupted
 
+    del interruption
+    check_asked(FLAGS.networks, FLAGS.checkpoints)
     out = check_results_file(FLAGS.out, KIND)
     checkpoints, networks = {}, {}
     for path in map(pathlib.Path, FLAGS.checkpoints):
         checkpoints[path.name] = _measure_checkpoint(path)
         print(path.name, checkpoints[path.name], flush=True)
     for name in FLAGS.networks or model_names():
-        if interruption:
-            raise Interrupted("stopped; nothing was written")
         networks[name] = _measure(name)
         print(name, networks[name], flush=True)
-    result = {
-        "kind": KIND,
-        "command": command,
-        "hardware": provenance.hardware(jax.local_devices()),
-        "date": datetime.date.today().isoformat(),
-        "versions": {**provenance.versions(), "torch": torch.__version__},
-        "networks": networks,
-        "checkpoints": checkpoints,
-    }
-    write_at_once(out, result)
+    write(out, command, networks, checkpoints)
 
 
 def _measure(name):
@@ -94,13 +79,10 @@ def _measure_checkpoint(path):
     import torch
 
     from ssdkd_jax import data
-    from ssdkd_jax.errors import UserError
     from ssdkd_jax.interop import exactness, torch_export
     from ssdkd_jax.jobs.teacher import load_teacher
     from ssdkd_jax.jobs.torch_import import describe_conversion
 
-    if not path.is_file():
-        raise UserError(f"there is no file {path}; expected PyTorch files: --checkpoints=FILE,FILE")
     network = load_teacher(path)
     test = data.load_split("cifar10", "test")
     metadata = describe_conversion(network, path, normalization="imagenet")

@@ -14,6 +14,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("record", "", "Workdir of a finished run or a comparison, to keep as results/NAME.json.")
 flags.DEFINE_string("name", "", "Name for --record; by default the workdir's name.")
 flags.DEFINE_bool("merge", False, "Add the seeds of the recorded comparison to those in results/NAME.json.")
+flags.DEFINE_bool("overwrite", False, "Replace another run or comparison that results/NAME.json holds.")
 flags.DEFINE_string("readme", "", "Markdown file whose tables are regenerated.")
 flags.DEFINE_string("docs", "", "Folder of Markdown files whose tables are regenerated.")
 flags.DEFINE_string("results", "results", "Folder of the JSON files.")
@@ -28,6 +29,8 @@ def main(command, interruption):
     del command, interruption
     if FLAGS.merge and not FLAGS.record:
         raise UserError("--merge adds the seeds of a comparison; give it with --record=WORKDIR")
+    if FLAGS.overwrite and (FLAGS.merge or not FLAGS.record):
+        raise UserError("--overwrite replaces what is kept; give it with --record=WORKDIR and without --merge")
     if not (FLAGS.record or FLAGS.readme or FLAGS.docs):
         raise UserError("nothing to do; give --record=WORKDIR, --readme=FILE or --docs=DIR")
     if FLAGS.name and not FLAGS.record:
@@ -36,7 +39,10 @@ def main(command, interruption):
     if FLAGS.record:
         workdir = expand(FLAGS.record)
         path = results_files.path_of(folder, FLAGS.name or workdir.resolve().name)
-        (results_files.merge if FLAGS.merge else results_files.record)(workdir, path)
+        if FLAGS.merge:
+            results_files.merge(workdir, path)
+        else:
+            results_files.record(workdir, path, overwrite=FLAGS.overwrite)
         print(path)
     if paths:
         for changed in documents.refresh(paths, results_files.read_results(folder)):

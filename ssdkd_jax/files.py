@@ -4,12 +4,26 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssdkd_jax.errors import UserError
+
+
+class Layout(NamedTuple):
+    """What a folder of ours holds, and nothing else.
+
+    names: regular expression of the names in it.
+    inner: regular expression of the names in its folders, however deep.
+    words: what that is, for messages.
+    """
+
+    names: str
+    inner: str
+    words: str
 
 
 @contextlib.contextmanager
@@ -49,7 +63,7 @@ def write_together(contents: dict[pathlib.Path, Any]) -> None:
 
 
 @contextlib.contextmanager
-def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Path]:
+def replaced_folder(folder: pathlib.Path, own: Layout) -> Iterator[pathlib.Path]:
     """Writes a folder atomically: yields an empty one next to it, which takes its place at the end.
 
     A block that fails, on a full disk for example, leaves the folder as it was.  What the block has written should be
@@ -57,7 +71,7 @@ def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Pat
 
     Args:
       folder: becomes the folder; an earlier one is replaced.
-      own: names that such a folder holds; one that holds anything else is somebody else's.
+      own: Layout of such a folder; one that holds anything else is somebody else's.
 
     Raises:
       UserError: the folder is a file, or holds something that is not ours.
@@ -79,11 +93,11 @@ def replaced_folder(folder: pathlib.Path, own: set[str]) -> Iterator[pathlib.Pat
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def recover_folder(folder: pathlib.Path, own: set[str]) -> None:
+def recover_folder(folder: pathlib.Path, own: Layout) -> None:
     """Puts a folder back that a program was killed while replacing.
 
     Raises:
-      UserError: what is in its place is not ours: it holds something that is not in `own`.
+      UserError: what is in its place is not ours: it holds something that `own` does not say.
     """
     folder = pathlib.Path(folder).absolute()
     replaced = folder.with_name(f".{folder.name}.replaced")
@@ -93,16 +107,21 @@ def recover_folder(folder: pathlib.Path, own: set[str]) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def check_ours(folder: pathlib.Path, own: set[str]) -> None:
+def check_ours(folder: pathlib.Path, own: Layout, what_to_do: str = "move that elsewhere, or choose another folder"):
     """Raises UserError where a folder that is to be replaced is a file, or holds something that is not ours."""
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file, expected the name of a folder to write")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.exists() else []
+        raise UserError(f"{folder} is a file, expected the name of a folder to write; {what_to_do}")
+    foreign = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not _is_ours(path, folder, own))
     if foreign:
         raise UserError(
-            f"{folder} holds {', '.join(foreign[:3])}, expected nothing but {', '.join(sorted(own))}; "
-            "nothing was written: move that elsewhere, or choose another folder"
+            f"{folder} holds {', '.join(foreign[:3])}, expected nothing but {own.words}; "
+            f"nothing was written: {what_to_do}"
         )
+
+
+def _is_ours(path: pathlib.Path, folder: pathlib.Path, own: Layout) -> bool:
+    pattern = own.names if path.parent == folder else own.inner
+    return re.fullmatch(pattern, path.name) is not None
 
 
 def check_results_file(path: str | pathlib.Path, kind: str) -> pathlib.Path:
@@ -125,6 +144,32 @@ def check_replaces(path: pathlib.Path, kind: str, fix: str) -> None:
     found = read_object(path, fix).get("kind") if path.exists() else kind
     if found != kind:
         raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {fix}")
+
+
+def check_written_by_us(folder: pathlib.Path, beginnings: dict[str, str]) -> None:
+    """Makes sure that files which a program is to replace are those that it has written before.
+
+    Args:
+      folder: of the files, which need not be there.
+      beginnings: name -> regular expression of the beginning of what the program writes into it.
+
+    Raises:
+      UserError: one of them begins otherwise, or is a directory.
+    """
+    for name, pattern in beginnings.items():
+        path = folder / name
+        if path.is_dir():
+            raise UserError(f"{path} is a directory, expected a file or nothing; choose another --workdir=DIR")
+        if path.exists() and not re.match(pattern, _beginning(path), re.DOTALL):
+            raise UserError(
+                f"{path} is not what this program writes, and would be replaced; nothing was written: move it "
+                "elsewhere, or choose another --workdir=DIR"
+            )
+
+
+def _beginning(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return file.read(4096).decode("utf-8", errors="replace")
 
 
 def read_object(path: pathlib.Path, fix: str = "delete it and run the same command again") -> dict:

@@ -7,7 +7,7 @@ import pytest
 from ssdkd_jax import files
 from ssdkd_jax.errors import UserError
 
-OWN = {"a", "b"}
+OWN = files.Layout("a|b", "c", "a, b")
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -55,6 +55,20 @@ def test_a_folder_with_a_foreign_file_is_refused_before_anything_is_written(tmp_
     ):
         pytest.fail("the block must not run")
     assert (tmp_path / "folder" / "notes.txt").read_text() == "mine"
+
+
+def test_a_foreign_file_deep_in_a_folder_is_refused(tmp_path):
+    def write():
+        with files.replaced_folder(tmp_path / "folder", OWN) as unfinished:
+            (unfinished / "b" / "c").mkdir(parents=True)
+            (unfinished / "b" / "c" / "c").write_text("ours")
+
+    write()
+    write()
+    (tmp_path / "folder" / "b" / "c" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds b/c/notes.txt, expected nothing but a, b; nothing was written"):
+        write()
+    assert (tmp_path / "folder" / "b" / "c" / "notes.txt").read_text() == "mine"
 
 
 def test_killed_while_replacing(tmp_path):

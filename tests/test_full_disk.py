@@ -14,7 +14,7 @@ import pytest
 
 from ssdkd_jax import models
 from ssdkd_jax.interop import onnx_stablehlo, torch_export
-from ssdkd_jax.jobs import comparison, run_folder, student_images
+from ssdkd_jax.jobs import comparison, exactness_results, run_folder, student_images, study_runs
 from ssdkd_jax.reports import documents, results_files
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
@@ -124,6 +124,10 @@ WRITERS = {
     "stablehlo": lambda folder, number: onnx_stablehlo.to_stablehlo(folder / "s", variables(number), METADATA),
     "onnx": lambda folder, number: onnx_stablehlo.to_onnx(folder / "s.onnx", variables(number), METADATA),
     "comparison": lambda folder, number: comparison.write(folder, sample_results.comparison()),
+    "study": lambda folder, number: study_runs.write(
+        folder, folder / "study.json", sample_results.study(teacher_accuracy=90.0 + number)
+    ),
+    "exactness": lambda folder, number: exactness_results.write(folder / "exactness.json", f"x {number}", {}, {}),
     "results": record,
     "tables": refresh,
     "metrics": metrics,

@@ -15,7 +15,7 @@ import jax
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_replaces, expand, make_folder, read_object, write_together
+from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, read_object, write_together
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import alone
@@ -138,6 +138,7 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
     folder = make_folder(expand(folder))
     path = folder / f"{FILE}.json"
     check_replaces(path, KIND, "choose another --workdir=DIR")
+    check_written_by_us(folder, {f"{FILE}.md": r"\| stage \|"})
     with alone(folder):
         noted = read_object(path)["stages"] if path.exists() else {}
         report = {

@@ -5,14 +5,26 @@ import pathlib
 from collections.abc import Sequence
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import expand, write_together
+from ssdkd_jax.files import check_written_by_us, expand, read_object, write_together
 from ssdkd_jax.jobs import config_checks, run_folder
-from ssdkd_jax.jobs.finished_runs import Run, curve, finished_groups, folder_of, row_of, shared_fields
+from ssdkd_jax.jobs.finished_runs import (
+    Run,
+    curve,
+    finished_groups,
+    folder_of,
+    row_of,
+    shared_fields,
+    tell_other_seeds,
+    unless_damaged,
+)
 from ssdkd_jax.jobs.schedule import fitting_warmup
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
+
+# How what is written next to comparison.json begins.
+_BEGINNINGS = {"comparison.md": r"\| method \|", "comparison.html": r"<!DOCTYPE html>.*<title>\d+ methods compared: "}
 
 
 def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, command="", interruption=False) -> dict:
@@ -41,8 +53,21 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, co
         config_checks.check_values(one)
     print(f"epochs per method (equal student steps): {_epochs_in_words(configs)}", flush=True)
     folder = expand(folder)
+    check_can_write(folder)
     _tell_what_stays_out(configs, folder)
+    tell_other_seeds(folder, configs, "--config.seed=N")
     return _run_all(configs, folder, at_once, command, interruption)
+
+
+def check_can_write(folder: pathlib.Path) -> None:
+    """Raises UserError where a file in the folder has the name of one of a comparison's, but is none."""
+    path, fix = folder / run_files.COMPARISON, "nothing was written: move it elsewhere, or choose another --workdir=DIR"
+    if path.exists():
+        found = run_files.with_current_names(read_object(path, fix))
+        # Those of earlier versions do not say their kind.
+        if found.get("kind", "comparison") != "comparison" or not {"command", "methods", "seeds"} <= found.keys():
+            raise UserError(f"{path} is no comparison, and would be replaced; {fix}")
+    check_written_by_us(folder, _BEGINNINGS)
 
 
 def _tell_what_stays_out(configs, folder):
@@ -98,24 +123,33 @@ def _epochs_in_words(configs):
 
 def _run_all(configs, folder, at_once, command, interruption):
     planned = [Planned(*key, one, folder_of(folder, *key)) for key, one in configs.items()]
-    runs, diverged, result = [], {}, None
+    runs, diverged, without_images, result = [], {}, set(), None
 
     def note(ended):
         nonlocal result
         for run, outcome in ended:
             if isinstance(outcome, Diverged):
                 diverged[run.group, run.seed] = str(outcome)
-            else:
-                runs.append(Run(run.group, run.seed, outcome, curve(run_files.read_metrics(run.folder))))
+                continue
+            metrics = unless_damaged(run, run_files.read_metrics, [], "curve")
+            runs.append(Run(run.group, run.seed, outcome, curve(metrics)))
+            if not unless_damaged(run, _can_show, False, "images"):
+                without_images.add(run.folder)
         if runs:
             result = summarize(runs, diverged, configs, command)
-            write(folder, result)
+            write(folder, result, without_images)
 
     run_all(planned, folder, run_folder.COMPARED, at_once, note, command=command, interruption=interruption)
     if result is None:
         raise UserError(f"all runs diverged; the first error: {next(iter(diverged.values()))}")
     print(f"{tables.markdown(result)}\nsee {folder}/comparison.html", flush=True)
     return result
+
+
+def _can_show(folder):
+    """True, or UserError where the run's images are damaged; having none is fine."""
+    run_files.read_buffer(folder)
+    return True
 
 
 def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
@@ -146,12 +180,20 @@ def summarize(runs: list[Run], diverged: dict, planned, command: str) -> dict:
     }
 
 
-def write(folder, result: dict) -> None:
-    """Writes comparison.json, comparison.md and comparison.html, all of them or none."""
+def write(folder, result: dict, without_images=frozenset()) -> None:
+    """Writes comparison.json, comparison.md and comparison.html, all of them or none.
+
+    Args:
+      folder: takes the files.
+      result: as `summarize` returns.
+      without_images: folders of runs whose images cannot be read; those of another seed are shown.
+    """
     folder = pathlib.Path(folder)
-    shown = {
-        method: folder_of(folder, method, row["seeds"][0]) for method, row in result["methods"].items() if row["seeds"]
-    }
+    shown = {}
+    for method, row in result["methods"].items():
+        for run in (folder_of(folder, method, seed) for seed in row["seeds"]):
+            if run not in without_images:
+                shown.setdefault(method, run)
     write_together(
         {
             folder / run_files.COMPARISON: result,

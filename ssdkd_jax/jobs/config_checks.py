@@ -92,6 +92,8 @@ def _check_images(config):
     for share in config.baselines:
         if not 0 < share <= 1:
             raise UserError(f"baselines holds {share!r}, expected shares of the real images such as (0.1, 1.0)")
+    if len(set(config.baselines)) < len(config.baselines):
+        raise UserError(f"baselines is {tuple(config.baselines)}, expected each share once: --config.baselines=...")
 
 
 def _check_buffer(config):

@@ -5,11 +5,12 @@ Times cover the whole training, including synthesis (`clock.training_seconds`).
 
 import pathlib
 import statistics
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.summary import Summary
-from ssdkd_jax.reports import run_files
+from ssdkd_jax.reports import comparison_table, run_files
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 from ssdkd_jax.training.clock import training_seconds
 
@@ -39,6 +40,47 @@ def folder_of(folder, group: str, seed: int) -> pathlib.Path:
 def finished_groups(folder: pathlib.Path) -> set[str]:
     """Names of the folders in a comparison's or a study's that hold finished runs."""
     return {path.parent.parent.name for path in folder.glob(str(folder_of("", "*", "*") / run_files.SUMMARY))}
+
+
+def tell_other_seeds(folder: pathlib.Path, planned, first: str) -> None:
+    """Prints which seeds have finished runs of the same methods or variants that results will not show.
+
+    Args:
+      folder: the comparison's or the study's.
+      planned: (name of the group's folder, seed) of every run.
+      first: what chooses the first seed, in words.
+    """
+    groups, seeds = {group for group, _ in planned}, {seed for _, seed in planned}
+    found = folder.glob(str(folder_of("", "*", "*") / run_files.SUMMARY))
+    names = {path.parent.name.removeprefix("seed") for path in found if path.parent.parent.name in groups}
+    others = sorted({int(name) for name in names if name.isdecimal()} - seeds)
+    if others:
+        print(
+            f"these seeds have finished runs but are not in the table: {comparison_table.listed(others)}; --seeds=N "
+            f"and {first} choose which are",
+            flush=True,
+        )
+
+
+def unless_damaged(run, read: Callable, otherwise: Any, missing: str) -> Any:
+    """What `read(run.folder)` returns; where a file there is damaged or gone, which costs results a part, `otherwise`.
+
+    Args:
+      run: `scheduling.Planned`, finished.
+      read: raises UserError where it cannot.
+      otherwise: returned then.
+      missing: what results then lack, for the line that says so.
+    """
+    try:
+        return read(run.folder)
+    except UserError as error:
+        wrong = str(error).split("; ")[0]  # the rest is advice for a run by itself
+        print(
+            f"{run.name}: {wrong}; the results go on without its {missing}; to have that too, move {run.folder} "
+            "elsewhere and run the same command again, which makes this run again",
+            flush=True,
+        )
+        return otherwise
 
 
 def curve(metrics: list[dict], over: str = "training_seconds") -> list:

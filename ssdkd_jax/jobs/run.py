@@ -82,9 +82,7 @@ def _finished(config, folder, held):
     held.enter_context(run_folder.alone(folder))
     run_folder.claim(folder, _identity(config), write=False)
     summary = run_folder.read_summary(folder)
-    if summary is None or not (folder / "student").exists():
-        if summary:
-            print(f"the student of {folder} is missing; it is made again", flush=True)
+    if summary is None or not run_folder.has_student(folder, summary):
         config_checks.check_teacher_exists(config)
         return None
     _check_same_teacher(config, summary)

@@ -21,6 +21,7 @@ from ssdkd_jax.reports.run_files import (
     with_current_names,
 )
 from ssdkd_jax.training import saved_network
+from ssdkd_jax.training.checkpoints import CHECKPOINT_LAYOUT, sha256
 from ssdkd_jax.user_code import absolute, is_user_code
 
 EXPERIMENT = "experiment.json"
@@ -141,6 +142,13 @@ def check_can_write(workdir):
             raise UserError(
                 f"{workdir / name} is a directory, expected a file or nothing; choose another --workdir=DIR"
             )
+    for name in ("tensorboard", "checkpoints", "checkpoints/latest", "checkpoints/best"):
+        if (workdir / name).exists() and not (workdir / name).is_dir():
+            raise UserError(
+                f"{workdir / name} is a file, expected a directory or nothing; choose another --workdir=DIR"
+            )
+    for name in ("latest", "best"):
+        check_ours(workdir / "checkpoints" / name, CHECKPOINT_LAYOUT)
 
 
 def read_summary(workdir):
@@ -170,6 +178,30 @@ def _check_same_run(summary, experiment):
         there, here = claimed.get(field, getattr(summary, field)), getattr(summary, field)
         if there != here:
             raise ValueError(f"{field} is {here}, but {EXPERIMENT} says {there}")
+
+
+def has_student(workdir, summary):
+    """Whether the student of a finished run is there; a run without one, which is printed, makes it again.
+
+    Raises:
+      UserError: it is damaged, or something else is in its place; nothing is changed.
+    """
+    student = pathlib.Path(workdir) / "student"
+    try:
+        variables, _ = saved_network.load_network(student)
+        # Summaries of earlier versions do not say.
+        if summary.student_sha256 in (None, sha256(variables)):
+            return True
+        wrong = f"{student} is another network than that of {SUMMARY}"
+    except UserError as error:
+        if not student.exists():
+            print(f"the student of {workdir} is missing; it is made again, from the last checkpoint", flush=True)
+            return False
+        wrong = str(error).rpartition("; ")[0]  # the rest is advice for a network by itself
+    raise UserError(
+        f"{wrong}; the run is finished but for that, and nothing was changed: move {student} elsewhere and run the "
+        "same command again, which makes it again from the last checkpoint"
+    )
 
 
 def has_summary(workdir):

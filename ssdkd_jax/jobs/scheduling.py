@@ -123,7 +123,8 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
     with run_folder.alone(folder):
         for number, run in enumerate(finished, start=1):  # no work, but folders of other experiments are refused
             print(f"== {run.name}: run {number} of {len(planned)}", flush=True)
-            summaries.append(run_job(run.config, run.folder, command=command, interruption=interruption))
+            with _named(run):
+                summaries.append(run_job(run.config, run.folder, command=command, interruption=interruption))
         if at_once > 1 and len(finished) < len(planned):
             _keep_teacher(planned[0].config, folder, interruption)
     return Prepared(summaries, pieces)

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import config_checks
+from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.reports import run_files
 from ssdkd_jax.user_code import is_user_code, load_object, reported_errors
 
 FUNCTION = "get_study"
@@ -23,6 +24,8 @@ _SHARED = (
 )
 # Bytes of a variant's folder; file systems take 255, and seed and suffixes are added.
 LONGEST_NAME = 200
+# Files of a study, and those that say what else a folder is of.
+RESERVED = {run_files.STUDY, run_files.STUDY_PLOT, *run_folder.KINDS.values()}
 # And where the teacher is not given, those that its training heeds too.
 _OF_TRAINING = ("crop_padding", "flip", "dtype", "param_dtype")
 
@@ -108,6 +111,8 @@ def check_study(study: Study, seeds: int) -> None:
             raise UserError(f"the variant {name} is {changes!r}, expected {{field: value}}")
         if len(folder_name(name).encode()) > LONGEST_NAME:
             raise UserError(f"the variant {name[:40]!r}... has {len(name)} letters, expected at most {LONGEST_NAME}")
+        if folder_name(name).lower() in RESERVED:
+            raise UserError(f"the variant {name!r} would have the name of a file in the study's folder; rename it")
         for field, value in changes.items():
             if isinstance(value, Mapping):
                 inner = next(iter(value), "FIELD")

@@ -1,12 +1,22 @@
 """Runs a study: variants of one config over several seeds and one teacher, each held against the first variant."""
 
 import copy
+import os
 import pathlib
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import check_results_file, expand, write_together
+from ssdkd_jax.files import check_results_file, check_written_by_us, expand, write_together
 from ssdkd_jax.jobs import run_folder
-from ssdkd_jax.jobs.finished_runs import Run, curve, finished_groups, folder_of, row_of, shared_fields
+from ssdkd_jax.jobs.finished_runs import (
+    Run,
+    curve,
+    finished_groups,
+    folder_of,
+    row_of,
+    shared_fields,
+    tell_other_seeds,
+    unless_damaged,
+)
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.jobs.study import Study, check_study, folder_name, variant_configs, without_flags
 from ssdkd_jax.reports import comparison_table, run_files, tables
@@ -14,7 +24,7 @@ from ssdkd_jax.reports.image_statistics import class_shares, confidence_histogra
 from ssdkd_jax.reports.seed_statistics import paired
 from ssdkd_jax.reports.study_plot import study_plot
 
-KIND, PLOT = "study", "study.png"
+KIND, PLOT = "study", run_files.STUDY_PLOT
 
 
 def run_study(study: Study, folder, out, *, seeds=0, only=(), at_once=1, command="", interruption=False) -> dict:
@@ -56,8 +66,13 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
         for seed in range(study.config.seed, study.config.seed + seeds)
         for name, config in configs.items()
     ]
+    within = next((run for run in planned if out.is_relative_to(os.path.realpath(run.folder.parent))), None)
+    if within:
+        raise UserError(f"--out={out} is in or at the folder of the variant {within.group}; choose another: --out=FILE")
     results = Results(study, planned, command, at_once)
+    check_can_write(folder)
     _tell_what_stays_out(study, configs, folder)
+    tell_other_seeds(folder, [(folder_name(run.group), run.seed) for run in planned], "the study's seed")
 
     def note(ended):
         results.add(ended)
@@ -66,6 +81,16 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
 
     run_all(planned, folder, run_folder.STUDIED, at_once, note, command=command, interruption=interruption)
     return results
+
+
+def check_can_write(folder: pathlib.Path) -> None:
+    """Raises UserError where a file in the folder has the name of one of a study's, but is none."""
+    check_written_by_us(folder, {run_files.STUDY: r"\| variant \|", PLOT: r"\ufffdPNG"})
+    if (folder / PLOT).exists() and not (folder / run_files.STUDY).exists():  # which are written together
+        raise UserError(
+            f"{folder / PLOT} is without its {run_files.STUDY}, and would be replaced; nothing was written: move it "
+            "elsewhere, or choose another --workdir=DIR"
+        )
 
 
 def _tell_what_stays_out(study, configs, folder):
@@ -103,10 +128,10 @@ class Results:
             if isinstance(outcome, Diverged):
                 self.diverged[key] = str(outcome)
                 continue
-            metrics = run_files.read_metrics(run.folder)
+            metrics = unless_damaged(run, run_files.read_metrics, [], "curve")
             self.runs[key] = Run(*key, outcome, comparison_table.thin(curve(metrics)))
             self._step_curves[key] = comparison_table.thin(curve(metrics, "student_steps"))
-            self._images[key] = image_numbers(run.folder)
+            self._images[key] = unless_damaged(run, image_numbers, None, "images' numbers")
 
     def content(self) -> dict:
         """The results, of at least one run."""

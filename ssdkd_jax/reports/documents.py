@@ -13,7 +13,7 @@ from ssdkd_jax.reports import tables
 
 
 def fill(text: str, results: dict[str, dict]) -> str:
-    """Replaces what stands between a document's markers by the tables of the results.
+    """Replaces what stands between a document's markers by the tables of the results, with the document's line ends.
 
     Args:
       text: the document.
@@ -23,12 +23,15 @@ def fill(text: str, results: dict[str, dict]) -> str:
       UserError: a marker names no result, or is not closed.
     """
     parts = text.split("<!-- results:")
+    windows = text.count("\r\n")
+    line_end = "\r\n" if windows > text.count("\n") - windows else "\n"
     for i, part in enumerate(parts[1:], start=1):
         name, _, rest = part.partition(" -->")
         _, end, after = rest.partition("<!-- end -->")
         if not end:
             raise UserError(f"there is no <!-- end --> after <!-- results:{name} -->; close it")
-        parts[i] = f"{name} -->\n{_table(name, results)}\n<!-- end -->{after}"
+        table = f"\n{_table(name, results)}\n".replace("\n", line_end)
+        parts[i] = f"{name} -->{table}<!-- end -->{after}"
     return "<!-- results:".join(parts)
 
 
@@ -58,7 +61,7 @@ def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pat
     changed = {}
     for path in paths:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes().decode("utf-8")  # with the line ends that it has
             filled = fill(text, results)
         except UnicodeDecodeError as error:
             raise UserError(

@@ -27,20 +27,49 @@ def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
     return pathlib.Path(folder) / f"{name}.json"
 
 
-def record(workdir: pathlib.Path, path: pathlib.Path) -> None:
+def record(workdir: pathlib.Path, path: pathlib.Path, *, overwrite: bool = False) -> None:
     """Keeps a finished run, with its curve of evaluated epochs, or a comparison with short curves.
 
     Args:
       workdir: the folder of the run or of the comparison.
       path: the JSON file to write.
+      overwrite: whether another run or comparison that it holds may be replaced.
 
     Raises:
-      UserError: the folder holds neither, or is damaged; the file holds a result of another kind, or cannot be written.
+      UserError: the folder holds neither, or is damaged; the file holds a result of another kind or of another run or
+        comparison, or cannot be written.
     """
     workdir, path = pathlib.Path(workdir), pathlib.Path(path)
     content = _comparison(workdir) if (workdir / run_files.COMPARISON).exists() else _run(workdir)
     _check_place(path, content["kind"])
+    if path.exists() and not overwrite:
+        kept = run_files.with_current_names(read_object(path, _RECORD_AGAIN))
+        if not _is_same(kept, content):
+            raise UserError(
+                f"{path} holds another {content['kind']}, of {kept.get('command') or 'an unknown command'}; keep this "
+                "one under another --name=NAME, or replace that one with --overwrite"
+            )
     write_at_once(path, content)
+
+
+def _is_same(kept: dict, new: dict) -> bool:
+    """Whether two results of one kind are of the same command, or nothing of the first is missing in the second."""
+    if kept.get("command") == new["command"]:
+        return True
+    if problem(kept):
+        return False
+    if kept["kind"] == "run":
+        return kept.get("student_sha256") is not None and kept["student_sha256"] == new.get("student_sha256")
+    return all(kept[field] == new[field] for field in _SAME_SETTING) and _accuracies(kept) <= _accuracies(new)
+
+
+def _accuracies(comparison: dict) -> set[tuple]:
+    """(method, seed, accuracy) of every run."""
+    return {
+        (name, *run)
+        for name, row in comparison["methods"].items()
+        for run in zip(row["seeds"], row["accuracies"], strict=True)
+    }
 
 
 def _check_place(path: pathlib.Path, kind: str) -> None:

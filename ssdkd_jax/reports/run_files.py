@@ -14,7 +14,7 @@ from ssdkd_jax.files import read_object
 
 SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
 REPORT, IMAGES = "report.html", "images.png"
-STUDY = "study.md"
+STUDY, STUDY_PLOT = "study.md", "study.png"
 
 # Field names that older versions wrote, and today's.
 _RENAMED_FIELDS = {

@@ -9,6 +9,7 @@ same run.
 """
 
 import datetime
+import math
 import os
 
 import jax
@@ -45,6 +46,8 @@ def benchmark(config, out, *, budget: Budget, against: str = "", variants=(), co
       UserError: anything that the user can fix.
     """
     out = check_results_file(out, KIND)
+    if not math.isfinite(budget.seconds):
+        raise UserError(f"--seconds={budget.seconds}, expected a finite number of seconds")
     if config.matmul_precision != "default":
         jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     work = make_workload(config)

@@ -16,6 +16,7 @@ from ssdkd_jax.jobs.networks import make_method, make_model
 from ssdkd_jax.jobs.plausibility import check_sizes
 from ssdkd_jax.jobs.run_settings import TeacherSettings
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
+from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Method
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.training.clock import Clock
@@ -26,7 +27,8 @@ from ssdkd_jax.training.devices import local_devices
 UNUSED = (
     *(f"teacher.{name}" for name in settings.fields(TeacherSettings) if name not in ("name", "batch_size")),
     *("evaluate_on", "evaluate_every", "checkpoint_every", "baselines", "export_torch", "allow_weak_teacher"),
-    "held_out_batches",
+    *("held_out_batches", "distributed", "seed", "epochs"),
+    *(f"{name}.warmup_epochs" for name in METHODS),
 )
 
 
@@ -79,7 +81,9 @@ def _without_teacher_file(config):
 
 def _check_method(config, method):
     if config.epochs == 0:
-        raise UserError("epochs is 0, in which nothing is trained and nothing can be timed: --config.epochs=N")
+        raise UserError(
+            "epochs is 0, in which nothing is trained and nothing can be timed; choose a --config that trains"
+        )
     if method.given:
         raise UserError(
             f"method is {config.method}, which is given images; the benchmark times methods that make them: "

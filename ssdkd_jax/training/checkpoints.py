@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 
 import jax
@@ -10,12 +11,27 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import Layout, check_ours
 from ssdkd_jax.training import multiprocess
 
 # Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
 # Entry of a checkpoint's info with the digest of everything else in it.
 DIGEST = "sha256"
+# What Orbax appends to names of what it has not finished, and TensorStore to those of what it is writing.
+_UNFINISHED = r"(\.orbax-checkpoint-tmp.*)?(\.__lock)?"
+# Names in the folders that they write.
+_OF_ORBAX = (
+    r"(_CHECKPOINT_METADATA|_METADATA|_sharding|_strings\.json|commit_success\.txt|manifest\.ocdbt|d|[0-9a-f]{32}"
+    r"|ocdbt\.process_\d+|process_\d+|array_metadatas|descriptor(\.pbtxt)?|info|metadata|state)"
+)
+CHECKPOINT_LAYOUT = Layout(rf"\d+{_UNFINISHED}", _OF_ORBAX + _UNFINISHED, "checkpoints")
+
+
+def orbax_layout(folder, *files):
+    """Layout of a folder with these files and a folder that Orbax writes."""
+    names = "|".join(map(re.escape, files))
+    return Layout(rf"{names}|{re.escape(folder)}{_UNFINISHED}", CHECKPOINT_LAYOUT.inner, ", ".join([*files, folder]))
 
 
 class Checkpoints:
@@ -28,11 +44,20 @@ class Checkpoints:
     """
 
     def __init__(self, folder, keep=1):
-        """`keep`: how many, the newest."""
+        """Opens or makes the folder.
+
+        Args:
+          folder: of the checkpoints.
+          keep: how many, the newest.
+
+        Raises:
+          UserError: the folder holds something that is not ours, which would be deleted with the checkpoint it is in.
+        """
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, create=False, multiprocessing_options=alone()
         )
         self.folder, self._manager = pathlib.Path(folder).resolve(), None
+        multiprocess.from_first(lambda: check_ours(self.folder, CHECKPOINT_LAYOUT))
         if multiprocess.is_first():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(self.folder, options=options)

@@ -9,11 +9,11 @@ import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import recover_folder, replaced_folder, write_at_once
-from ssdkd_jax.training.checkpoints import DIGEST, alone, sha256
+from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256
 
 METADATA, VARIABLES = "network.json", "variables"
 # All that a saved network's folder holds.
-OWN = {METADATA, VARIABLES}
+OWN = orbax_layout(VARIABLES, METADATA)
 # Of an image's side, and of a normalization on the scale of [0, 1].
 MOST_PIXELS, LEAST_DEVIATION = 65536, 1e-3
 METADATA_FIELDS = {"architecture", "num_classes", "image_shape", "mean", "std", "class_names"}

@@ -52,6 +52,8 @@ def refusal(monkeypatch):
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # ml_collections runs every file in that module
     config_flag.define("Config.")
     flags.DEFINE_integer("repeats", 1, "A number.", flag_values=flags.FLAGS)
+    flags.DEFINE_float("seconds", 1.0, "A number.", lower_bound=0, flag_values=flags.FLAGS)
+    flags.DEFINE_bool("again", False, "A switch.", flag_values=flags.FLAGS)
 
     def refuse(*arguments):
         with pytest.raises(UserError) as error:
@@ -81,6 +83,18 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
     ("arguments", "expected"),
     [
         (["--config=cifar10"], "--config is given twice: --config="),
+        (
+            ["--config.epochs=2", "--config.epochs=3"],
+            "--config.epochs is given twice: --config.epochs=2 --config.epoch",
+        ),
+        (
+            ["--config.epochs", "2", "-config.epochs=2"],
+            "--config.epochs is given twice: --config.epochs 2 -config.epoc",
+        ),
+        (["--repeats=2", "--config.epochs=3", "--repeats", "3"], "--repeats is given twice: --repeats=2 --repeats 3;"),
+        (["--again", "--noagain"], "--again is given twice: --again --noagain; expected one"),
+        (["--config.flip", "--noconfig.flip"], "--config.flip is given twice: --config.flip --noconfig.flip; expected"),
+        (["--seconds=nan"], "--seconds=nan, expected a number; for example: main.py"),
         (["--config.ssdkd=5"], "ssdkd is a section: --config.ssdkd.FIELD=..."),
         (["--config.teacher=convnet_8"], "teacher is a section: --config.teacher.FIELD=..."),
         (["--config.epochs=many"], "--config.epochs=many: expected a whole number"),
@@ -96,6 +110,13 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
 )
 def test_flags_that_cannot_be_meant(refusal, arguments, expected):
     assert refusal("--config=digits", *arguments).startswith(expected)
+
+
+def test_what_only_looks_like_a_flag_given_twice(refusal):
+    """`refusal` has defined the flags."""
+    arguments = ["--config=digits", "--repeats", "2", "--again", "twice", "--config.ssdkd.gamma", "1", "--seconds=1"]
+    rest = config_flag.read_flags(["main.py", *arguments, "--", "--repeats=2", "--repeats=2"], "main.py")
+    assert rest == ["twice", "--repeats=2", "--repeats=2"]
 
 
 def test_a_field_without_a_config(refusal):

@@ -61,6 +61,8 @@ def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
         (["--record=comparison", "--results=/proc"], "the folder /proc cannot be written (No such file or directory)"),
         (["--record=comparison", "--name=kept"], "results/kept.json holds run, expected comparison to replace; choose"),
         (["--merge"], "--merge adds the seeds of a comparison; give it with --record=WORKDIR"),
+        (["--record=comparison", "--name=other"], "results/other.json holds another comparison, of x; keep this one"),
+        (["--record=comparison", "--name=other", "--overwrite", "--merge"], "--overwrite replaces what is kept; give"),
         (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; delete run/summary.json"),
         (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; record it again"),
     ],
@@ -70,6 +72,7 @@ def test_mistakes_are_reported_in_one_line(tmp_path, arguments, expected):
     put(tmp_path / "run" / "metrics.jsonl", "")
     put(tmp_path / "comparison" / "comparison.json", comparison())
     put(tmp_path / "results" / "kept.json", run())
+    put(tmp_path / "results" / "other.json", comparison(command="x", epochs=3))
     put(tmp_path / "results" / "broken.json", [])
     put(tmp_path / "docs" / "results.md", "")
     status, out, err = results(tmp_path, *arguments)

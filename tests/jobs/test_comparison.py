@@ -8,11 +8,12 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
 from ssdkd_jax.jobs.comparison import summarize
-from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, training_parts
+from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, tell_other_seeds, training_parts
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports import charts, comparison_table, tables
 from ssdkd_jax.reports.documents import fill
 from ssdkd_jax.reports.results_files import record
+from tests import tiny_job
 from tests.reports.test_run_page import HOSTILE, _buffer, _Page
 
 SECONDS = {
@@ -228,3 +229,66 @@ def test_baselines_are_named_so_and_do_not_win(tmp_path):
 def test_what_is_no_config():
     with pytest.raises(UserError, match=r"the config is a int, expected an ml_collections.ConfigDict"):
         comparison.compare(5, ["ssdkd"], 1, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("comparison.json", "[1]", "comparison.json is damaged, it holds a list: expected a JSON object; nothing was"),
+        ("comparison.json", '{"title": "of my thesis"}', "comparison.json is no comparison, and would be replaced"),
+        ("comparison.json", '{"kind": "study", "seeds": []}', "comparison.json is no comparison, and would be"),
+        ("comparison.md", "# My notes", "comparison.md is not what this program writes, and would be replaced; noth"),
+        ("comparison.html", "<!DOCTYPE html><title>Mine", "comparison.html is not what this program writes"),
+        ("comparison.md", None, "comparison.md is a directory, expected a file or nothing; choose another"),
+    ],
+)
+def test_what_is_no_comparison_is_not_replaced(tmp_path, name, content, expected):
+    comparison.write(tmp_path, _result())
+    comparison.check_can_write(tmp_path)
+    (tmp_path / name).unlink()
+    comparison.check_can_write(tmp_path)
+    (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=expected):
+        comparison.compare(tiny_job.config(tmp_path), ["ssdkd"], 1, tmp_path)
+    assert content is None or (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize("damaged", ["metrics.jsonl", "buffer.npz"])
+def test_a_damaged_file_of_one_run_costs_the_comparison_a_part(tmp_path, monkeypatch, capsys, damaged):
+    def run_all(planned, folder, kind, at_once, on_end, **_):
+        for run in planned:
+            _keep_run(run.folder)
+        (planned[0].folder / damaged).write_bytes(b"{garbage}\n\n")
+        on_end([(run, _run(run.group, run.seed).summary) for run in planned])
+
+    monkeypatch.setattr(comparison, "run_all", run_all)
+    result = comparison.compare(tiny_job.config(tmp_path), ["ssdkd", "cmi"], 2, tmp_path / "work")
+    row, other = result["methods"]["ssdkd"], result["methods"]["cmi"]
+    assert row["accuracies"] == other["accuracies"] == [90.0, 90.0]
+    assert other["curves"] == [[[9.5, 90.0]]] * 2
+    assert row["curves"] == ([[], [[9.5, 90.0]]] if damaged == "metrics.jsonl" else other["curves"])
+    page = (tmp_path / "work" / "comparison.html").read_text()
+    assert page.count("<img") == 2 * 3 * 2, "images of the other seed"
+    lines = [line for line in capsys.readouterr().out.splitlines() if damaged in line]
+    folder = tmp_path / "work" / "ssdkd" / "seed0"
+    assert len(lines) == 1 and lines[0].startswith(f"ssdkd, seed 0: {folder / damaged}")
+    assert f"move {folder} elsewhere and run the same command again, which makes this run again" in lines[0]
+
+
+def _keep_run(folder):
+    folder.mkdir(parents=True)
+    line = {"epoch": 4, "training_seconds": 9.5, "student_accuracy": 90.0}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    np.savez(folder / "buffer.npz", **_buffer())
+
+
+def test_seeds_that_stay_out_of_the_table_are_named(tmp_path, capsys):
+    for method, seed in (("ssdkd", 0), ("ssdkd", 1), ("cmi", 5)):
+        folder_of(tmp_path, method, seed).mkdir(parents=True)
+        (folder_of(tmp_path, method, seed) / "summary.json").touch()
+    tell_other_seeds(tmp_path, [("ssdkd", 0), ("ssdkd", 1)], "--config.seed=N")
+    assert capsys.readouterr().out == ""
+    tell_other_seeds(tmp_path, [("ssdkd", 0)], "--config.seed=N")
+    assert capsys.readouterr().out == (
+        "these seeds have finished runs but are not in the table: 1; --seeds=N and --config.seed=N choose which are\n"
+    )

@@ -38,6 +38,7 @@ def message_of(check, *arguments, **keywords):
         ("epochs", "many", "epochs is 'many', expected int such as 220: --config.epochs=..."),
         ("baselines", None, "baselines is None, expected tuple of float: --config.baselines=..."),
         ("baselines", (True,), "baselines is (True,), expected tuple of float"),
+        ("baselines", (0.1, 0.1), "baselines is (0.1, 0.1), expected each share once: --config.baselines=..."),
         ("image_shape", None, "image_shape is None, expected tuple of int"),
         ("method", None, "method is None, expected str such as 'ssdkd'"),
         ("dataset", 7, "dataset is 7, expected str"),

@@ -3,12 +3,17 @@
 import json
 import math
 import re
+import shutil
 
 import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.summary import Summary
+from ssdkd_jax.training import saved_network
+from ssdkd_jax.training.checkpoints import sha256
+from tests.training.test_checkpoints import a_state
+from tests.training.test_saved_network import METADATA
 
 IDENTITY = {"method": "ssdkd", "seed": 0, "ssdkd": {"alpha": 0.6, "targets": "own"}, "baselines": (0.1,)}
 
@@ -104,6 +109,21 @@ def test_a_directory_in_the_place_of_a_result_is_found_before_the_run(tmp_path, 
         run_folder.check_can_write(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/latest", "checkpoints/best", "tensorboard"])
+def test_a_file_in_the_place_of_a_folder_is_found_before_the_run(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=rf"{name} is a file, expected"):
+        run_folder.check_can_write(tmp_path)
+
+
+def test_foreign_files_in_a_checkpoint_are_found_before_the_run(tmp_path):
+    (tmp_path / "checkpoints" / "latest" / "3").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "latest" / "3" / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match=r"latest holds 3/thesis.tex, expected nothing but checkpoints"):
+        run_folder.check_can_write(tmp_path)
+
+
 def test_a_foreign_summary_is_not_ours(tmp_path):
     (tmp_path / "summary.json").write_text('{"title": "of my thesis"}')
     with pytest.raises(UserError, match=r"holds summary.json, but no experiment.json"):
@@ -190,3 +210,42 @@ def test_alone_is_freed(tmp_path):
         pass
     with run_folder.alone(tmp_path):
         pass
+
+
+@pytest.fixture
+def student(tmp_path):
+    """Folder of a finished run's student, which `SUMMARY` tells of."""
+    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+    return tmp_path / "student"
+
+
+SUMMARY = a_summary(student_sha256=sha256(a_state(1).weights))
+
+
+@pytest.mark.parametrize("summary", [SUMMARY, a_summary(student_sha256=None)], ids=["", "of an earlier version"])
+def test_a_student_that_is_there(student, summary, capsys):
+    assert run_folder.has_student(student.parent, summary)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_student_that_is_gone_is_made_again(student, capsys):
+    student.rename(student.with_name("elsewhere"))
+    assert not run_folder.has_student(student.parent, SUMMARY)
+    assert capsys.readouterr().out == (
+        f"the student of {student.parent} is missing; it is made again, from the last checkpoint\n"
+    )
+
+
+@pytest.mark.parametrize("damage", ["emptied", "no weights", "another network", "a file"])
+def test_a_student_that_is_damaged_is_left_to_the_user(student, damage):
+    if damage == "another network":
+        saved_network.save_network(student, a_state(2).weights, METADATA)
+    elif damage != "no weights":
+        shutil.rmtree(student)
+        student.mkdir() if damage == "emptied" else student.write_text("mine")
+    else:
+        shutil.rmtree(student / "variables")
+    before = sorted(student.parent.rglob("*"))
+    with pytest.raises(UserError, match=r"nothing was changed: move \S+/student elsewhere and run the same command ag"):
+        run_folder.has_student(student.parent, SUMMARY)
+    assert sorted(student.parent.rglob("*")) == before

@@ -108,6 +108,12 @@ def test_files_that_are_no_studies(tmp_path, content, expected):
         ({"%%": {}, "..": {}}, "a variant is called '..'"),
         ({"a": ["epochs"]}, "the variant a is ['epochs'], expected {field: value}"),
         ({"a b": {}, "A/b": {}}, "the variants 'a b' and 'A/b' would have one folder; rename one of them"),
+        (
+            {"a": {}, "Study.md": {}},
+            "the variant 'Study.md' would have the name of a file in the study's folder; rename",
+        ),
+        ({"study.png": {}}, "the variant 'study.png' would have the name of a file in the study's folder"),
+        ({"experiment.json": {}}, "the variant 'experiment.json' would have the name of a file in the study's"),
         ({"a": {"ssdkd.alhpa": 1.0}}, "a: there is no field ssdkd.alhpa; did you mean ssdkd.alpha?"),
         ({"a": {"ssdkd": {}}}, "the variant a sets ssdkd to {}; expected 'ssdkd.FIELD': value"),
         ({"a": {"ssdkd": {"alpha": 1.0}}}, "the variant a sets ssdkd to {'alpha': 1.0}; expected 'ssdkd.alpha': value"),

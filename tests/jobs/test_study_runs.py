@@ -110,6 +110,15 @@ def test_all_runs_diverged(run_study, tmp_path):
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.parametrize("out", ["study/a.json", "study/a.json/out.json"])
+def test_results_in_the_place_of_a_variant(tmp_path, out):
+    chosen = Study(tiny_job.config(tmp_path), {"a.json": {}}, seeds=1)
+    with pytest.raises(
+        UserError, match=r"--out=\S+ is in or at the folder of the variant a.json; choose another: --out"
+    ):
+        study_runs.run_study(chosen, tmp_path / "study", tmp_path / out)
+
+
 def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
     chosen = Study(tiny_job.config(tmp_path), {"a": {"fast.kd_steps": 1}}, seeds=1)
     with pytest.raises(UserError, match=r"^a: fast\.kd_steps has no effect on ssdkd; did you mean ssdkd\.kd_steps"):
@@ -120,3 +129,43 @@ def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
 def test_a_plot_of_whatever_names_and_numbers():
     variants = {f"{name}{number}": row() for number in range(12) for name in ("_", "$\\frac")}
     assert study_plot(study({**variants, "none yet": row((), ())})).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("study.md", b"# My notes", "study.md is not what this program writes, and would be replaced"),
+        ("study.png", b"precious", "study.png is not what this program writes, and would be replaced"),
+        ("study.png", b"\x89PNG of mine", "study.png is without its study.md, and would be replaced; nothing was wr"),
+        ("out.json", b'{"title": "of my thesis"}', "out.json holds something else, expected study to replace"),
+    ],
+)
+def test_what_is_no_study_is_not_replaced(run_study, tmp_path, name, content, expected):
+    run_study(ACCURACIES, seeds=1)
+    study_runs.check_can_write(tmp_path / "study")
+    path = tmp_path / name if name == "out.json" else tmp_path / "study" / name
+    path.write_bytes(content)
+    if b"PNG" in content:
+        (tmp_path / "study" / "study.md").unlink()
+    with pytest.raises(UserError, match=expected):
+        run_study(ACCURACIES)
+    assert path.read_bytes() == content
+
+
+def test_damaged_files_of_one_run_cost_the_study_a_part(run_study, tmp_path, monkeypatch, capsys):
+    whole = ended
+
+    def damaged(planned, accuracies):
+        outcomes = whole(planned, accuracies)
+        (planned[0].folder / "metrics.jsonl").write_text("{garbage}\n\n")
+        (planned[0].folder / "buffer.npz").write_bytes(b"")
+        return outcomes
+
+    monkeypatch.setitem(run_study.__globals__, "ended", damaged)
+    result = run_study(ACCURACIES, only=["slow"], seeds=2)
+    row = result["variants"]["default"]
+    assert row["accuracies"] == [90.0, 91.0] and row["images"][0] is None and row["images"][1]
+    assert (row["curves"][0], row["step_curves"][0]) == ([], []) and row["curves"][1]
+    assert result_checks.problem(result) is None
+    out = capsys.readouterr().out
+    assert out.count("the results go on without its curve; ") == out.count("without its images' numbers; ") == 1

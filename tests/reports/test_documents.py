@@ -51,6 +51,18 @@ def test_a_folder_and_a_file_are_refreshed(tmp_path):
     assert refresh(paths, {"one": ablation()}) == []
 
 
+@pytest.mark.parametrize("line_end", ["\r\n", "\n"])
+def test_line_ends_stay_as_they_are(tmp_path, line_end):
+    path = tmp_path / "a.md"
+    text = line_end.join(["# Title", "<!-- results:one -->", "<!-- end -->", "", "end", ""])
+    path.write_bytes(text.encode())
+    assert refresh([path], {"one": ablation()}) == [path]
+    content = path.read_bytes().decode()
+    assert "no phi" in content and content.count("\n") == content.count(line_end) > 9
+    assert content.count("\r") == (content.count("\n") if "\r" in line_end else 0)
+    assert refresh([path], {"one": ablation()}) == []
+
+
 def test_a_mistake_in_one_document_leaves_all_as_they_were(tmp_path):
     for name, text in (("a.md", "<!-- results:one --><!-- end -->"), ("b.md", "<!-- results:gone --><!-- end -->")):
         (tmp_path / name).write_text(text)

@@ -60,6 +60,55 @@ def test_a_run_is_kept_with_its_evaluated_epochs_under_todays_names(tmp_path):
     assert {name: kept[name] for name in run()} == run()
 
 
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [
+        ({"student_sha256": "1" * 64}, True),
+        ({"command": "x --workdir=here"}, True),
+        ({}, False),
+        ({"student_sha256": None}, False),
+        ({"seconds": 3}, False),
+    ],
+    ids=["student", "command", "nothing known", "student unknown", "damaged"],
+)
+def test_another_run_is_replaced_on_request_only(tmp_path, there, same):
+    folder, path = (
+        finished_run(tmp_path / "run", command="x --workdir=here", student_sha256="1" * 64),
+        tmp_path / "r.json",
+    )
+    before = put(
+        path, run(command="x --workdir=there", **there) if "command" not in there else run(**there)
+    ).read_text()
+    if not same:
+        message = refusal(record, folder, path)
+        assert message.startswith(
+            f"{path} holds another run, of x --workdir=there; keep this one under another --name="
+        )
+        assert message.endswith("or replace that one with --overwrite") and path.read_text() == before
+    record(folder, path, overwrite=not same)
+    assert json.loads(path.read_text())["command"] == "x --workdir=here"
+
+
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [
+        (comparison({"ssdkd": row((1,), (92.0,))}, (1,)), True),
+        (comparison({"ssdkd": row((1,), (92.5,))}, (1,)), False),
+        (comparison({"ssdkd": row((2,), (92.0,))}, (2,)), False),
+        (comparison({"dafl": row()}), False),
+        (comparison(epochs=3), False),
+    ],
+    ids=["grown", "another accuracy", "another seed", "another method", "other epochs"],
+)
+def test_another_comparison_is_replaced_on_request_only(tmp_path, there, same):
+    put(tmp_path / "work" / "comparison.json", comparison())
+    path = put(tmp_path / "kept.json", there | {"command": "x --seeds=1"})
+    if not same:
+        assert "kept.json holds another comparison, of x --seeds=1; keep" in refusal(record, tmp_path / "work", path)
+    record(tmp_path / "work", path, overwrite=not same)
+    assert list(json.loads(path.read_text())["methods"]) == ["ssdkd", "cmi"]
+
+
 @pytest.mark.parametrize("changes", [{}, {"epochs": 0}])
 def test_what_is_no_finished_run_is_refused(tmp_path, changes):
     folder = tmp_path / "run"

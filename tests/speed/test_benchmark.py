@@ -1,6 +1,7 @@
 """The benchmark of a config's programs: what it cannot time is refused, and what it times is written."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import pytest
 
 from configs import digits
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.config_checks import check_overrides
 from ssdkd_jax.reports import tables
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import flops, peer, timing, workload
@@ -48,14 +50,21 @@ def uncompiled(monkeypatch):
         ({"method": "fastdfkd"}, {"against": "torch"}, "--against=torch compares ssdkd: --config.method=ssdkd"),
         ({"devices": 2}, {"against": "torch"}, "on one device, but there are 2: --config.devices=1"),
         ({"student__name": "vgg8"}, {"against": "torch"}, "has no vgg8, expected one of wrn10_1, wrn10_2, wrn16_1"),
+        ({}, {"budget": Budget(2, math.nan)}, "--seconds=nan, expected a finite number of seconds"),
         ({}, {"against": "torch", "variants": ["lazy"]}, "--variants has 'lazy', expected some of eager,"),
     ],
 )
 def test_mistakes(tmp_path, uncompiled, fields, options, expected):
     with pytest.raises(UserError) as error:
-        benchmark(config(**fields), tmp_path / "out.json", budget=BRIEF, **options)
+        benchmark(config(**fields), tmp_path / "out.json", **{"budget": BRIEF, **options})
     assert expected in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("field", ["epochs", "seed", "distributed", "ssdkd.warmup_epochs", "teacher.epochs"])
+def test_fields_without_effect_are_refused(field):
+    with pytest.raises(UserError, match=f"--config.{field} has no effect on the benchmark; remove it"):
+        check_overrides(config(), [field], unused=dict.fromkeys(workload.UNUSED, "on the benchmark"))
 
 
 def test_torch_that_is_not_there(tmp_path, monkeypatch, uncompiled):

@@ -131,6 +131,16 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capsys
     assert restore(tmp_path)[1] == {"epoch": 2}
 
 
+@pytest.mark.parametrize("place", ["notes.txt", "1/notes.txt", "1/state/d/notes.txt", "99/notes.txt"])
+def test_what_is_not_ours_would_be_deleted_with_its_checkpoint(tmp_path, place):
+    save(tmp_path, 1, a_state(1), {"epoch": 1})
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("mine")
+    with pytest.raises(UserError, match=rf"holds {place}, expected nothing but checkpoints; nothing was written: move"):
+        save(tmp_path, 2, a_state(2), {"epoch": 2})
+    assert (tmp_path / place).read_text() == "mine"
+
+
 def test_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
     save(tmp_path, 1, a_state(1), {"epoch": 1})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 0))

@@ -81,14 +81,27 @@ def test_impossible_metadata_is_named(tmp_path, field, value):
         saved_network.load_network(tmp_path / "n")
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+@pytest.mark.parametrize(
+    "place", ["notes.txt", "variables/notes.txt", "variables/ocdbt.process_0/d/notes.txt", "mine/d"]
+)
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, place):
     folder = tmp_path / "student"
     saved_network.save_network(folder, a_state(1).weights, METADATA)
-    (folder / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"student holds notes\.txt, expected nothing but network\.json, variables"):
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text("mine")
+    named = place if place != "mine/d" else "mine"
+    with pytest.raises(UserError, match=rf"student holds {named}, expected nothing but network\.json, variables"):
         saved_network.save_network(folder, a_state(2).weights, METADATA)
-    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / place).read_text() == "mine"
     assert_equal(saved_network.load_network(folder)[0], a_state(1).weights)
+
+
+def test_what_a_killed_save_has_left_is_ours(tmp_path):
+    left = tmp_path / ".student.unfinished" / "variables.orbax-checkpoint-tmp" / "ocdbt.process_0"
+    left.mkdir(parents=True)
+    (left / "manifest.ocdbt.__lock").touch()
+    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
 def test_a_failed_save_leaves_the_network_that_was_there(tmp_path, monkeypatch):

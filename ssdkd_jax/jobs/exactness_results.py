@@ -1,0 +1,63 @@
+"""The results file of experiments.exactness.  Needs torch."""
+
+import datetime
+import pathlib
+from collections.abc import Sequence
+
+import jax
+
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import write_at_once
+from ssdkd_jax.jobs import provenance
+from ssdkd_jax.models import create_model
+
+KIND = "exactness"
+
+
+def check_asked(networks: Sequence[str], checkpoints: Sequence[str]) -> None:
+    """Makes sure that everything can be measured, before the first takes minutes.
+
+    Args:
+      networks: names as for `create_model`.
+      checkpoints: paths of PyTorch files, which results know by their names without folders.
+
+    Raises:
+      UserError: an unknown network, a file that is not there, or two of one name.
+    """
+    for name in networks:
+        try:
+            create_model(name)
+        except UserError as error:
+            raise UserError(f"--networks: {error}") from error
+    paths = [pathlib.Path(path) for path in checkpoints]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"there is no file {path}; expected PyTorch files: --checkpoints=FILE,FILE")
+    names = [path.name for path in paths]
+    for flag, given in (("networks", list(networks)), ("checkpoints", names)):
+        repeated = next((name for name in given if given.count(name) > 1), None)
+        if repeated:
+            raise UserError(f"--{flag} has {repeated} twice, expected each name once")
+
+
+def write(out: pathlib.Path, command: str, networks: dict, checkpoints: dict) -> None:
+    """Writes what was found.
+
+    Args:
+      out: the JSON file.
+      command: the command line.
+      networks: name -> what `interop.exactness.compare` returns.
+      checkpoints: name of the file -> its architecture and accuracies.
+    """
+    import torch
+
+    result = {
+        "kind": KIND,
+        "command": command,
+        "hardware": provenance.hardware(jax.local_devices()),
+        "date": datetime.date.today().isoformat(),
+        "versions": {**provenance.versions(), "torch": torch.__version__},
+        "networks": networks,
+        "checkpoints": checkpoints,
+    }
+    write_at_once(out, result)
