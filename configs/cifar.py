@@ -1,6 +1,6 @@
 """What cifar10.py and cifar100.py share."""
 
-from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
+from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_hidfd, shorten_synthesis
 from configs.presets import parse
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
@@ -38,6 +38,7 @@ def get_cifar_config(dataset, argument):
         set_all_methods(c, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
         set_all_methods(c, FAST_FAMILY, warmup_epochs=10)
         shorten_synthesis(c)
+        shorten_hidfd(c, warmup_epochs=20, gan_steps=50, width=64, generated_images=50_000)
     chosen = [name for name in METHODS if name in words]
     if len(chosen) > 1:
         raise UserError(f"the argument names several methods: {', '.join(chosen)}; expected one, and compare for more")

@@ -6,6 +6,10 @@
 Reaches: not measured at full size yet.  FastDFKD publishes 94.05 % (resnet34-resnet18) and 89.29 % (wrn40_2-wrn16_1)
 with ten inversion steps and a growing bank.
 
+HiDFD needs a few images of anything, `--config.hidfd.images=FOLDER` or a prepared data set's name:
+
+    python -m experiments.main --config=configs/cifar10.py:hidfd --config.hidfd.images=FOLDER --workdir=runs/hidfd
+
 Arguments: TEACHER-STUDENT, default resnet34-resnet18; the published pairs are resnet34-resnet18, vgg11-resnet18,
 wrn40_2-wrn16_1, wrn40_2-wrn40_1 and wrn40_2-wrn16_2.  The name of a method, such as `fastdfkd10`: its published preset.
 `published_teacher`: a missing teacher is trained as FastDFKD's were.  `small`: a schedule for two CPU cores.  A public

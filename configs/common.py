@@ -27,6 +27,8 @@ def get_common_config():
 
 # What shares FastDFKD's inversion loss, and so its weights for a teacher.
 FAST_FAMILY = ("ssdkd", "fastdfkd", "fastdfkd2", "fastdfkd5", "fastdfkd10", "fast", "nayer")
+# HiDFD as the paper means it, and as its released code is.
+HIDFD = ("hidfd", "hidfd_released")
 
 
 def set_all_methods(c, methods=None, **fields):
@@ -51,3 +53,22 @@ def shorten_synthesis(c):
     )
     set_all_methods(c, ("nayer", "ssdkd"), embedding_size=64)
     c.dafl.latent_size = c.generator.latent_size
+
+
+def shorten_hidfd(c, *, warmup_epochs, gan_steps, width, generated_images):
+    """Fits HiDFD to two CPU cores: a narrow GAN, and a moving average that follows within its few steps.
+
+    Of the collected images there are a tenth as many as of the generated ones, as published.
+    """
+    set_all_methods(
+        c,
+        HIDFD,
+        warmup_epochs=warmup_epochs,
+        gan_steps=gan_steps,
+        width=width,
+        latent_size=c.generator.latent_size,
+        generated_images=generated_images,
+        collected_images=generated_images // 10,
+        average_from=warmup_epochs * gan_steps // 4,
+        average_decay=0.99,
+    )

@@ -8,7 +8,7 @@ Reaches: teacher 99.7 %, student 98.9 % from 144 synthetic images; the same stud
 Argument: TEACHER-STUDENT, default convnet_32-convnet_8.
 """
 
-from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
+from configs.common import FAST_FAMILY, HIDFD, get_common_config, set_all_methods, shorten_hidfd, shorten_synthesis
 from configs.presets import parse
 
 
@@ -31,4 +31,6 @@ def get_config(argument=None):
     set_all_methods(c, synthesis_batch_size=64, kd_steps=60, kd_batch_size=64)
     set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
     shorten_synthesis(c)
+    shorten_hidfd(c, warmup_epochs=10, gan_steps=100, width=32, generated_images=5000)
+    set_all_methods(c, HIDFD, images="photographs", resized_crop=1.0)  # crops by crop_padding instead
     return c

@@ -10,7 +10,7 @@ Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule f
 that schedule and a buffer of 3,000 images, to compare many methods).
 """
 
-from configs.common import FAST_FAMILY, get_common_config, set_all_methods, shorten_synthesis
+from configs.common import FAST_FAMILY, HIDFD, get_common_config, set_all_methods, shorten_hidfd, shorten_synthesis
 from configs.presets import parse
 
 
@@ -25,6 +25,7 @@ def get_config(argument=None):
     c.teacher.name, c.student.name = teacher, student
     c.crop_padding = 2
     c.ssdkd.buffer_size = 6000
+    set_all_methods(c, HIDFD, images="cifar10")  # in gray, without its labels
     if small:
         c.teacher.epochs = 8
         c.generator.latent_size = 64
@@ -36,6 +37,7 @@ def get_config(argument=None):
         set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
         set_all_methods(c, ("ssdkd",), inversion_steps=10, generator_learning_rate=2e-3)
         shorten_synthesis(c)
+        shorten_hidfd(c, warmup_epochs=10, gan_steps=100, width=32, generated_images=10_000)
     if "short" in asked:
         c.epochs = 40
         c.evaluate_every = 5

@@ -35,13 +35,13 @@ def tensor(name, shape):
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
-    if name.endswith("running_var"):
+    if name.endswith(("running_var", "stored_var")):
         value = rng.uniform(0.5, 1.5, shape)
-    elif name.endswith("running_mean"):
+    elif name.endswith(("running_mean", "stored_mean")):
         value = 0.1 * rng.standard_normal(shape)
     elif name.endswith("weight") and len(shape) >= 2:
         value = np.sqrt(1 / np.prod(shape[1:])) * rng.standard_normal(shape)
-    elif name.endswith("weight"):
+    elif name.endswith("weight") or (name.endswith("gain") and len(shape) == 1):
         value = rng.uniform(0.5, 1.0, shape)
     else:
         value = 0.05 * rng.standard_normal(shape)

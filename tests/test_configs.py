@@ -11,6 +11,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.models import create_generator, model_names
+from ssdkd_jax.models.conditional_generator import first_map
 
 PUBLISHED_PAIRS = ("resnet34-resnet18", "vgg11-resnet18", "wrn40_2-wrn16_1", "wrn40_2-wrn40_1", "wrn40_2-wrn16_2")
 ARGUMENTS = {
@@ -18,6 +19,7 @@ ARGUMENTS = {
     "fashion_mnist": (None, "small", "short", "wrn40_2-wrn16_1,small", "convnet_32-convnet_8"),
     "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small"),
     "cifar100": (None, "small", *PUBLISHED_PAIRS),
+    "tiny_imagenet": (None, "hidfd", "resnet34-resnet18,small,hidfd"),
 }
 CASES = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
@@ -30,11 +32,12 @@ def build(name, argument):
 def test_builds_and_makes_sense(name, argument):
     config = build(name, argument)
     config_checks.check_values(config)
-    assert config.dataset == name
+    assert config.dataset == {"tiny_imagenet": "folder:tiny-imagenet"}.get(name, name)
     if argument and "-" in argument:
         assert f"{config.teacher.name}-{config.student.name}" == argument.split(",")[0]
-    width = {"digits": 8, "fashion_mnist": 28}.get(name, 32)
+    width = {"digits": 8, "fashion_mnist": 28, "tiny_imagenet": 64}.get(name, 32)
     create_generator((width, width, 3), config.generator.latent_size, config.generator.width)
+    first_map((width, width, 3))
 
 
 @pytest.mark.parametrize(("name", "argument"), CASES)

@@ -81,6 +81,16 @@ def _class_folders(folder):
     return sorted(child for child in _visible(folder) if child.is_dir())
 
 
+def is_image_name(name: str) -> bool:
+    """True for the name of an image file that is the user's."""
+    return not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
+
+
+def is_gray(file: Path) -> bool:
+    """True for an image file without colors, by its header; UserError where it cannot be read."""
+    return _header(file).mode in _GRAY_MODES
+
+
 def _visible(folder):
     return [child for child in folder.iterdir() if not child.name.startswith(".")]
 

@@ -5,12 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ssdkd_jax import data
+from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes
-from ssdkd_jax.jobs.networks import make_model, make_predictor_of
+from ssdkd_jax.jobs.networks import make_model, make_predictor_of, method_settings
 from ssdkd_jax.jobs.plausibility import check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
-from ssdkd_jax.methods import find_method
+from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.training import supervised
 from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.evaluation import accuracy
@@ -32,21 +33,24 @@ def no_given_images(shape):
 def check_given_images(config):
     """Raises UserError where the config's method is to be given images that it cannot have."""
     given = find_method(config.method).method.given
-    if given and config.evaluate_on == "none":
+    if given not in ("", "collected") and config.evaluate_on == "none":
         raise UserError(
             f"{config.method} is measured on real test images, but evaluate_on=none looks for none; "
             "choose a data-free method with --config.method=NAME"
         )
-    if given == "named":
-        source = config[config.method].images
+    if given in ("named", "collected"):
+        source, field = method_settings(config, config.method)["images"], f"{section_of(config.method)}.images"
         if not source:
-            field = f"{config.method}.images"
-            raise UserError(f"{field} is '', expected another data set, such as --config.{field}=folder:/path")
+            what = "another data set" if given == "named" else "collected images"
+            raise UserError(f"{field} is '', expected {what}, such as --config.{field}=folder:/path")
         if source == config.dataset:
             raise UserError(
-                f"{config.method}.images is {source}, the run's own data set; expected another one, such as "
-                f"--config.{config.method}.images=folder:/path, or --config.method=vanilla_kd"
+                f"{field} is {source}, the run's own data set; expected another one, such as "
+                f"--config.{field}=folder:/path, or --config.method=vanilla_kd"
             )
+    if given == "collected":
+        collected.check(source, config.data_dir or None)
+    if given == "named":
         data.dataset_info(source, config.data_dir or None, prepared_here=True)
 
 
@@ -62,9 +66,40 @@ def given_images(config):
     if given == "train":
         train = load_split(config, "train")
         return GivenImages("the real training set", train.images, train.labels)
+    if given == "collected":
+        return _collected_images(config, shape)
     source = config[config.method].images
     other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
     return GivenImages(source, data.with_channels(other.images, shape[-1]), other.labels)
+
+
+def _collected_images(config, shape):
+    """GivenImages without labels yet: those drawn at random, or all of which the teacher is to choose."""
+    values = method_settings(config, config.method)
+    most = values["collected_images"] if values["collected_by"] == "random" else None
+    images = collected.load(values["images"], shape, data_dir=config.data_dir or None, most=most, seed=config.seed)
+    return GivenImages(values["images"], images, np.zeros(len(images), np.int32))
+
+
+def labeled(config, given, predict_teacher):
+    """GivenImages with the teacher's labels where they have none, as many as the method keeps; others unchanged.
+
+    Args:
+      config: the run's.
+      given: GivenImages or None.
+      predict_teacher: images -> (classes, confidences).
+    """
+    if find_method(config.method).method.given != "collected":
+        return given
+    values = method_settings(config, config.method)
+    classes, confidences = predict_teacher(given.images)
+    kept = np.arange(len(classes))
+    if values["collected_by"] == "confidence":
+        kept = np.sort(np.argsort(-confidences, kind="stable")[: values["collected_images"]])
+    source = f"{len(kept):,} collected images of {given.source}"
+    seen = len(np.unique(classes[kept]))
+    print(f"{source}: the teacher sees {seen} class{'es' * (seen != 1)} in them", flush=True)
+    return GivenImages(source, given.images[kept], classes[kept])
 
 
 def with_given(teacher, given):

@@ -99,11 +99,13 @@ def _check(config, methods, seeds):
 def _configs(config, methods, seeds):
     """(name of the method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
 
-    `epochs` includes the longest warm-up; other methods get fewer epochs, so that all take equally many student steps.
-    The longest is that of all known methods, asked for or not, so that methods can be added later.
+    `epochs` includes the longest warm-up of data-free methods; others get fewer epochs, or more, so that all take
+    equally many student steps.  The longest is that of all known ones, asked for or not, so that methods can be added
+    later.
     """
     warmups = {method: fitting_warmup(config, method) for method in [*METHODS, *methods]}
-    configs, longest = {}, max(warmups.values())
+    data_free = [method for method in METHODS if not find_method(method).method.given]
+    configs, longest = {}, max(warmups[method] for method in data_free)
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
             one = configs[section_of(method), seed] = copy.deepcopy(config)

@@ -5,6 +5,7 @@ import difflib
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from ssdkd_jax import models, settings
+from ssdkd_jax.data.collected import PHOTOGRAPHS
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
 from ssdkd_jax.jobs.networks import method_settings
@@ -190,13 +191,20 @@ def _without_effect(config, section, name, methods):
         return f"on {', '.join(methods)}: without a generator, or with a field of its own"
     if section == "data_dir":
         names = {config.dataset, *(method_settings(config, method).get("images", "") for method in methods)} - {""}
-        if all(name == "digits" or name.startswith("folder:") or is_user_code(name) for name in names):
+        if not any(map(_is_prepared, names)):
             return f"on {', '.join(sorted(names))}, only on prepared TFDS sets"
+    if section in METHODS and (why := METHODS[section].method.unread(config[section]).get(name)):
+        return why
     if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
         return "with ssdkd.use_difficulty=false"
     if section == "ssdkd" and name in _OF_SYNTHESIS and _OF_SYNTHESIS[name] != config.ssdkd.synthesis:
         return f"with ssdkd.synthesis={config.ssdkd.synthesis}"
     return ""
+
+
+def _is_prepared(name):
+    """Whether a data set is one that TFDS prepares."""
+    return not (name in ("digits", PHOTOGRAPHS) or name[0] in "/.~" or name.startswith("folder:") or is_user_code(name))
 
 
 def _has_generator(config, method, field):

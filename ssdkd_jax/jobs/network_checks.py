@@ -138,7 +138,7 @@ def check_method(method, name, state, teacher, devices):
     """
     before = spread_shapes(state, devices, method.sharded(state))
     teacher = spread_shapes(teacher, devices, jax.tree.map(lambda _: False, teacher))
-    for step in ("synthesize", "train_student")[0 if method.makes_images else 1 :]:
+    for step in ("synthesize", "train_student")[0 if method.synthesizes(0) else 1 :]:
         returned = jax.eval_shape(
             pmap(getattr(method, step), devices, in_axes=(0, 0, None)), before, teacher, jax.random.key(0)
         )

@@ -56,7 +56,7 @@ def make_method(context, architecture, images):
     config, num_classes = context.config, len(images.class_names)
     problem = Problem(
         teacher=make_model(context, architecture, num_classes),
-        student=make_model(context, config.student.name, num_classes, bn_axis_name=AXIS),
+        student=make_model(context, trained_network(config, architecture), num_classes, bn_axis_name=AXIS),
         generator=make_generator(context, images.shape, bn_axis_name=AXIS),
         task=tasks.CLASSIFICATION,
         image_shape=images.shape,
@@ -73,6 +73,12 @@ def make_method(context, architecture, images):
             return preset.method(problem=problem, epochs=config.epochs, **settings)
         except ValueError as error:
             raise UserError(f"{section_of(config.method)}.{error}") from error
+
+
+def trained_network(config, architecture):
+    """Name of the network that the config's method trains for a teacher of this architecture."""
+    method, values = find_method(config.method).method, method_settings(config, config.method)
+    return method.student_network(config.student.name, architecture, values)
 
 
 def method_settings(config, name):

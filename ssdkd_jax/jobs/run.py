@@ -15,10 +15,10 @@ from ssdkd_jax.jobs import baselines, config_checks, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
-from ssdkd_jax.jobs.networks import make_method, make_predictor_of, network_metadata
+from ssdkd_jax.jobs.networks import make_method, make_predictor_of, network_metadata, trained_network
 from ssdkd_jax.jobs.plausibility import check_sizes, check_teacher_knows
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
-from ssdkd_jax.jobs.student_images import agreement_score, save_images, shown_images
+from ssdkd_jax.jobs.student_images import agreement_score, sample_of_collected, save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import (
     check_fits,
@@ -117,16 +117,21 @@ def _run(context, command, note):
     if note:
         print(note, flush=True)
     method = make_method(context, teacher.architecture, images)
+    student_name = trained_network(config, teacher.architecture)
+    with clock.measure("setup"):
+        given = baselines.labeled(config, given, predict_teacher)
     frozen = baselines.with_given(teacher.variables, given)
-    result = _distill(context, method, frozen, images, test, predict_teacher)
+    predict_student, _ = make_predictor_of(context, student_name, images)
+    result = _distill(context, method, frozen, test, predict_student, predict_teacher)
     student = result.state.student.variables
     with clock.measure("report"):
-        metadata = network_metadata(config.student.name, images)
+        metadata = network_metadata(student_name, images)
         from_first(lambda: saved_network.save_network(folder / "student", student, metadata))
         if exports:
             from_first(lambda: _export(folder))
         shown = shown_images(context, method, result.state, frozen, predict_teacher)
-        from_first(lambda: save_images(folder, images.class_names, real, *shown))
+        beside = sample_of_collected(method, given, len(images.class_names))
+        from_first(lambda: save_images(folder, images.class_names, real, beside, *shown))
     _note_student(summary, config, method, result, given, measured=test is not None)
     summary.baselines = baselines.train_baselines(context, images, test, baseline_sets, summary.student_steps)
     summary.seconds = clock.report()
@@ -189,10 +194,9 @@ def _evaluate_teacher(context, summary, predict_teacher, test):
     return real
 
 
-def _distill(context, method, teacher, images, test, predict_teacher):
+def _distill(context, method, teacher, test, predict_student, predict_teacher):
     """The training loop's Result."""
     config = context.config
-    predict_student, _ = make_predictor_of(context, config.student.name, images)
     if test is not None:
 
         def score(student, state, teacher):

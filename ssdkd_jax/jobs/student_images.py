@@ -13,6 +13,8 @@ from ssdkd_jax.training.multiprocess import whole
 
 # Batches that a report shows of a method that keeps no images.
 SHOWN_BATCHES = 4
+# Collected images of each class that a report shows.
+SHOWN_COLLECTED = 10
 # No epoch's key is folded in from this number, so these images never reach the student.
 HELD_OUT = 2**31 - 1
 
@@ -53,9 +55,36 @@ def shown_images(context, method, state, teacher, predict_teacher):
     return images, *predict_teacher(images)
 
 
-def save_images(folder, class_names, real, images, predicted_class, confidence):
-    """Writes buffer.npz, what the report shows; `real` is the teacher's (classes, confidences) on real test images."""
-    arrays = {
+def sample_of_collected(method, given, num_classes):
+    """What the report shows of GivenImages beside generated ones: the first few of each class, and how many there are.
+
+    {} for a method without any, or with no others.
+    """
+    if method.given != "collected" or not any(map(method.images_made, range(method.epochs))):
+        return {}
+    ranks = np.zeros(len(given.labels), np.int64)
+    for index in range(num_classes):
+        members = np.flatnonzero(given.labels == index)
+        ranks[members] = np.arange(len(members))
+    shown = ranks < SHOWN_COLLECTED
+    return {
+        "collected_images": given.images[shown],
+        "collected_class": given.labels[shown],
+        "collected_counts": np.bincount(given.labels, minlength=num_classes),
+    }
+
+
+def save_images(folder, class_names, real, collected, images, predicted_class, confidence):
+    """Writes buffer.npz, what the report shows.
+
+    Args:
+      folder: of the run.
+      class_names: of the teacher.
+      real: the teacher's (classes, confidences) on real test images, or None.
+      collected: of `sample_of_collected`, or {}.
+      images, predicted_class, confidence: of `shown_images`.
+    """
+    arrays = collected | {
         "images": images,
         "predicted_class": predicted_class,
         "confidence": confidence,

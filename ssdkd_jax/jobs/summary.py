@@ -93,10 +93,12 @@ class Summary:
 
     def _images_in_words(self):
         if self.images_kept:
-            return f"{self.images_kept} synthetic images"
+            given = f" and {self.given_images}" if self.given_images else ""
+            return f"{self.images_kept} synthetic images{given}"
         if self.images_made:
             return f"{self.images_made} synthetic images, none of them kept"
-        return f"images of {self.given_images}"
+        given = str(self.given_images)
+        return given if " images" in given else f"images of {given}"
 
 
 def _checked(field, value):

@@ -14,6 +14,7 @@ from ssdkd_jax.methods.deepinversion import DeepInversion
 from ssdkd_jax.methods.dfad import DFAD
 from ssdkd_jax.methods.dfq import DFQ
 from ssdkd_jax.methods.fastdfkd import FastDFKD
+from ssdkd_jax.methods.hidfd import HiDFD
 from ssdkd_jax.methods.nayer import NAYER
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.methods.zskt import ZSKT
@@ -58,6 +59,17 @@ METHODS = {
     "dfq": Preset(DFQ, {}),
     "zskt": Preset(ZSKT, {}),
     "dfad": Preset(DFAD, {}),
+    # HiDFD as the paper means it, and as its released code runs.
+    "hidfd": Preset(HiDFD, {}),
+    "hidfd_released": Preset(
+        HiDFD,
+        {
+            "discriminator": "plain",
+            "shared_embedding": False,
+            "integration_gradient": False,
+            "smoothing_counts": False,
+        },
+    ),
     # Baselines, which see images that are given.
     "vanilla_kd": Preset(VanillaKD, {}),
     "scratch": Preset(Scratch, {}),

@@ -72,7 +72,8 @@ class Method:
     uses_generator: ClassVar[bool] = True
     # Source of the images passed to the method, in `teacher["given"]`, {"images": uint8 (n, h, w, c), "labels": int32
     # (n,)}: "" for data-free methods; "train" the real training set's, "named" those of the data set
-    # that its field `images` names, "noise" none but what it draws itself.
+    # that its field `images` names, "noise" none but what it draws itself, "collected" images from anywhere, which its
+    # field `images` names, with the teacher's most likely classes for labels.
     given: ClassVar[str] = ""
     # Inherited settings that change nothing; a config does not have them.
     without_effect: ClassVar[tuple[str, ...]] = ()
@@ -127,6 +128,28 @@ class Method:
             key = jax.random.fold_in(jax.random.split(key, 3)[1], number)
         synthesis_key, student_key = jax.random.split(key)
         return synthesis_key, student_key
+
+    @classmethod
+    def unread(cls, values: dict) -> dict[str, str]:
+        """{setting: why nothing reads it, such as "with replay=false"} where the other settings are these."""
+        del values
+        return {}
+
+    @classmethod
+    def student_network(cls, student: str, teacher: str, values: dict) -> str:
+        """Name of the network that is trained, from the config's student, its teacher, and the method's settings."""
+        del teacher, values
+        return student
+
+    def synthesizes(self, epoch: int) -> bool:
+        """Whether `synthesize` is called in an epoch counted from 0."""
+        del epoch
+        return self.makes_images
+
+    def concern(self, epoch: int, metrics: dict) -> str:
+        """What an epoch's metrics, averaged over its steps, give reason to worry about, in a line; else ""."""
+        del epoch, metrics
+        return ""
 
     def held_out(self, state, teacher, key) -> jax.Array:
         """Images (n, h, w, c) in [0, 1], this device's, that never reach the student.

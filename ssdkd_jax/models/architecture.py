@@ -22,10 +22,12 @@ class Definition(NamedTuple):
 
     source: where the definition is found; "" for networks that only this project has, whose code is in `lines`.
     lines: Python, after `import torch`; they set `model`.
+    last_map: path of the module whose output is the last feature map, but for a ReLU; "" where there is none.
     """
 
     source: str
     lines: str
+    last_map: str = ""
 
 
 class Architecture(NamedTuple):
@@ -51,6 +53,7 @@ def published(
     first_layer: str = "conv1",
     channels: int = 3,
     other_sizes: str = "",
+    last_map: str = "",
 ) -> Callable[[int, int, tuple[int, int]], Definition]:
     """Makes the `definition` of an Architecture whose PyTorch code is public.
 
@@ -62,6 +65,7 @@ def published(
       first_layer: path of the first convolution, which is replaced for images of other channels.
       channels: of the images that the code is for.
       other_sizes: lines that are added for images other than 32x32, which fit the code to them.
+      last_map: as of Definition.
 
     Returns:
       a function (num_classes, image channels, (height, width)) -> Definition.
@@ -74,6 +78,6 @@ def published(
             lines += _FIRST_LAYER.format(layer=first_layer, channels=image_channels)
         if image_size != (32, 32):
             lines += other_sizes
-        return Definition(source, lines)
+        return Definition(source, lines, last_map)
 
     return definition

@@ -59,7 +59,8 @@ def _architecture(name, channels, strides):
     def definition(num_classes, image_channels, image_size):
         del image_size
         widths = (image_channels, *channels)
-        return Definition("", _IN_PYTORCH.format(name=name, widths=widths, strides=strides, classes=num_classes))
+        lines = _IN_PYTORCH.format(name=name, widths=widths, strides=strides, classes=num_classes)
+        return Definition("", lines, last_map=f"bn{len(strides)}")
 
     return Architecture(functools.partial(ConvNet, channels=channels, strides=strides), definition)
 

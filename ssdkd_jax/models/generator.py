@@ -50,7 +50,7 @@ class Generator(nn.Module):
         for block, features in enumerate(self.features):
             # up-sampling, convolution, BatchNorm and LeakyReLU are four entries of one PyTorch Sequential.
             entry = 1 + 4 * block
-            x = _upsample_2x2(x)
+            x = upsample_2x2(x)
             x = layers.conv(features, 3, f"conv_blocks.{entry + 1}", init=torch_default)(x)
             x = nn.leaky_relu(layers.batch_norm(train, f"conv_blocks.{entry + 2}")(x), 0.2)
         last = layers.conv(
@@ -64,7 +64,7 @@ class Generator(nn.Module):
         return jax.nn.sigmoid(last(x).astype(jnp.float32))
 
 
-def _upsample_2x2(x):
+def upsample_2x2(x):
     """Repeats every pixel, (n, h, w, c) -> (n, 2h, 2w, c)."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 

@@ -91,9 +91,11 @@ class Layers:
             name=name,
         )
 
-    def batch_norm(self, train: bool, name: str) -> nn.BatchNorm:
-        """PyTorch's BatchNorm2d: epsilon 1e-5, momentum 0.1 (which Flax calls 0.9)."""
+    def batch_norm(self, train: bool, name: str, *, affine: bool = True) -> nn.BatchNorm:
+        """PyTorch's BatchNorm2d: epsilon 1e-5, momentum 0.1 (which Flax calls 0.9); scale and bias where `affine`."""
         return nn.BatchNorm(
+            use_scale=affine,
+            use_bias=affine,
             use_running_average=not train,
             momentum=0.9,
             epsilon=1e-5,
@@ -104,7 +106,7 @@ class Layers:
         )
 
     def classify(
-        self, x: jax.Array, num_classes: int, name: str, *, return_features: bool, init: Callable | None = None
+        self, x: jax.Array, num_classes: int, name: str, *, return_features: bool | str, init: Callable | None = None
     ) -> jax.Array | tuple[jax.Array, jax.Array]:
         """Global average pooling and the linear classifier.
 
@@ -112,12 +114,14 @@ class Layers:
           x: (n, h, w, c) last feature map.
           num_classes: of the classifier.
           name: of the linear layer, as in `conv`.
-          return_features: whether to return the classifier's input too.
+          return_features: whether to return the classifier's input too; "map" makes no classifier.
           init: as in `linear`.
 
         Returns:
-          logits (n, num_classes) float32, or (logits, features (n, c) float32).
+          logits (n, num_classes) float32, or (logits, features (n, c) float32); x itself for "map".
         """
+        if return_features == "map":
+            return x
         features = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
         logits = self.linear(features, num_classes, name, dtype=jnp.float32, init=init)
         return (logits, features) if return_features else logits

@@ -85,7 +85,9 @@ class MobileNetV2(nn.Module):
 
 
 def _definition(source, module):
-    return published(source, module, "mobilenet_v2(num_classes={classes})", first_layer="features[0][0]")
+    return published(
+        source, module, "mobilenet_v2(num_classes={classes})", first_layer="features[0][0]", last_map="features.18"
+    )
 
 
 # One network under both public names.

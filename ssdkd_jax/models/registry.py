@@ -1,6 +1,7 @@
 """Networks by name."""
 
 import difflib
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.models import convnet, lenet, mobilenet, resnet, resnet_tiny, shufflenet, vgg, wide_resnet
+from ssdkd_jax.models import convnet, lenet, mobilenet, resnet, resnet_tiny, shufflenet, simkd, vgg, wide_resnet
 from ssdkd_jax.models.architecture import Architecture, Definition
 from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.models.user_network import make_user_network
@@ -38,13 +39,16 @@ def create_model(
 
     The module is called as `model.apply(variables, x, train=False, return_features=False)`; x is (n, h, w, c) and
     normalized.  It returns logits (n, num_classes), or (logits, features) with the classifier's input (n, f); float32.
+    `return_features="map"` returns the last feature map (n, h, w, f) alone, which the classifier averages.
     With `train=True` BatchNorm uses the batch's statistics and updates `batch_stats`, which must be mutable.
 
     A user's own network is named as `path/to/file.py:make`.  `make` is called with `num_classes` and with those of the
     other arguments that its signature has, and returns a Linen module.  That module need not know `return_features`.
 
+    STUDENT_simkd_TEACHER is a network of two names that `model_names()` has, see `simkd.SimKD`.
+
     Args:
-      name: one of `model_names()`, or `path/to/file.py:make`.
+      name: one of `model_names()`, two of them joined by `_simkd_`, or `path/to/file.py:make`.
       num_classes: of the classifier.
       dtype: of computation; logits are float32 whatever it is.
       param_dtype: of parameters.
@@ -66,10 +70,12 @@ def create_model(
             bn_axis_name=bn_axis_name,
             conv_general_dilated=conv_general_dilated,
         )
-    if name not in ARCHITECTURES:
-        raise UserError(_unknown(name))
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)
-    return ARCHITECTURES[name].make(num_classes=num_classes, layers=layers)
+    if simkd.JOINT in str(name):
+        student, teacher = (_registered(part).make for part in name.split(simkd.JOINT, 1))
+        teacher_map = functools.partial(simkd.map_shape, teacher(num_classes=num_classes, layers=Layers()))
+        return simkd.SimKD(student(num_classes=num_classes, layers=layers), teacher_map, num_classes, layers)
+    return _registered(name).make(num_classes=num_classes, layers=layers)
 
 
 def public_definition(
@@ -78,7 +84,7 @@ def public_definition(
     """Looks up the PyTorch definition of a network.
 
     Args:
-      name: one of `model_names()`, or `path/to/file.py:make`.
+      name: as for `create_model`.
       num_classes: of the classifier.
       channels: of the images.
       image_size: (height, width).
@@ -86,6 +92,8 @@ def public_definition(
     Returns:
       the Definition; None for a user's own network.
     """
+    if simkd.JOINT in name and not is_user_code(name):
+        return _simkd_definition(name, num_classes, (*image_size, channels))
     architecture = ARCHITECTURES.get(name)
     if architecture is None or architecture.definition is None:
         return None
@@ -95,6 +103,23 @@ def public_definition(
 def public_normalization(name: str) -> str:
     """Names the normalization that a network's public checkpoints expect whatever their data set is, or ""."""
     return ARCHITECTURES[name].normalization if name in ARCHITECTURES else ""
+
+
+def _simkd_definition(name, num_classes, image_shape):
+    parts = name.split(simkd.JOINT, 1)
+    student = public_definition(parts[0], num_classes, image_shape[-1], image_shape[:2])
+    if not student.last_map:
+        return None
+    models = [create_model(part, num_classes) for part in parts]
+    classifier = simkd.classifier_path(models[0], image_shape)
+    maps = (simkd.map_shape(model, image_shape) for model in models)
+    return simkd.in_pytorch(name, student, classifier, *maps, num_classes)
+
+
+def _registered(name):
+    if name not in ARCHITECTURES:
+        raise UserError(_unknown(name))
+    return ARCHITECTURES[name]
 
 
 def _unknown(name):

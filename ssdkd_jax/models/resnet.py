@@ -127,12 +127,14 @@ BLOCKS = {
 
 
 def _for_small_images(name, block, blocks):
-    definition = published(DATAFREE, "datafree.models.classifiers.resnet", f"{name}(num_classes={{classes}})")
+    definition = published(
+        DATAFREE, "datafree.models.classifiers.resnet", f"{name}(num_classes={{classes}})", last_map="layer4"
+    )
     return Architecture(functools.partial(ResNet, block=block, blocks=blocks), definition)
 
 
 def _for_imagenet(name, block, blocks):
-    definition = published(TORCHVISION, "torchvision.models", f"{name}(num_classes={{classes}})")
+    definition = published(TORCHVISION, "torchvision.models", f"{name}(num_classes={{classes}})", last_map="layer4")
     make = functools.partial(ResNet, block=block, blocks=blocks, imagenet=True)
     return Architecture(make, definition, normalization="imagenet")
 

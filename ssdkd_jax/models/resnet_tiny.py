@@ -55,13 +55,13 @@ def _projected(name, **fields):
     source, module = (DATAFREE, "datafree.models.classifiers.resnet_tiny")
     if name in ("resnet14", "resnet44"):
         source, module = (REPDISTILLER, "models.resnet")
-    definition = published(source, module, f"{name}(num_classes={{classes}})", other_sizes=_ANY_SIZE)
+    definition = published(source, module, f"{name}(num_classes={{classes}})", other_sizes=_ANY_SIZE, last_map="layer3")
     return Architecture(functools.partial(TinyResNet, **fields), definition)
 
 
 def _option_a(depth):
     constructor = f"ResNet(BasicBlock, [{(depth - 2) // 6}] * 3, num_classes={{classes}})"
-    definition = published(AKAMASTER, "resnet", constructor, imports="ResNet, BasicBlock")
+    definition = published(AKAMASTER, "resnet", constructor, imports="ResNet, BasicBlock", last_map="layer3")
     make = functools.partial(TinyResNet, depth=depth, option_a=True)
     # His checkpoints are for CIFAR-10, trained with ImageNet's normalization.
     return Architecture(make, definition, normalization="imagenet")

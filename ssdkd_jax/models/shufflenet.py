@@ -80,6 +80,7 @@ _DEFINITION = published(
     DATAFREE,
     "datafree.models.classifiers.shufflenetv2",
     "shuffle_v2(num_classes={classes})",
+    last_map="bn2",
     other_sizes="# The definition takes 32x32 images only: in its forward, average over the whole map.\n",
 )
 ARCHITECTURES = {"shufflenetv2": Architecture(ShuffleNetV2, _DEFINITION)}

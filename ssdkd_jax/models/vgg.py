@@ -55,7 +55,9 @@ def _architecture(name, blocks):
     widths = (64, 128, 256, 512, 512)
     features = tuple((width,) * count for width, count in zip(widths, blocks, strict=True))
     constructor = f"{name}_bn(num_classes={{classes}})"
-    definition = published(DATAFREE, "datafree.models.classifiers.vgg", constructor, first_layer="block0[0]")
+    definition = published(
+        DATAFREE, "datafree.models.classifiers.vgg", constructor, first_layer="block0[0]", last_map="block4"
+    )
     return Architecture(functools.partial(VGG, features=features), definition)
 
 

@@ -58,7 +58,7 @@ def _architecture(depth, width):
     if depth in (16, 40):
         constructor = f"wrn_{depth}_{width}(num_classes={{classes}})"
     make = functools.partial(WideResNet, depth=depth, width=width)
-    return Architecture(make, published(DATAFREE, "datafree.models.classifiers.wresnet", constructor))
+    return Architecture(make, published(DATAFREE, "datafree.models.classifiers.wresnet", constructor, last_map="bn1"))
 
 
 ARCHITECTURES = {

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ssdkd_jax.methods import METHODS
+from ssdkd_jax.reports.run_files import image_source
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
 _MOST_POINTS = 40
@@ -61,7 +62,7 @@ def costs(row: dict) -> list[str]:
     """Writes the numbers of the columns COSTS, a dash for what is unknown."""
     seconds = row.get("seconds") or {}
     memory = None if row.get("memory_bytes") is None else row["memory_bytes"] / 1e6
-    given = bool(row.get("given_images"))  # what a baseline keeps in memory is not synthetic
+    given = row.get("given_images") and image_source(row) == "given"  # what a baseline keeps in memory is not synthetic
     numbers = [(None if given else row.get(field), ",.0f") for field in ("images_made", "images_kept")]
     numbers += [(seconds.get(part), _digits(seconds.get(part))) for part in ("whole", "synthesis", "student")]
     numbers += [(memory, _digits(memory))]

@@ -54,6 +54,19 @@ def _renamed(fields: dict, names: dict[str, str]) -> dict:
     return renamed
 
 
+class Collected(NamedTuple):
+    """A sample of collected images.
+
+    images: uint8 (k, h, w, 1 or 3).
+    predicted_class: the teacher's class of each, int64 (k,).
+    counts: of all collected images by that class, int64 (C,).
+    """
+
+    images: np.ndarray
+    predicted_class: np.ndarray
+    counts: np.ndarray
+
+
 class Buffer(NamedTuple):
     """Content of buffer.npz.
 
@@ -62,6 +75,7 @@ class Buffer(NamedTuple):
     confidence: the teacher's probability of that class, float64 (n,).
     class_names: one a class.
     real_class, real_confidence: the same of the real test images, (m,); None where there are none.
+    collected: a sample of the images that the method was given beside these; None where it was given none.
     """
 
     images: np.ndarray
@@ -70,6 +84,7 @@ class Buffer(NamedTuple):
     class_names: list[str]
     real_class: np.ndarray | None
     real_confidence: np.ndarray | None
+    collected: Collected | None = None
 
     def surest_first(self, index: int) -> np.ndarray:
         """Positions of the images of a class, by falling confidence, int64 (members,)."""
@@ -144,12 +159,23 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
                 class_names=[str(name) for name in arrays["class_names"]],
                 real_class=arrays["real_class"].astype(np.int64) if "real_class" in arrays else None,
                 real_confidence=arrays["real_confidence"].astype(np.float64) if "real_confidence" in arrays else None,
+                collected=_collected(arrays) if "collected_images" in arrays else None,
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a buffer ({reason}); {_fix(path.parent)}") from error
     _check_buffer(buffer, path)
     return _with_all_classes_named(buffer)
+
+
+def _collected(arrays) -> Collected:
+    images, classes, counts = (arrays[f"collected_{name}"] for name in ("images", "class", "counts"))
+    sizes = images.shape[:1], arrays["class_names"].shape
+    if images.dtype != np.uint8 or images.shape[1:] != arrays["images"].shape[1:]:
+        raise ValueError(f"its collected images are {images.dtype} {images.shape}")
+    if (classes.shape, counts.shape) != sizes:
+        raise ValueError(f"there are {len(images)} collected images, {classes.shape} classes and {counts.shape} counts")
+    return Collected(images, classes.astype(np.int64), counts.astype(np.int64))
 
 
 def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.image_statistics import class_shares, evenness
 from ssdkd_jax.reports.run_files import Buffer
-from ssdkd_jax.reports.thumbnails import keeps_pixels, thumbnails
+from ssdkd_jax.reports.thumbnails import image_uri, keeps_pixels, thumbnails
 
 _IMAGES_PER_CLASS = 10
 _MOST_CLASSES = 20
@@ -36,10 +36,20 @@ def image_rows(buffer: Buffer | None) -> dict | None:
                 "name": buffer.class_names[index],
                 "count": np.count_nonzero(buffer.predicted_class == index),
                 "images": thumbnails(buffer, buffer.sample_of_class(index, _IMAGES_PER_CLASS)),
+                **_collected(buffer, index),
             }
             for index in shown
         ],
     }
+
+
+def _collected(buffer: Buffer, index: int) -> dict:
+    """The collected images of a class beside those of the buffer; {} where there are none at all."""
+    if buffer.collected is None:
+        return {}
+    members = np.flatnonzero(buffer.collected.predicted_class == index)[:_IMAGES_PER_CLASS]
+    uris = [image_uri(buffer.collected.images[i]) for i in members]
+    return {"collected": uris, "collected_count": buffer.collected.counts[index]}
 
 
 def histograms(buffer: Buffer | None, source: str) -> list[pages.Figure]:
@@ -62,6 +72,9 @@ def _class_histogram(buffer: Buffer, name: str) -> pages.Figure:
         f"Classes, as the teacher sees them. In the {name}: {counts.min():,} to {counts.max():,} images per class, "
         f"{np.count_nonzero(counts == 0)} of {len(counts)} classes empty; {_evenness(shares[0])}."
     )
+    if buffer.collected is not None:
+        collected = buffer.collected.counts / max(1, buffer.collected.counts.sum())
+        caption += f" Collected images: {_evenness(100.0 * collected)}."
     if len(shares) > 1:
         caption += f" Real images: {_evenness(shares[1])}."
     svg = charts.class_chart("classes", caption, shares, buffer.class_names)

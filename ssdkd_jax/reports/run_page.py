@@ -20,7 +20,15 @@ from ssdkd_jax.reports.run_files import (
 from ssdkd_jax.reports.run_images import SOURCE_NAMES, histograms, image_rows
 
 _KNOWN_LOSSES = ("inversion_loss", "bn_loss", "task_loss", "adversarial_loss", "student_loss")
-_OTHER_CURVES = ("phi", "class_entropy", "buffer_size", "images_per_second", "learning_rate")
+_OTHER_CURVES = (
+    "phi",
+    "class_entropy",
+    "class_agreement",
+    "diversity",
+    "buffer_size",
+    "images_per_second",
+    "learning_rate",
+)
 _TIME_PARTS = (
     *("setup", "teacher", "compile", "synthesis", "student", "bank"),
     *("evaluation", "checkpoint", "report", "baselines", "host"),

@@ -80,7 +80,8 @@ def _run(result: dict) -> list[str]:
 
 def _images(result: dict) -> str:
     return {
-        "kept": f"{result['images_kept']:,} synthetic ones",
+        "kept": f"{result['images_kept']:,} synthetic ones"
+        + (f"; given: {result['given_images']}" if result.get("given_images") else ""),
         "generated": f"{result.get('images_made') or 0:,} synthetic ones, none of them kept",
         "given": f"given: {result.get('given_images')}",
     }[image_source(result)]

@@ -91,7 +91,7 @@ def check_topology(config, topology: str) -> dict:
     clock, found = Clock(), {}
     programs = dict(zip(("synthesis", "student"), epoch_programs(method, devices, clock), strict=True))
     for name, program in programs.items():
-        if name == "student" or method.makes_images:
+        if name == "student" or method.synthesizes(0):
             found[name] = _figures(program, _steps(method, name), state, teacher)
     together = {
         field: method.rounds * sum(one[field] for one in found.values())

@@ -84,6 +84,8 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
         for epoch in range(first + 1, plan.epochs + 1):
             metrics = run.epoch(epoch)
             progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
+            if concern := method.concern(epoch - 1, metrics):
+                print(f"epoch {epoch}: {concern}", flush=True)
             last, stop = epoch == plan.epochs, anywhere(interruption)
             if last or stop or epoch % plan.checkpoint_every == 0:
                 run.save()
@@ -138,8 +140,9 @@ class _Run:
     def _start_compiling(self, devices):
         """Begins to compile the epoch's programs at the same time, rather than each when it is first needed."""
         state = spread_shapes(self._shapes, devices, self._sharded)
+        synthesizes = any(map(self.method.synthesizes, range(self.info["epoch"], self.plan.epochs)))
         for program in (self._synthesize, self._train_student):
-            if program is self._train_student or self.method.makes_images:
+            if program is self._train_student or synthesizes:
                 program.start(state, self._teacher, self._key, np.int32(0))
 
     def _with_whole_bank(self, state):
@@ -172,7 +175,7 @@ class _Run:
         """An epoch's syntheses and student steps: metrics averaged over the rounds, as floats."""
         key, found = jax.random.fold_in(self._key, epoch - 1), []
         for number in np.arange(self.method.rounds, dtype=np.int32):
-            made = self._timed("synthesis", self._synthesize, key, number) if self.method.makes_images else {}
+            made = self._timed("synthesis", self._synthesize, key, number) if self.method.synthesizes(epoch - 1) else {}
             learned = self._timed("student", self._train_student, key, number)
             # A warm-up has no student step, so these are metrics of nothing.
             found.append({**made, **(learned if self.method.student_steps(epoch - 1) else {})})
@@ -293,6 +296,6 @@ def _check_finite(state, epoch, checkpoints):
 
 
 def _headline(metrics, score_name, score):
-    names = {"inversion_loss": "inversion_loss", "student_loss": "student_loss", "images_per_second": "images/s"}
-    shown = {short: metrics[name] for name, short in names.items() if name in metrics}
+    losses = ("inversion_loss", "discriminator_loss", "student_loss")
+    shown = {name: metrics[name] for name in losses if name in metrics} | {"images/s": metrics["images_per_second"]}
     return shown if score is None else {**shown, score_name.removeprefix("student_"): score}

@@ -226,6 +226,15 @@ def test_baselines_are_named_so_and_do_not_win(tmp_path):
     assert "Most accurate: ssdkd" in text
 
 
+def test_collected_images_are_told_and_generated_ones_counted():
+    given = "500 collected images of photographs"
+    result = _result([_run("hidfd", 0, 90.0, given_images=given)], methods=("hidfd",), seeds=1)
+    (line,) = (line for line in tables.markdown(result).splitlines() if line.startswith("| hidfd"))
+    row = result["methods"]["hidfd"]
+    assert line.startswith(f"| hidfd (given {given}) | 90.00 |")
+    assert f"| {row['images_made']:,} | {row['images_kept']:,} |" in line
+
+
 def test_what_is_no_config():
     with pytest.raises(UserError, match=r"the config is a int, expected an ml_collections.ConfigDict"):
         comparison.compare(5, ["ssdkd"], 1, "nowhere")

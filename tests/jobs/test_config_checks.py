@@ -82,6 +82,9 @@ def test_a_config_of_plain_values_passes():
         ("generator.latent_size", {"method": "dafl"}, None, "or with a field of its own"),
         ("data_dir", {"dataset": "digits"}, None, "no effect on digits, only on prepared TFDS sets"),
         ("data_dir", {"dataset": "folder:/x"}, None, "no effect on folder:/x"),
+        ("data_dir", {"method": "hidfd"}, None, "no effect on digits, photographs, only on prepared TFDS sets"),
+        ("hidfd.alpha", {"method": "hidfd"}, None, "no effect with replay=false"),
+        ("hidfd.width", {"method": "hidfd", "hidfd.generated_images": 0}, None, "no effect with generated_images=0"),
         (
             "ssdkd.generator_life",
             {},
@@ -108,6 +111,8 @@ def test_options_without_effect(field, fields, methods, expected):
         ("data_dir", {"method": "transfer_kd", "transfer_kd.images": "cifar100"}, None),
         ("data_dir", {"dataset": "cifar10"}, None),
         ("ssdkd.gamma", {}, None),
+        ("data_dir", {"method": "hidfd", "hidfd.images": "cifar10"}, None),
+        ("hidfd.gamma", {"method": "hidfd", "hidfd.replay": True}, None),
     ],
 )
 def test_options_with_an_effect(field, fields, methods):

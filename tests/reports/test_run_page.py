@@ -64,6 +64,17 @@ def _buffer(classes=3, side=8, channels=1, count=30, **changes):
     }
 
 
+def _collected(**changes):
+    """A sample of collected images of the second class alone."""
+    arrays = {
+        "images": np.zeros((2, 8, 8, 1), np.uint8),
+        "class": np.ones(2, np.int64),
+        "counts": np.array([0, 4321, 0]),
+        **changes,
+    }
+    return {f"collected_{name}": value for name, value in arrays.items()}
+
+
 def _report(workdir, summary=None, metrics=None, buffer=None):
     """Writes the inputs, makes the report and returns its text."""
     (workdir / "summary.json").write_text(json.dumps(_summary() if summary is None else summary))
@@ -247,6 +258,8 @@ def test_a_missing_file_is_named(tmp_path, name, fix):
         {"class_names": np.array([None], dtype=object)},
         {"images": np.zeros((30, 0, 8, 1), np.uint8)},
         {"predicted_class": np.zeros((30, 1), np.int64)},
+        _collected(images=np.zeros((2, 8, 8, 3), np.uint8)),
+        _collected(counts=np.zeros(7, np.int64)),
     ],
 )
 def test_a_wrong_buffer_is_refused_in_one_line(tmp_path, changes):
@@ -272,6 +285,12 @@ def test_many_classes_are_a_choice_and_the_page_stays_small(tmp_path):
 def test_an_empty_class_and_an_empty_buffer(tmp_path):
     assert "no image of this class" in _report(tmp_path, buffer=_buffer(predicted_class=np.zeros(30, np.int32)))
     assert "The buffer is empty" in _report(tmp_path, buffer=_buffer(count=0))
+
+
+def test_collected_images_stand_beside_generated_ones(tmp_path):
+    text = _report(tmp_path, buffer=_buffer(**_collected()))
+    assert text.count("<h4>collected") == 3 and "4,321" in text and text.count('alt="collected, seen as kind1"') == 2
+    assert "Collected images: entropy 0.0 % of the largest possible." in text
 
 
 def test_large_images_are_shrunk_and_small_ones_kept():

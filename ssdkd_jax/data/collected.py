@@ -1,0 +1,156 @@
+"""A few collected images without labels: any images that are at hand, for methods that need some (HiDFD)."""
+
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from ssdkd_jax.data import folder, pixels
+from ssdkd_jax.data.loading import dataset_info, load_split
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
+from ssdkd_jax.user_code import is_user_code
+
+# Crops of the two photographs that come with scikit-learn.
+PHOTOGRAPHS = "photographs"
+# Sides of their crops, in pixels, are log-uniform from this to the photograph's own; smaller ones are mostly flat.
+SMALLEST_CROP = 32
+FEWEST = 2
+
+
+def load(
+    name: str, image_shape: tuple[int, int, int], *, data_dir: str | None = None, most: int | None = None, seed: int = 0
+) -> np.ndarray:
+    """Reads collected images, resized without keeping their aspect, and gray or in colors as asked for.
+
+    Says in a line on the terminal which files are skipped, since they cannot be read, and where all are gray.
+
+    Args:
+      name: a folder, whose images are taken wherever below it they are ('folder:/path' or '/path'); 'photographs', for
+        random crops of scikit-learn's sample images; or a data set as for `loading.load_split`, whose training images
+        are taken without their labels.
+      image_shape: (h, w, c) of the images returned.
+      data_dir: where prepared TFDS sets are stored.
+      most: how many are drawn at random; None keeps all (of 'photographs', which have no end, 5,000).
+      seed: of the draw.
+
+    Returns:
+      uint8 (n, h, w, c), n at least 2.
+
+    Raises:
+      UserError: nothing to read, or a single image.
+    """
+    rng = np.random.default_rng(seed)
+    if name == PHOTOGRAPHS:
+        images = _crops(rng, most or 5000, image_shape[:2])
+        return _bright_on_black(pixels.with_channels(images, 1)) if image_shape[-1] == 1 else images
+    elif _is_folder(name):
+        images = _in_folder(_root(name), image_shape, most, rng)
+    else:
+        images = load_split(name, "train", data_dir=data_dir, image_size=image_shape[:2]).images
+        images = images if most is None else images[np.sort(rng.permutation(len(images))[:most])]
+        _note_gray(name, images.shape[-1] == 1, image_shape)
+    if len(images) < FEWEST:
+        raise UserError(f"{name} holds a single image, expected at least {FEWEST} collected images: add more")
+    return pixels.with_channels(images, image_shape[-1])
+
+
+def check(name: str, data_dir: str | None) -> None:
+    """Raises UserError where there is nothing to read, without decoding an image."""
+    if _is_folder(name):
+        _files(_root(name))
+    elif name != PHOTOGRAPHS:
+        dataset_info(name, data_dir, prepared_here=True)
+
+
+def _is_folder(name):
+    return name.startswith("folder:") or (not is_user_code(name) and expand(name).is_dir()) or name[:1] in "/.~"
+
+
+def _root(name):
+    root = expand(name.removeprefix("folder:"))
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}; expected one with collected images in it, or below it")
+    return root
+
+
+def _files(root):
+    """All image files below a folder, sorted; those that are none are seen when they are read."""
+
+    def refuse(error):
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable, or choose another")
+
+    found = []
+    for place, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [pathlib.Path(place, name) for name in names if folder.is_image_name(name)]
+    if not found:
+        raise UserError(f"no images in {root}, nor below it; expected PNG, JPEG or WebP files, at least {FEWEST}")
+    return sorted(found)
+
+
+def _in_folder(root, image_shape, most, rng):
+    files = _files(root)
+    if most is not None:
+        files = [files[i] for i in rng.permutation(len(files))]
+    broken, gray = [], []
+    images = []
+    for image, is_gray in _decoded(files, image_shape, broken):
+        images.append(image)
+        gray.append(is_gray)
+        if len(images) == most:
+            break
+    if broken:
+        named = ", ".join(str(file) for file in broken[:3]) + (", ..." if len(broken) > 3 else "")
+        print(f"{len(broken)} of {len(files)} files are skipped, they cannot be read as images: {named}", flush=True)
+    if not images:
+        raise UserError(f"none of the {len(files)} files in {root} can be read as an image; choose another folder")
+    _note_gray(root, all(gray), image_shape)
+    return np.stack(images)
+
+
+def _decoded(files: Iterable, image_shape, broken: list) -> Iterator[tuple[np.ndarray, bool]]:
+    """(image of the right size, whether its file is gray) of each file; those that cannot be read go to `broken`."""
+    channels = 1 if image_shape[-1] == 1 else 3
+    for file in files:
+        try:
+            if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
+                raise OSError("no file")
+            image, is_gray = pixels.decode(file, channels), folder.is_gray(file)
+        except (*pixels.DECODING_ERRORS, UserError):
+            broken.append(file)
+            continue
+        yield pixels.resize(image, image_shape[:2]), is_gray
+
+
+def _note_gray(name, gray, image_shape):
+    if gray and image_shape[-1] > 1:
+        print(f"all images of {name} are gray, but the teacher's have {image_shape[-1]} channels: gray is repeated",
+              flush=True)  # fmt: skip
+
+
+def _crops(rng, count, size):
+    """Random squares of scikit-learn's photographs, at random scales."""
+    from sklearn.datasets import load_sample_images
+
+    photographs = load_sample_images().images
+    crops = []
+    for _ in range(count):
+        photograph = photographs[rng.integers(len(photographs))]
+        longest = min(photograph.shape[:2])
+        side = round(np.exp(rng.uniform(np.log(SMALLEST_CROP), np.log(longest))))
+        row, column = (rng.integers(length - side + 1) for length in photograph.shape[:2])
+        crops.append(pixels.resize(photograph[row : row + side, column : column + side], tuple(size)))
+    return np.stack(crops)
+
+
+def _bright_on_black(images):
+    """Gray images from their median, black, to their brightest pixel, white, like those of digits and clothes.
+
+    A digits teacher sees all of its classes in them, and not even half of its classes in the crops as they are.
+    """
+    images = images.astype(np.float32)
+    median, brightest = (f(images, axis=(1, 2, 3), keepdims=True) for f in (np.median, np.max))
+    stretched = (images - median) / np.maximum(brightest - median, 1.0)
+    return np.round(255 * np.clip(stretched, 0.0, 1.0)).astype(np.uint8)

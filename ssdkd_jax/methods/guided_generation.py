@@ -1,0 +1,133 @@
+"""Stage 1 of HiDFD as epochs of a method: a GAN learns from collected images, and fills a bank with generated ones."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssdkd_jax import collectives, guided_gan, replay_buffer
+from ssdkd_jax.data.preprocessing import normalize, to_unit
+from ssdkd_jax.loops import repeat
+from ssdkd_jax.methods.hidfd_settings import HiDFDSettings
+from ssdkd_jax.models.conditional_generator import ConditionalGenerator
+from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscriminator
+
+# Collapse: images that differ less than this share of what collected ones do, classes of less than this entropy.
+LEAST_DIVERSITY, LEAST_ENTROPY = 0.2, 0.3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuidedGeneration(HiDFDSettings):
+    """The epochs of the warm-up; a state has the fields `gan`, `bank` and `epoch`."""
+
+    def gan(self, teacher):
+        """guided_gan.GAN of this method's networks, for a teacher's variables."""
+        problem = self.problem
+        layers = problem.generator.layers
+        discriminator = GuidedDiscriminator(problem.num_classes, self.width, layers)
+        if self.discriminator == "plain":
+            features = self._feature_size(teacher)
+            discriminator = PlainDiscriminator(problem.num_classes, self.width, features, layers)
+        return guided_gan.GAN(
+            ConditionalGenerator(
+                problem.image_shape, self.latent_size, problem.num_classes, self.width, self.shared_embedding, layers
+            ),
+            discriminator,
+            optax.adam(self.gan_learning_rate, b1=0.0, b2=0.999),
+            auxiliary=self.auxiliary,
+            integration=self.integration,
+            integrate=self.integration_gradient,
+            smoothing=self.smoothing,
+            average_decay=self.average_decay,
+            average_from=self.average_from,
+            axis_name=problem.axis_name,
+        )
+
+    def _feature_size(self, teacher):
+        images = jax.ShapeDtypeStruct((1, *self.problem.image_shape), jnp.float32)
+        apply = functools.partial(self.problem.teacher.apply, return_features=True)
+        return jax.eval_shape(apply, teacher, images)[1].shape[-1]
+
+    def see(self, teacher, images):
+        """guided_gan.Seen of images (n, h, w, c) in [0, 1]."""
+        images = normalize(images, self.problem.mean, self.problem.std)
+        logits, features = self.problem.teacher.apply(teacher, images, return_features=True)
+        return guided_gan.Seen(images if self.discriminator == "plain" else features, features, logits)
+
+    def synthesize(self, state, teacher, key):
+        """An epoch of stage 1, whose last one fills the bank; nothing in stage 2."""
+        if not self.generated_images:
+            return state, {}
+        gan_key, fill_key, _ = jax.random.split(key, 3)
+        steps = jnp.where(state.epoch < self.warmup_epochs, self.gan_steps, 0)
+        state, metrics = repeat(lambda state, key: self.gan_step(state, teacher, key), state, gan_key, steps)
+        metrics["class_entropy"] = _entropy(state.gan.new_counts)
+        if self.smoothing_counts:
+            counted = guided_gan.count_classes(state.gan)
+            gan = jax.tree.map(functools.partial(jnp.where, steps > 0), counted, state.gan)
+            state = state._replace(gan=gan)
+        fills = jnp.where(state.epoch == self.warmup_epochs - 1, self._fills, 0)
+        state, _ = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
+        return state, {**metrics, "buffer_size": replay_buffer.size(state.bank).astype(jnp.float32)}
+
+    def gan_step(self, state, teacher, key):
+        """A step of the discriminator and one of the generator: (State, metrics).
+
+        `diversity` is that of the generated images over that of the collected ones.
+        """
+        real_key, first_key, second_key = jax.random.split(key, 3)
+        gan, given = self.gan(teacher), teacher["given"]
+        see = functools.partial(self.see, teacher)
+        rows = jax.random.randint(real_key, (self.synthesis_batch_size,), 0, len(given["images"]))
+        rows = collectives.local_part(rows, self.problem.axis_name)
+        real = to_unit(given["images"][rows]), given["labels"][rows]
+        new, judged = guided_gan.discriminator_step(gan, state.gan, see, self.draw(first_key), *real)
+        new, made = guided_gan.generator_step(gan, new, see, self.draw(second_key))
+        made["diversity"] /= jnp.maximum(guided_gan.spread(real[0], axis_name=self.problem.axis_name), 1e-6)
+        return state._replace(gan=new), {**judged, **made}
+
+    def draw(self, key):
+        """guided_gan.Fakes of a batch with uniform classes, this device's part."""
+        latent_key, class_key = jax.random.split(key)
+        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, self.latent_size))
+        classes = jax.random.randint(class_key, (self.synthesis_batch_size,), 0, self.problem.num_classes)
+        return guided_gan.Fakes(*collectives.local_part((latents, classes), self.problem.axis_name))
+
+    def fill(self, state, teacher, key):
+        """A batch of generated images enters the bank, in place of those of lowest priority: (State, {})."""
+        problem, task = self.problem, self.problem.task
+        images = guided_gan.sample(self.gan(teacher), state.gan, self.draw(key))
+        output = problem.teacher.apply(teacher, normalize(images, problem.mean, problem.std))
+        classes, confidence = task.predicted_class(output), task.confidence(output)
+        bank = replay_buffer.insert(
+            state.bank, images, classes, confidence, state.bank.priority, axis_name=problem.axis_name
+        )
+        return state._replace(bank=bank), {}
+
+    def synthesizes(self, epoch):
+        """In stage 1 alone."""
+        return epoch < self.warmup_epochs
+
+    def concern(self, epoch, metrics):
+        """What tells a collapse in stage 1's last epoch, whose generator makes the images."""
+        if epoch != self.warmup_epochs - 1:
+            return ""
+        if metrics["diversity"] < LEAST_DIVERSITY:
+            share = 100 * metrics["diversity"]
+            return f"the generator has collapsed: its images differ {share:.0f} % as much as the collected ones do"
+        if metrics["class_entropy"] < LEAST_ENTROPY:
+            share = 100 * metrics["class_entropy"]
+            return f"the generator has collapsed to few classes: their entropy is {share:.0f} % of the largest possible"
+        return ""
+
+    @functools.cached_property
+    def _fills(self):
+        return -(-self.generated_images // self.synthesis_batch_size)
+
+
+def _entropy(counts):
+    """Entropy of counts (classes,) as a share of the largest possible: float32 scalar, 1 is balanced."""
+    shares = counts / jnp.maximum(jnp.sum(counts), 1.0)
+    return -jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-12))) / jnp.log(len(counts))

@@ -1,0 +1,93 @@
+"""Collected images: from folders with all kinds of files in them, data sets, and scikit-learn's photographs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdkd_jax.data import collected
+from ssdkd_jax.errors import UserError
+
+
+def picture(path, color=(200, 30, 30), size=(12, 9)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L" if isinstance(color, int) else "RGB", size, color).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Seven red images of several kinds and sizes, two of them further down, and what is none."""
+    for number, name in enumerate(
+        ("a.png", "b.jpg", "c.webp", "below/d.JPEG", "below/further/e.png", "f.png", "g.png")
+    ):
+        picture(tmp_path / name, size=(8 + number, 9))
+    (tmp_path / "notes.txt").write_text("not an image")
+    picture(tmp_path / ".hidden" / "x.png")
+    picture(tmp_path / ".x.png")
+    return tmp_path
+
+
+def test_a_folder(folder, capsys):
+    images = collected.load(f"folder:{folder}", (6, 6, 3))
+    assert (images.shape, images.dtype) == ((7, 6, 6, 3), np.uint8)
+    assert np.abs(images[:, 0, 0].astype(int) - (200, 30, 30)).max() < 8
+    assert collected.load(str(folder), (6, 6, 1), most=4).shape == (4, 6, 6, 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_draw_depends_on_the_seed_alone(tmp_path):
+    for number in range(8):
+        picture(tmp_path / f"{number}.png", 30 * number)
+    draws = [collected.load(str(tmp_path), (2, 2, 1), most=3, seed=seed)[:, 0, 0, 0].tolist() for seed in (0, 0, 1, 2)]
+    assert draws[0] == draws[1] and len(set(map(tuple, draws))) > 1
+
+
+def test_files_that_cannot_be_read_are_skipped_counted_and_named(folder, capsys):
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:50])
+    (folder / "empty.jpg").touch()
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "text.webp").write_text("no image")
+    assert len(collected.load(str(folder), (6, 6, 3))) == 7
+    line = capsys.readouterr().out
+    assert line.startswith("4 of 11 files are skipped, they cannot be read as images: ") and line.count("\n") == 1
+    assert f"{folder}/" in line and line.endswith(", ...\n")
+
+
+def test_gray_images_for_a_color_teacher(tmp_path, capsys):
+    picture(tmp_path / "a.png", 100)
+    picture(tmp_path / "b.png", 50)
+    assert collected.load(str(tmp_path), (4, 4, 3)).shape == (2, 4, 4, 3)
+    assert "are gray, but the teacher's have 3 channels: gray is repeated" in capsys.readouterr().out
+
+
+def refusal(call, *arguments):
+    with pytest.raises(UserError) as error:
+        call(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_folders_without_images(tmp_path):
+    assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.check, f"{tmp_path}/nowhere", None)
+    assert f"no images in {tmp_path}, nor below it; expected PNG" in refusal(collected.check, str(tmp_path), None)
+    picture(tmp_path / "one.png")
+    collected.check(str(tmp_path), None)
+    assert "holds a single image, expected at least 2" in refusal(collected.load, str(tmp_path), (4, 4, 3))
+    (tmp_path / "one.png").write_text("no image")
+    assert "none of the 1 files" in refusal(collected.load, str(tmp_path), (4, 4, 3))
+
+
+def test_a_data_set_that_is_not_prepared(tmp_path):
+    assert "cifar10 is not prepared" in refusal(collected.check, "cifar10", str(tmp_path))
+
+
+def test_a_data_set():
+    images = collected.load("digits", (8, 8, 1), most=5)
+    assert (images.shape, images.dtype) == ((5, 8, 8, 1), np.uint8)
+
+
+def test_photographs():
+    gray, colored = (collected.load("photographs", (8, 8, channels), most=20) for channels in (1, 3))
+    assert (gray.shape, colored.shape) == ((20, 8, 8, 1), (20, 8, 8, 3))
+    assert np.all(gray.max(axis=(1, 2, 3)) == 255) and np.all(np.median(gray, axis=(1, 2, 3)) < 5)
+    assert len(np.unique(colored.reshape(20, -1), axis=0)) == 20
+    assert np.array_equal(gray, collected.load("photographs", (8, 8, 1), most=20))
