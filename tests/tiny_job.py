@@ -10,6 +10,7 @@ import time
 
 from configs import digits
 from ssdkd_jax.jobs.run import run_job
+from tests import programs
 
 # Few enough steps that rounding has not grown yet.
 SHORT = {"epochs": 3, "ssdkd__kd_steps": 4, "evaluate_every": 1}
@@ -67,7 +68,7 @@ def finish(process):
 
 def command_line(arguments, devices=1):
     """(exit status, stdout, stderr) of the whole program."""
-    return finish(start(arguments, devices))
+    return programs.run("main", *arguments, XLA_FLAGS=xla_flags(devices))
 
 
 def stop_when(process, number, condition):

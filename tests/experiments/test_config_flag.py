@@ -1,6 +1,5 @@
 """Config files that are not there or not in order, fields that are not there, names that can be listed."""
 
-import subprocess
 import sys
 
 import pytest
@@ -9,7 +8,7 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import model_names
-from tests.tiny_job import ROOT
+from tests import programs
 
 FILES = {
     "returns something else": ("def get_config(a=None):\n    return {'a': 1}\n", "get_config() returned a dict"),
@@ -129,9 +128,7 @@ def test_fields_that_lack_the_name_of_the_config():
 
 
 def program(*arguments):
-    command = [sys.executable, "-m", "experiments.main", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+    return programs.run("main", *arguments)
 
 
 @pytest.mark.parametrize(

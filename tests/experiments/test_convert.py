@@ -1,11 +1,8 @@
 """The converter's command line: there and back, and one line for every mistake."""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import golden_values
 import jax
@@ -18,6 +15,7 @@ from ssdkd_jax.jobs.teacher import Teacher, load_teacher
 from ssdkd_jax.jobs.torch_import import check_is_file, describe_conversion
 from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
+from tests import programs
 
 torch = pytest.importorskip("torch")
 
@@ -27,9 +25,7 @@ LAYOUTS = golden_values.layouts()
 
 def convert(*arguments):
     """(status, stdout, stderr) of the command line."""
-    command = [sys.executable, "-m", "experiments.convert", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+    return programs.run("convert", *arguments)
 
 
 @pytest.fixture

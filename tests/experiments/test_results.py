@@ -2,13 +2,12 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from ssdkd_jax.reports.documents import fill
 from ssdkd_jax.reports.results_files import read_results
+from tests import programs
 from tests.reports.sample_results import ablation, comparison, row, run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -25,10 +24,7 @@ def test_the_documents_hold_what_the_results_say(path):
 
 def results(folder, *arguments):
     """(exit status, stdout, stderr) of experiments.results, run in a folder."""
-    command = [sys.executable, "-m", "experiments.results", *arguments]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    return ended.returncode, ended.stdout, ended.stderr
+    return programs.run("results", *arguments, cwd=folder)
 
 
 def put(path, content):
