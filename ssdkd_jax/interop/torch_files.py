@@ -40,8 +40,7 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
       UserError: no such file, a directory, of an unknown suffix, damaged, holding Python objects that could run code, a
-        TorchScript program, holding no weights, negative variances, infinities or NaN; torch or safetensors not
-        installed.
+        TorchScript program, holding no weights or negative variances; torch or safetensors not installed.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -167,12 +166,7 @@ def _as_numpy(value, name, path):
 
 
 def _checked(value, name, path):
-    """The array; its numbers must be finite, and a variance must be one, of which BatchNorm takes the root."""
-    if jnp.issubdtype(value.dtype, jnp.floating) and (wrong := np.count_nonzero(~np.isfinite(value))):
-        raise UserError(
-            f"{path}: tensor {name!r} is infinite or NaN in {wrong} of {value.size} numbers, expected finite ones; "
-            "the training diverged, or the file is damaged"
-        )
+    """The array; a variance must be one, of which BatchNorm takes the root."""
     if name.endswith("running_var") and (negative := np.count_nonzero(value < 0)):
         raise UserError(
             f"{path}: tensor {name!r} is negative in {negative} of {value.size} numbers, expected variances; "

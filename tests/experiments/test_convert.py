@@ -5,7 +5,6 @@ import pathlib
 import re
 
 import golden_values
-import jax
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from ssdkd_jax.jobs.torch_import import check_is_file, describe_conversion
 from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
 from tests import programs
+from tests.random_networks import random_variables
 
 torch = pytest.importorskip("torch")
 
@@ -146,7 +146,7 @@ def test_what_does_not_go_with_the_weights(resnet8, options, expected, tmp_path)
     ],
 )
 def test_images_of_a_size_that_the_network_cannot_take(size, expected):
-    variables = create_model("vgg8", 10).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    variables = random_variables(create_model("vgg8", 10), (32, 32, 3))
     with pytest.raises(UserError, match=expected):
         describe_conversion(Teacher("vgg8", variables, {}), "vgg8.pth", image_size=size)
 
@@ -163,7 +163,7 @@ def test_a_feature_map_that_shrinks_to_nothing_is_named(tmp_path):
         "        return nn.Dense(self.num_classes)(x.sum((1, 2)))\n"
     )
     name = f"{tmp_path / 'net.py'}:Net"
-    variables = create_model(name, 10).init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    variables = random_variables(create_model(name, 10), (32, 32, 3))
     with pytest.raises(UserError, match=r"images of 4 x 4 pixels \(.*nothing is left of them in conv\)"):
         describe_conversion(Teacher(name, variables, {}), "net.pth", image_size=4)
 

@@ -12,6 +12,7 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import onnx_stablehlo
 from ssdkd_jax.models import create_model
+from tests.random_networks import random_variables
 
 METADATA = {
     "architecture": "wrn10_1",
@@ -36,9 +37,7 @@ np.save(sys.argv[3], np.concatenate([exported.call(images), exported.call(images
 
 @functools.cache
 def variables():
-    return jax.tree.map(
-        np.asarray, create_model("wrn10_1", 5).init(jax.random.key(0), np.zeros((1, 16, 12, 3), np.float32))
-    )
+    return random_variables(create_model("wrn10_1", 5), METADATA["image_shape"])
 
 
 def expected():
@@ -68,7 +67,7 @@ def test_onnx_of_every_family(tmp_path, name):
     channels = 1 if name == "lenet5" else 3
     metadata = METADATA | {"architecture": name, "image_shape": (32, 32, channels)}
     metadata |= {"mean": (0.5,) * channels, "std": (0.25,) * channels}
-    network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 32, 32, channels), np.float32))
+    network = random_variables(create_model(name, 5), (32, 32, channels))
     assert onnx_stablehlo.to_onnx(tmp_path / "network.onnx", network, metadata) < onnx_stablehlo.ONNX_TOLERANCE
 
 

@@ -14,6 +14,7 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import from_torch_state_dict, load_torch_file, to_torch_state_dict, torch_export
 from ssdkd_jax.models import create_model, model_names, public_definition
+from tests.random_networks import random_variables
 
 torch = pytest.importorskip("torch")
 
@@ -30,7 +31,7 @@ METADATA = {
 @functools.cache
 def variables():
     model = create_model(METADATA["architecture"], 3)
-    return jax.tree.map(np.asarray, model.init(jax.random.key(0), np.zeros((1, *METADATA["image_shape"]), np.float32)))
+    return random_variables(model, METADATA["image_shape"])
 
 
 def run_note(note, folder, monkeypatch, capsys):
@@ -56,7 +57,7 @@ def test_the_note_classifies_an_image_as_we_do(tmp_path, monkeypatch, capsys, su
 
 def test_the_note_of_a_gray_network(tmp_path, monkeypatch, capsys):
     metadata = METADATA | {"image_shape": (8, 8, 1), "mean": (0.5,), "std": (0.5,), "architecture": "convnet_8"}
-    network = create_model("convnet_8", 3).init(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
+    network = random_variables(create_model("convnet_8", 3), (8, 8, 1))
     Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / "image.png")
     _, note = torch_export.export_network(tmp_path / "student.pth", network, metadata)
     assert run_note(note, tmp_path, monkeypatch, capsys) in METADATA["class_names"]
@@ -86,7 +87,7 @@ def test_every_network_has_a_definition():
         else:
             scope = {"torch": torch}
             exec(definition.lines, scope)
-            network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))
+            network = random_variables(create_model(name, 5), (16, 16, 3))
             tensors = {k: torch.from_numpy(v) for k, v in to_torch_state_dict(name, network).items()}
             scope["model"].load_state_dict(tensors, strict=True)
 
@@ -117,7 +118,7 @@ def test_a_gray_student_of_a_public_definition():
         lines = public_definition(name, 5, channels=1).lines.partition("\nmodel = ")[2].partition("\n")[2]
         scope = {"torch": torch, "model": torch_reference.build(name, 5)}
         exec(lines, scope)
-        network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 16, 16, 1), np.float32))
+        network = random_variables(create_model(name, 5), (16, 16, 1))
         tensors = {k: torch.from_numpy(v) for k, v in to_torch_state_dict(name, network).items()}
         scope["model"].load_state_dict(tensors, strict=True)
 

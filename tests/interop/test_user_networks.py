@@ -18,6 +18,7 @@ from ssdkd_jax.interop import (
 )
 from ssdkd_jax.jobs.teacher import classes_of, load_teacher
 from ssdkd_jax.models import create_model
+from tests.random_networks import random_variables
 
 NETWORKS = """
 import flax.linen as nn
@@ -87,7 +88,7 @@ def network(tmp_path):
 
     def make(name, shape):
         architecture = f"{tmp_path}/nets.py:{name}"
-        variables = create_model(architecture, 3).init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+        variables = random_variables(create_model(architecture, 3), shape)
         return architecture, jax.tree.map(lambda x: np.asarray(x) + np.float32(0.01), dict(variables))
 
     return make
