@@ -95,6 +95,7 @@ def _from_torch(path):
         class_names=FLAGS.class_names,
         image_size=FLAGS.image_size,
     )
+    torch_import.check_logits(network, metadata["image_shape"], path)
     saved_network.save_network(out, network.variables, metadata)
     print(
         f"{out}: {network.architecture}, {metadata['num_classes']} classes, images {metadata['image_shape']}, "

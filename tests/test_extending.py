@@ -33,9 +33,11 @@ def finished(tmp_path_factory):
     for path, content in documented_files().items():
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text(content)
-    arguments = [argument.replace("mine/", f"{folder}/mine/") for argument in documented_command()]
-    arguments += [f"--config.{name}={value}" for name, value in SHORT.items()]
-    arguments += [f"--workdir={folder / 'run'}", f"--config.teacher.cache_dir={folder / 'teachers'}"]
+    given = [f"--config.{name}={value}" for name, value in SHORT.items()]
+    given += [f"--workdir={folder / 'run'}", f"--config.teacher.cache_dir={folder / 'teachers'}"]
+    names = {argument.partition("=")[0] for argument in given}
+    documented = [argument for argument in documented_command() if argument.partition("=")[0] not in names]
+    arguments = [argument.replace("mine/", f"{folder}/mine/") for argument in documented] + given
     done = subprocess.run(
         [sys.executable, "-m", "experiments.main", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )

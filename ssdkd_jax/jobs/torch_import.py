@@ -70,6 +70,17 @@ def describe_conversion(
     }
 
 
+def check_logits(network, image_shape, path):
+    """Raises UserError where a Teacher's finite weights give logits that are not, on an image of the mean color."""
+    classes, _ = interop.classes_and_channels(network.architecture, network.variables, image_shape)
+    apply = jax.jit(models.create_model(network.architecture, classes).apply)
+    if not jnp.isfinite(apply(network.variables, jnp.zeros((1, *image_shape), jnp.float32))).all():
+        raise UserError(
+            f"{path}: the {network.architecture}'s logits are infinite or NaN on a gray image; its training diverged, "
+            "or the file is damaged"
+        )
+
+
 def check_is_file(path):
     """Raises UserError unless there is a file to convert."""
     if (path / saved_network.METADATA).is_file():

@@ -5,13 +5,14 @@ import pathlib
 import re
 
 import golden_values
+import jax
 import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
 from ssdkd_jax.jobs.teacher import Teacher, load_teacher
-from ssdkd_jax.jobs.torch_import import check_is_file, describe_conversion
+from ssdkd_jax.jobs.torch_import import check_is_file, check_logits, describe_conversion
 from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
 from tests import programs
@@ -66,6 +67,14 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
         assert (status, err) == (0, ""), err
         assert f"{file} written" in out
         assert file.stat().st_size > 1000
+
+
+def test_weights_whose_logits_are_no_numbers_are_refused(resnet8):
+    network = load_teacher(resnet8)
+    check_logits(network, (32, 32, 3), resnet8)
+    params = jax.tree.map(lambda x: x * np.float32(1e30), network.variables["params"])
+    with pytest.raises(UserError, match=r"the resnet8's logits are infinite or NaN on a gray image; its training"):
+        check_logits(network._replace(variables={**network.variables, "params": params}), (32, 32, 3), resnet8)
 
 
 @pytest.mark.parametrize(
