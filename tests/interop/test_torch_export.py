@@ -6,6 +6,7 @@ import sys
 
 import golden_values
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -86,7 +87,8 @@ def test_every_network_has_a_definition():
         else:
             scope = {"torch": torch}
             exec(definition.lines, scope)
-            network = create_model(name, 5).init(jax.random.key(0), np.zeros((1, 16, 16, 3), np.float32))
+            shapes = jax.eval_shape(create_model(name, 5).init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+            network = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
             tensors = {k: torch.from_numpy(v) for k, v in to_torch_state_dict(name, network).items()}
             scope["model"].load_state_dict(tensors, strict=True)
 

@@ -14,7 +14,7 @@ from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.models import create_model, model_names
 
 LAYOUTS = golden_values.layouts()
-PUBLIC = [name for name in model_names() if name in LAYOUTS]
+PUBLIC = [name for name in model_names("classification") if name in LAYOUTS]
 
 
 @functools.cache
