@@ -45,7 +45,7 @@ def check_job(config, folder, architecture):
     check_sizes(config, context.devices)
     shape, class_names = shape_and_classes(config)
     images = describe_images(config, shape, class_names, {})
-    given = baselines.no_given_images(shape) if find_method(config.method).method.given else None
+    given = baselines.no_given_images(shape, images.task) if find_method(config.method).method.given else None
     check_networks(context, architecture, images, given)
 
 
@@ -102,7 +102,7 @@ def _check_network(context, name, images, flag):
     classes = len(images.class_names)
     if is_user_code(name):
         model = make_model(context, name, classes, bn_axis_name=AXIS)
-        check_outputs(name, model, images.shape, classes, AXIS)
+        check_outputs(name, model, images.shape, (*images.task.label_shape(images.shape), classes), AXIS)
         return
     try:
         network_shapes(context, name, images)

@@ -110,16 +110,21 @@ def check_crop(config, shape) -> None:
         )
 
 
-def check_teacher_knows(accuracy: float, num_classes: int, config) -> None:
-    """Raises UserError where a teacher's percent on real test images are hardly better than chance."""
-    chance = 100 / num_classes
+def check_teacher_knows(score: float, chance: float, metric: str, config) -> None:
+    """Raises UserError where a teacher's percent on real test images are hardly better than chance.
+
+    Args:
+      score, chance: percent.
+      metric: what they are, in words.
+      config: the run's.
+    """
     least = chance + LEAST_KNOWLEDGE * (100 - chance)
-    if accuracy < least and not config.allow_weak_teacher:
+    if score < least and not config.allow_weak_teacher:
         causes = "another normalization (--config.normalization=NAME), another order of the classes, another data set"
         if not config.teacher.path:
             causes = "too short a training (--config.teacher.epochs=N), or too high a --config.teacher.learning_rate=X"
         raise UserError(
-            f"the teacher has {accuracy:.2f} % accuracy; chance is {chance:.2f} %: no student can learn from it; usual "
+            f"the teacher has {score:.2f} % {metric}; chance is {chance:.2f} %: no student can learn from it; usual "
             f"causes are {causes}; --config.allow_weak_teacher=true accepts it anyway"
         )
 

@@ -132,6 +132,7 @@ def three_term_loss(problem, state, teacher, images, targets, key, weights, bn_m
     bn_momentum = jnp.where(state.epoch == 0, 0.0, bn_momentum)
     blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
     bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
+    targets = task.drawn_targets(seen.teacher_output, targets)
     task_loss = jnp.mean(task.task_loss(seen.teacher_output, targets))
     adversarial_loss = jnp.mean(task.adversarial(seen.teacher_output, seen.student_output, True))
     loss = bn * bn_loss + oh * task_loss + adv * adversarial_loss
