@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import losses, metrics
+from ssdkd_jax.data.label_maps import IGNORE
+from ssdkd_jax.data.preprocessing import augment
 from ssdkd_jax.metrics import Metric
 
 
@@ -80,4 +82,52 @@ CLASSIFICATION = Task(
     label_shape=lambda image_shape: (),
     metric=metrics.ACCURACY,
 )
-TASKS = {task.name: task for task in (CLASSIFICATION,)}
+
+
+def _mean_over_pixels(function):
+    """A loss per sample from one of (n, h, w, classes), whose values are per pixel."""
+    return lambda *args, **kwargs: jnp.mean(function(*args, **kwargs), axis=(1, 2))
+
+
+def _class_shares(logits):
+    """Each class's share of an image's pixels: (n, h, w, classes) -> (n, classes) float32, without gradient."""
+    return jnp.mean(jax.nn.one_hot(predicted_class(logits), logits.shape[-1]), axis=(1, 2))
+
+
+def _labeled_pixels_loss(logits, labels):
+    """Mean cross-entropy of an image's labeled pixels, (n,); 0 without any."""
+    labeled = labels != IGNORE
+    loss = losses.cross_entropy(logits, jnp.where(labeled, labels, 0).astype(jnp.int32))
+    return jnp.sum(jnp.where(labeled, loss, 0.0), axis=(1, 2)) / jnp.maximum(jnp.sum(labeled, axis=(1, 2)), 1)
+
+
+def _augment_maps(key, labels, *, padding, flip, axis_name):
+    """Crops and flips label maps uint8 (n, h, w) as `augment` does images; the border of a crop is IGNORE."""
+    # One more than IGNORE is 0, which a crop fills its border with.
+    raised = augment(key, labels[..., None] + jnp.uint8(1), padding=padding, flip=flip, axis_name=axis_name)
+    return raised[..., 0] - jnp.uint8(1)
+
+
+# Of every pixel what CLASSIFICATION has of an image, then the mean over the pixels; targets are the teacher's own
+# prediction of each pixel, since a class drawn for an image says nothing of its pixels.  [our reading]
+SEGMENTATION = Task(
+    name="segmentation",
+    kl=_mean_over_pixels(losses.kl_divergence),
+    task_loss=_mean_over_pixels(losses.cross_entropy),
+    drawn_targets=lambda output, classes: predicted_class(output),
+    adversarial=_mean_over_pixels(lambda teacher, student, masked: losses.adversarial(teacher, student, masked=masked)),
+    l1=_mean_over_pixels(losses.l1_distance),
+    jensen_shannon=_mean_over_pixels(losses.jensen_shannon),
+    class_balance=lambda output, axis_name: losses.class_balance(
+        output.reshape(-1, output.shape[-1]), axis_name=axis_name
+    ),
+    predicted_class=predicted_class,
+    confidence=_mean_over_pixels(confidence),
+    image_classes=_class_shares,
+    no_image_classes=lambda count, num_classes: jnp.zeros((count, num_classes), jnp.float32),
+    label_loss=_labeled_pixels_loss,
+    augment_labels=_augment_maps,
+    label_shape=lambda image_shape: tuple(image_shape[:2]),
+    metric=metrics.MIOU,
+)
+TASKS = {task.name: task for task in (CLASSIFICATION, SEGMENTATION)}

@@ -32,6 +32,7 @@ class State(NamedTuple):
 class VanillaKD(StudentTraining):
     """KD (Hinton et al. 2015) on batches drawn uniformly from the real training set."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
     needs_batch_norm: ClassVar[bool] = False
     makes_images: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False

@@ -7,7 +7,7 @@ Details follow zju-vipa/Fast-Datafree.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,8 @@ class Draws(NamedTuple):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FastDFKD(ImageBank):
     """FastDFKD with ten inversion steps."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
 
     epochs: int = 220
     warmup_epochs: int = setting(

@@ -8,7 +8,7 @@ FastDFKD's, without its one reset of the generator's first layer, which is our r
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class State(NamedTuple):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SSDKD(SSDKDSettings):
     """SSD-KD, with the settings of `ssdkd_settings`."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
 
     def init(self, key, teacher):
         """State before the first epoch: a fresh student and generator, and an empty buffer."""
