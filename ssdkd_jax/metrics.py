@@ -106,3 +106,8 @@ MIOU = Metric(
     details=_details_of_pixels,
 )
 METRICS = {metric.name: metric for metric in (ACCURACY, MIOU)}
+
+
+def metric_named(name: object) -> Metric:
+    """The metric that a file names; accuracy where it names none that is known."""
+    return METRICS.get(name, ACCURACY) if isinstance(name, str) else ACCURACY

@@ -18,6 +18,9 @@ ARGUMENTS = {
     "fashion_mnist": (None, "small", "short", "wrn40_2-wrn16_1,small", "convnet_32-convnet_8"),
     "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small"),
     "cifar100": (None, "small", *PUBLISHED_PAIRS),
+    "shapes": (None, "encoder_decoder_16-encoder_decoder_8"),
+    "camvid": (None, "small", "deeplabv3_resnet50_os16-deeplabv3_mobilenet_os16"),
+    "nyuv2": (None, "small"),
 }
 CASES = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
@@ -33,7 +36,7 @@ def test_builds_and_makes_sense(name, argument):
     assert config.dataset == name
     if argument and "-" in argument:
         assert f"{config.teacher.name}-{config.student.name}" == argument.split(",")[0]
-    width = {"digits": 8, "fashion_mnist": 28}.get(name, 32)
+    width = config.image_size or {"digits": 8, "fashion_mnist": 28}.get(name, 32)
     create_generator((width, width, 3), config.generator.latent_size, config.generator.width)
 
 

@@ -4,6 +4,7 @@ A data set's maps hold class numbers in 0..classes - 1 and IGNORE, wherever its 
 that belong to no class.
 """
 
+import colorsys
 import json
 import pathlib
 from collections.abc import Sequence
@@ -52,6 +53,12 @@ NYUV2 = Labeling(
         *("picture", "sofa", "table", "tv", "wall", "window"),
     )
 )
+
+
+def default_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Colors of classes that have none: hues a golden angle apart, in three shades."""
+    of_unit = (colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.75, (0.9, 0.65, 0.45)[i % 3]) for i in range(count))
+    return tuple(tuple(round(255 * x) for x in color) for color in of_unit)
 
 
 def read_labeling(path: pathlib.Path) -> Labeling:

@@ -14,6 +14,8 @@ from ssdkd_jax.training.devices import check_divisible
 from ssdkd_jax.user_code import is_user_code
 
 MOST_SEEDS = 1000
+# Data sets whose names hold their folder.
+_PATHS = ("folder:", "segmentation:")
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
@@ -188,8 +190,8 @@ def _without_effect(config, section, name, methods):
         return f"on {', '.join(methods)}: without a generator, or with a field of its own"
     if section == "data_dir":
         names = {config.dataset, *(method_settings(config, method).get("images", "") for method in methods)} - {""}
-        if all(name == "digits" or name.startswith("folder:") or is_user_code(name) for name in names):
-            return f"on {', '.join(sorted(names))}, only on prepared TFDS sets"
+        if all(name in ("digits", "shapes") or name.startswith(_PATHS) or is_user_code(name) for name in names):
+            return f"on {', '.join(sorted(names))}, only on prepared TFDS sets, camvid and nyuv2"
     if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
         return "with ssdkd.use_difficulty=false"
     if section == "ssdkd" and name in _OF_SYNTHESIS and _OF_SYNTHESIS[name] != config.ssdkd.synthesis:

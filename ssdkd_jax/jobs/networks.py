@@ -93,8 +93,8 @@ def network_metadata(architecture, images):
     }
 
 
-def make_predictor_of(context, architecture, images, variables=None):
-    """(predict, pmapped variables) of a network, see `evaluation.make_predictor`."""
+def make_predictor_of(context, architecture, images, variables=None, *, batch_size=None):
+    """(predict, pmapped variables) of a network, see `evaluation.make_predictor`; batches of the config's size."""
     model = make_model(context, architecture, len(images.class_names))
     predict = make_predictor(
         model,
@@ -103,7 +103,7 @@ def make_predictor_of(context, architecture, images, variables=None):
         images.task,
         context.devices,
         context.clock,
-        batch_size=context.config.evaluation_batch_size,
+        batch_size=batch_size or context.config.evaluation_batch_size,
     )
     return predict, None if variables is None else spread(variables, context.devices)
 

@@ -16,9 +16,10 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
 from ssdkd_jax.jobs.networks import make_evaluator_of, make_method, make_predictor_of, network_metadata
-from ssdkd_jax.jobs.plausibility import check_sizes, check_teacher_knows
+from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task, check_teacher_knows
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.scores import student_score
+from ssdkd_jax.jobs.shown_maps import save_maps, shown_maps
 from ssdkd_jax.jobs.student_images import save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import (
@@ -99,6 +100,7 @@ def _finished(config, folder, held):
 def _run(context, command, note):
     """The job itself, in a folder that no other run uses; `note` is told before the distillation."""
     config, folder, clock = context.config, context.folder, context.clock
+    check_task(config)
     check_sizes(config, context.devices)
     from_first(lambda: run_folder.check_can_write(folder))
     use_precision(config)
@@ -130,6 +132,8 @@ def _run(context, command, note):
             from_first(lambda: _export(folder))
         shown = shown_images(context, method, result.state, frozen, predict_teacher)
         from_first(lambda: save_images(folder, images.class_names, real, *shown))
+        maps = shown_maps(context, images, teacher, student, test, shown[0])
+        from_first(lambda: save_maps(folder, maps))
     _note_student(summary, config, method, result, given, score)
     summary.baselines = baselines.train_baselines(context, images, test, baseline_sets, summary.student_steps)
     summary.seconds = clock.report()
@@ -156,6 +160,7 @@ def _find_teacher(context, given):
         if config.teacher.path:
             shape, _ = shape_and_classes(config)
             teacher = from_first(lambda: _given_teacher(config))
+            check_network_task(config, teacher.architecture, f"{config.teacher.path}: --config.teacher.path=FILE")
             shape, class_names = shape_and_classes(config, classes_of(teacher, shape))
             check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)

@@ -37,7 +37,16 @@ def shown_images(context, method, state, teacher, predict_teacher):
     pmapped = spread((state, teacher), context.devices)
     held_out = held_out_program(context, method)
     images = np.concatenate([held_out(*pmapped, number) for number in range(SHOWN_BATCHES)])
-    return images, *predict_teacher(images)
+    predicted, confidence = predict_teacher(images)
+    return images, _classes_of(predicted, method.problem.num_classes), confidence
+
+
+def _classes_of(predicted, num_classes):
+    """Classes (n,) as they are; of label maps (n, h, w), each class's share of the pixels, float32 (n, classes)."""
+    if predicted.ndim == 1:
+        return predicted
+    counts = [np.bincount(one.ravel(), minlength=num_classes) for one in predicted]
+    return np.float32(counts) / predicted[0].size
 
 
 def save_images(folder, class_names, real, images, predicted_class, confidence):
