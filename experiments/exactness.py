@@ -35,7 +35,7 @@ def main(command, interruption):
     for path in map(pathlib.Path, FLAGS.checkpoints):
         checkpoints[path.name] = _measure_checkpoint(path)
         print(path.name, checkpoints[path.name], flush=True)
-    for name in FLAGS.networks or model_names():
+    for name in FLAGS.networks or model_names("classification"):
         networks[name] = _measure(name)
         print(name, networks[name], flush=True)
     write(out, command, networks, checkpoints)
@@ -52,7 +52,7 @@ def _measure(name):
     layout = {key: tuple(value.shape) for key, value in definition.state_dict().items()}
     channels = next(iter(layout.values()))[1]
     # Networks that reduce the resolution by 32 need more than one pixel at the end.
-    size = 64 if "imagenet" in name or name.startswith("mobilenet") else 32
+    size = 64 if "imagenet" in name or "mobilenet" in name or name.startswith("deeplab") else 32
     images = np.random.default_rng(1).standard_normal((32, size, size, channels)).astype(np.float32)
     return exactness.compare(name, definition, golden_values.state_dict(layout), images)
 

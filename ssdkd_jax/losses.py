@@ -1,7 +1,8 @@
 """The losses of data-free distillation, as pure functions of arrays.
 
-Logits are (n, classes); everything is computed in float32 for any input dtype.  A loss "per sample" returns (n,), any
-other a scalar.  Under a pmapped axis a scalar is this device's value; average it over the axis.
+Logits are (n, classes), or (n, h, w, classes) with losses (n, h, w) in place of (n,); everything is computed in float32
+for any input dtype.  A loss "per sample" returns (n,), any other a scalar.  Under a pmapped axis a scalar is this
+device's value; average it over the axis.
 """
 
 import chex
@@ -35,7 +36,7 @@ def cross_entropy(logits, classes):
     """Cross-entropy per sample with class numbers: (n, classes), (n,) int -> (n,) float32 in nats."""
     chex.assert_shape(classes, logits.shape[:-1])
     log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
-    return -jnp.take_along_axis(log_probabilities, classes[:, None], axis=-1)[:, 0]
+    return -jnp.take_along_axis(log_probabilities, classes[..., None], axis=-1)[..., 0]
 
 
 def adversarial(teacher_logits, student_logits, *, masked=True):

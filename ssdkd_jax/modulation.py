@@ -16,16 +16,19 @@ CERTAINTY_MARGIN = 1e-6
 def diversity(class_counts, predicted_class):
     """`1 - n[c] / B`: the share of the buffer that is of another class than x.  [our reading]
 
+    Where samples have many classes, `1 - sum_c h_c(x) n[c] / B`: the chance that a pixel of x and one of the buffer
+    differ in class.  [our reading]
+
     Args:
-      class_counts: (classes,) how many of the buffer's samples have each class.
-      predicted_class: (n,) int, the teacher's most likely class of each sample.
+      class_counts: (classes,) how many of the buffer's samples have each class, or their shares of it added up.
+      predicted_class: (n,) int, the teacher's most likely class of each sample; or (n, classes) float, its histogram h.
 
     Returns:
       (n,) float32 in [0, 1]; 1 while the buffer is empty.
     """
     counts = class_counts.astype(jnp.float32)
     share = counts / jnp.maximum(jnp.sum(counts), 1.0)
-    return 1.0 - share[predicted_class]
+    return 1.0 - (predicted_class @ share if predicted_class.ndim == 2 else share[predicted_class])
 
 
 def difficulty(confidence, gamma):

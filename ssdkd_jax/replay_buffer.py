@@ -23,7 +23,8 @@ class ReplayBuffer(NamedTuple):
     """B slots; `valid` marks those that hold an image.
 
     images: (slots, h, w, c) this device's slots, uint8 or a float dtype in [0, 1]; slots = ceil(B / devices).
-    predicted_class: (B,) int32, the teacher's most likely class.
+    predicted_class: what the teacher sees: (B,) int32, its most likely class; or (B, classes) float32, each class's
+      share of the image's pixels.
     confidence: (B,) float32, the teacher's largest softmax probability.
     priority: (B,) float32 >= 0.
     age: (B,) int32, insertions since the entry came in.
@@ -38,7 +39,7 @@ class ReplayBuffer(NamedTuple):
     valid: jax.Array
 
 
-def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1):
+def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1, predicted_class=None):
     """An empty, unsharded buffer; `training.devices.spread` shards it.
 
     Args:
@@ -46,6 +47,7 @@ def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1):
       image_shape: (h, w, c).
       dtype: of the stored images: uint8 (a quarter of float32's memory) or a float dtype.
       batch_size: the largest batch that `insert` will be given.
+      predicted_class: (capacity, ...) zeros like what will be kept; None is one class an image.
 
     Raises:
       ValueError: if a batch would not fit.
@@ -54,7 +56,7 @@ def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1):
         raise ValueError(f"the buffer holds {capacity} images, expected at least one batch of {batch_size}")
     return ReplayBuffer(
         images=jnp.zeros((capacity, *image_shape), dtype),
-        predicted_class=jnp.zeros(capacity, jnp.int32),
+        predicted_class=jnp.zeros(capacity, jnp.int32) if predicted_class is None else predicted_class,
         confidence=jnp.zeros(capacity, jnp.float32),
         priority=jnp.zeros(capacity, jnp.float32),
         age=jnp.zeros(capacity, jnp.int32),
@@ -70,7 +72,7 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
     Args:
       buffer: a ReplayBuffer.
       images: (b, h, w, c) float in [0, 1], this device's part of the batch, like the next two.
-      predicted_class: (b,) int.
+      predicted_class: (b,) int, or (b, classes) float.
       confidence: (b,) float.
       reward: (B,) float, what each entry is worth; ties go to the oldest entry, then to the lowest slot.
       axis_name: the pmapped axis.
@@ -88,7 +90,7 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
     largest = jnp.max(jnp.where(buffer.valid, buffer.priority, 0.0))
     return ReplayBuffer(
         images=collectives.put_rows(buffer.images, slots, images, axis_name),
-        predicted_class=buffer.predicted_class.at[slots].set(predicted_class.astype(jnp.int32)),
+        predicted_class=buffer.predicted_class.at[slots].set(predicted_class.astype(buffer.predicted_class.dtype)),
         confidence=buffer.confidence.at[slots].set(confidence.astype(jnp.float32)),
         priority=buffer.priority.at[slots].set(jnp.where(jnp.any(buffer.valid), largest, FIRST_PRIORITY)),
         age=(buffer.age + buffer.valid).at[slots].set(0),
@@ -156,7 +158,9 @@ def update_priorities(buffer, indices, priorities):
 
 
 def class_counts(buffer, num_classes):
-    """How many valid entries the teacher puts into each class: (num_classes,) int32."""
+    """How many valid entries the teacher puts into each class: (num_classes,) int32, or float32 of shares of images."""
+    if buffer.predicted_class.ndim == 2:
+        return jnp.sum(jnp.where(buffer.valid[:, None], buffer.predicted_class, 0.0), axis=0)
     return jnp.zeros(num_classes, jnp.int32).at[buffer.predicted_class].add(buffer.valid.astype(jnp.int32))
 
 

@@ -20,6 +20,9 @@ ARGUMENTS = {
     "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small"),
     "cifar100": (None, "small", *PUBLISHED_PAIRS),
     "tiny_imagenet": (None, "hidfd", "resnet34-resnet18,small,hidfd"),
+    "shapes": (None, "encoder_decoder_16-encoder_decoder_8"),
+    "camvid": (None, "small", "deeplabv3_resnet50_os16-deeplabv3_mobilenet_os16"),
+    "nyuv2": (None, "small"),
 }
 CASES = [(name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments]
 
@@ -35,7 +38,7 @@ def test_builds_and_makes_sense(name, argument):
     assert config.dataset == {"tiny_imagenet": "folder:tiny-imagenet"}.get(name, name)
     if argument and "-" in argument:
         assert f"{config.teacher.name}-{config.student.name}" == argument.split(",")[0]
-    width = {"digits": 8, "fashion_mnist": 28, "tiny_imagenet": 64}.get(name, 32)
+    width = config.image_size or {"digits": 8, "fashion_mnist": 28, "tiny_imagenet": 64}.get(name, 32)
     create_generator((width, width, 3), config.generator.latent_size, config.generator.width)
     first_map((width, width, 3))
 

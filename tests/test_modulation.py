@@ -19,6 +19,12 @@ def test_diversity_by_hand():
     assert_allclose(modulation.diversity(COUNTS, CLASSES), [0.4, 0.7, 0.9], rtol=1e-6)
 
 
+def test_diversity_of_images_with_many_classes_is_the_mean_over_their_pixels():
+    """And of images of a single class, that of the class."""
+    shares = jnp.array([[1, 0, 0], [0.5, 0.25, 0.25]])
+    assert_allclose(modulation.diversity(COUNTS, shares), [0.4, 0.5 * 0.4 + 0.25 * 0.7 + 0.25 * 0.9], rtol=1e-6)
+
+
 def test_diversity_of_an_empty_buffer_is_one():
     assert_allclose(modulation.diversity(jnp.zeros(3, jnp.int32), CLASSES), np.ones(3))
 

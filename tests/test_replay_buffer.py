@@ -84,6 +84,15 @@ def test_an_empty_slot_is_taken_before_the_worst_entry():
     assert_array_equal(after.priority, [1, 4, 4, 4])
 
 
+def test_shares_of_many_classes_are_kept_and_added_up():
+    images, _, confidence = a_batch(0)
+    shares = np.float32([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 0.25, 0.25, 0.5]])
+    buffer = replay_buffer.init(CAPACITY, SHAPE, predicted_class=jnp.zeros((CAPACITY, 4)))
+    buffer = insert(buffer, images, shares, confidence, buffer.priority)
+    assert_array_equal(buffer.predicted_class[buffer.valid], shares)
+    assert_array_equal(replay_buffer.class_counts(buffer, 4), shares.sum(0))
+
+
 def test_duplicates_take_the_largest_priority():
     updated = update_priorities(filled([9, 9, 9]), jnp.array([2, 0, 2, 2]), jnp.array([1.0, 2.0, -5.0, 3.0]))
     assert_array_equal(updated.priority, [2, 9, 5])

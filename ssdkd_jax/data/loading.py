@@ -1,27 +1,33 @@
 """One name for every source of real images."""
 
-from ssdkd_jax.data import digits, folder, prepared, user_dataset
+from ssdkd_jax.data import digits, folder, label_maps, prepared, segmentation_folder, shapes, user_dataset
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.user_code import is_user_code
 
 ImageSize = int | tuple[int, int] | None
+# Sets of images with label maps whose classes are known; data_dir is their folder.
+SEGMENTATION = {"camvid": label_maps.CAMVID, "nyuv2": label_maps.NYUV2}
 
 
 def load_split(name: str, split: str, *, data_dir: str | None = None, image_size: ImageSize = None) -> Dataset:
-    """Reads one split of a classification set into memory.
+    """Reads one split of a data set into memory.
 
     Args:
       name: 'digits' (scikit-learn's, comes with the installation); 'folder:/path' for images in
         /path/train/<class>/ and /path/test/<class>/ (or val, validation); 'path/to/file.py:load' for a function of the
         user's that takes the split and returns (images uint8 (n, h, w, c), labels int (n,), class names) or a Dataset;
         or a TFDS name such as 'cifar10' or 'imagenet2012_subset/10pct', prepared beforehand as array_record.
+        For segmentation: 'shapes' (made, needs no files), 'segmentation:/path' for images and label maps in
+        /path/train/images/, /path/train/labels/ and likewise test (or val), and 'camvid' and 'nyuv2', which are such
+        folders at `data_dir`.
       split: 'train' or 'test'; 'test' is the validation split of sets without labeled test images.
-      data_dir: where prepared TFDS sets are stored; $TFDS_DATA_DIR or ~/tensorflow_datasets by default.
+      data_dir: where prepared TFDS sets are stored, $TFDS_DATA_DIR or ~/tensorflow_datasets by default; or the folder
+        of camvid or nyuv2.
       image_size: None, an int, or (height, width): every image is resized to it, without keeping its aspect.
 
     Returns:
-      a Dataset: images uint8 (n, h, w, c), labels int32 (n,), class_names.
+      a Dataset.
 
     Raises:
       UserError: everything that the user can fix; nothing is ever fetched from the network.
@@ -31,6 +37,10 @@ def load_split(name: str, split: str, *, data_dir: str | None = None, image_size
     size = _height_and_width(image_size)
     if name == "digits":
         return digits.load(split, size)
+    if name == "shapes":
+        return shapes.load(split, size)
+    if is_segmentation_folder(name):
+        return segmentation_folder.load(_segmentation_path(name, data_dir), split, size, SEGMENTATION.get(name))
     if name.startswith("folder:"):
         return folder.load(name.removeprefix("folder:"), split, size)
     if is_user_code(name):
@@ -43,8 +53,8 @@ def dataset_info(
 ) -> DatasetInfo:
     """Describes a set's shape, classes and sizes without decoding its images (a user's function is called).
 
-    Known for cifar10, cifar100, fashion_mnist, mnist and svhn_cropped even where they are not prepared, so that a
-    data-free job needs no data.
+    Known for cifar10, cifar100, fashion_mnist, mnist and svhn_cropped even where they are not prepared, and for camvid
+    and nyuv2 of a given image size even where there is no folder, so that a data-free job needs no data.
 
     Args:
       name, data_dir, image_size: as for `load_split`.
@@ -59,11 +69,32 @@ def dataset_info(
     size = _height_and_width(image_size)
     if name == "digits":
         return digits.info(size)
+    if name == "shapes":
+        return shapes.info(size)
+    if is_segmentation_folder(name):
+        known = SEGMENTATION.get(name)
+        if known and size and not data_dir and not prepared_here:
+            return DatasetInfo((*size, 3), known.class_names, {}, "segmentation", known.colors)
+        return segmentation_folder.info(_segmentation_path(name, data_dir), size, known)
     if name.startswith("folder:"):
         return folder.info(name.removeprefix("folder:"), size)
     if is_user_code(name):
         return user_dataset.info(name, size)
     return prepared.info(name, data_dir, size, prepared_here=prepared_here)
+
+
+def is_segmentation_folder(name: str) -> bool:
+    """True for sets that are images and label maps in a folder."""
+    return name in SEGMENTATION or name.startswith("segmentation:")
+
+
+def _segmentation_path(name, data_dir):
+    if name in SEGMENTATION and not data_dir:
+        raise UserError(
+            f"{name} is a folder with train/images, train/labels, test/images and test/labels; say where it is: "
+            "--config.data_dir=FOLDER"
+        )
+    return data_dir if name in SEGMENTATION else name.removeprefix("segmentation:")
 
 
 def _height_and_width(image_size):

@@ -66,14 +66,14 @@ def predictions(
       images: batches (b, h, w, c) float32, normalized; all of one shape.
 
     Returns:
-      our classes and PyTorch's, (n,) int each.
+      our classes and PyTorch's, (n,) int each, or of each pixel.
     """
     model = create_model(name, classes_and_channels(name, variables)[0])
     predict = jax.jit(lambda x: jnp.argmax(model.apply(variables, x), -1))
     ours, theirs = [], []
     for batch in images:
         ours.append(np.asarray(predict(batch)))
-        theirs.append(_run(definition, batch).argmax(1))
+        theirs.append(_run(definition, batch).argmax(-1))
     return np.concatenate(ours), np.concatenate(theirs)
 
 
@@ -96,7 +96,8 @@ def _run(definition, images):
     import torch
 
     with torch.no_grad():
-        return definition(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))).numpy()
+        logits = definition(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))).numpy()
+    return np.moveaxis(logits, 1, -1)  # of pixels, where there are some
 
 
 def _difference(name, ours, theirs):

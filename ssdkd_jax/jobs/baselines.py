@@ -7,27 +7,26 @@ import numpy as np
 from ssdkd_jax import data
 from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes
-from ssdkd_jax.jobs.networks import make_model, make_predictor_of, method_settings
+from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes, task_of
+from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings
 from ssdkd_jax.jobs.plausibility import check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.training import supervised
 from ssdkd_jax.training.devices import AXIS
-from ssdkd_jax.training.evaluation import accuracy
 
 
 class GivenImages(NamedTuple):
-    """What a method is given: whose images, in words; images uint8 (n, h, w, c); labels int32 (n,)."""
+    """What a method is given: whose images, in words; images uint8 (n, h, w, c) and labels as of a data.Dataset."""
 
     source: str
     images: np.ndarray
     labels: np.ndarray
 
 
-def no_given_images(shape):
+def no_given_images(shape, task):
     """GivenImages from which nothing is to be learned."""
-    return GivenImages("noise", np.zeros((1, *shape), np.uint8), np.zeros(1, np.int32))
+    return GivenImages("noise", np.zeros((1, *shape), np.uint8), np.zeros((1, *task.label_shape(shape)), np.int32))
 
 
 def check_given_images(config):
@@ -62,7 +61,7 @@ def given_images(config):
     check_given_images(config)
     shape = shape_and_classes(config)[0]
     if given == "noise":
-        return no_given_images(shape)
+        return no_given_images(shape, task_of(config))
     if given == "train":
         train = load_split(config, "train")
         return GivenImages("the real training set", train.images, train.labels)
@@ -122,7 +121,7 @@ def real_images(config):
 
 
 def train_baselines(context, images, test, baseline_sets, student_steps):
-    """The same student trained on a share of the real images, for as many steps: {what: accuracy in percent}."""
+    """The same student trained on a share of the real images, for as many steps: {what: percent of the metric}."""
     config, found = context.config, {}
     student_steps = max(1, student_steps)
     for share, train_images in baseline_sets:
@@ -131,6 +130,7 @@ def train_baselines(context, images, test, baseline_sets, student_steps):
         with context.clock.measure("baselines"):
             variables = supervised.train(
                 make_model(context, config.student.name, len(images.class_names), bn_axis_name=AXIS),
+                images.task,
                 train_images,
                 recipe_of(config, max(1, student_steps // steps_per_epoch)),
                 images.mean,
@@ -141,6 +141,7 @@ def train_baselines(context, images, test, baseline_sets, student_steps):
                 title=f"student {on_share}",
                 interruption=context.interruption,
             )
-            predict, variables = make_predictor_of(context, config.student.name, images, variables)
-            found[f"same student {on_share}"] = accuracy(predict(variables, test.images)[0], test.labels)
+            evaluate, variables = make_evaluator_of(context, config.student.name, images, variables)
+            confusion = evaluate(variables, test.images, test.labels).confusion
+            found[f"same student {on_share}"] = images.task.metric.of(confusion)
     return found

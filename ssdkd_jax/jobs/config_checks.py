@@ -15,6 +15,8 @@ from ssdkd_jax.training.devices import check_divisible
 from ssdkd_jax.user_code import is_user_code
 
 MOST_SEEDS = 1000
+# Data sets whose names hold their folder.
+_PATHS = ("folder:", "segmentation:")
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
@@ -191,8 +193,8 @@ def _without_effect(config, section, name, methods):
         return f"on {', '.join(methods)}: without a generator, or with a field of its own"
     if section == "data_dir":
         names = {config.dataset, *(method_settings(config, method).get("images", "") for method in methods)} - {""}
-        if not any(map(_is_prepared, names)):
-            return f"on {', '.join(sorted(names))}, only on prepared TFDS sets"
+        if not any(map(_has_a_data_dir, names)):
+            return f"on {', '.join(sorted(names))}, only on prepared TFDS sets, camvid and nyuv2"
     if section in METHODS and (why := METHODS[section].method.unread(config[section]).get(name)):
         return why
     if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
@@ -202,9 +204,10 @@ def _without_effect(config, section, name, methods):
     return ""
 
 
-def _is_prepared(name):
-    """Whether a data set is one that TFDS prepares."""
-    return not (name in ("digits", PHOTOGRAPHS) or name[0] in "/.~" or name.startswith("folder:") or is_user_code(name))
+def _has_a_data_dir(name):
+    """Whether a data set lies in a folder that `data_dir` names."""
+    made_here = name in ("digits", "shapes", PHOTOGRAPHS)
+    return not (made_here or name[0] in "/.~" or name.startswith(_PATHS) or is_user_code(name))
 
 
 def _has_generator(config, method, field):

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.summary import Summary
+from ssdkd_jax.metrics import METRICS
 from ssdkd_jax.reports import comparison_table, run_files
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 from ssdkd_jax.training.clock import training_seconds
 
 # What belongs to every run of one teacher's alike.
-_SHARED = ("dataset", "teacher", "student", "teacher_accuracy", "teacher_sha256", "teacher_recipe")
+_SHARED = ("dataset", "teacher", "student", "metric", "teacher_sha256", "teacher_recipe")
 
 
 class Run(NamedTuple):
@@ -85,7 +86,8 @@ def unless_damaged(run, read: Callable, otherwise: Any, missing: str) -> Any:
 
 def curve(metrics: list[dict], over: str = "training_seconds") -> list:
     """[[seconds of training, percent], ...] of the evaluated epochs, or over another of the metrics."""
-    x, y = run_files.curve(metrics, over, "student_accuracy")
+    named = {f"student_{name}" for name in METRICS} & {name for record in metrics for name in record}
+    x, y = run_files.curve(metrics, over, next(iter(named), "student_accuracy"))
     return [[round(seconds, 3), percent] for seconds, percent in zip(x, y, strict=True)]
 
 
@@ -112,6 +114,8 @@ def shared_fields(runs: list[Run]) -> dict:
     versions = [run.summary.versions for run in runs]
     return {
         **{field: getattr(first.summary, field) for field in _SHARED},
+        # Percent of the metric, as all that is called an accuracy here.
+        "teacher_accuracy": first.summary.score("teacher"),
         "hardware": _all_of(run.summary.hardware for run in runs),
         "date": _all_of(sorted(run.summary.date for run in runs)),
         "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in versions[0]},
@@ -130,7 +134,7 @@ def row_of(runs: list[Run], diverged: list[dict]) -> dict:
       diverged: {"seed", "message"} of each run that did.
     """
     summaries = [run.summary for run in runs]
-    accuracies = [summary.student_accuracy for summary in summaries]
+    accuracies = [summary.score("student") for summary in summaries]
     times = [training_parts(summary.seconds) for summary in summaries]
     mean, std = mean_and_std(accuracies)
     return {
@@ -141,7 +145,7 @@ def row_of(runs: list[Run], diverged: list[dict]) -> dict:
         "mean": mean,
         "std": std,
         # Of all evaluations, which is what papers of this field report; picked with the test set.
-        "best_accuracies": [summary.best_student_accuracy for summary in summaries],
+        "best_accuracies": [summary.score("best_student") for summary in summaries],
         "images_made": _largest(summaries, "images_made"),
         "images_kept": _largest(summaries, "images_kept"),
         "seconds": {part: statistics.mean(time[part] for time in times) for part in times[0]} if runs else None,

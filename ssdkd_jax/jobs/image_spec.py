@@ -2,17 +2,25 @@
 
 from typing import NamedTuple
 
-from ssdkd_jax import data
+from ssdkd_jax import data, models
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.tasks import CLASSIFICATION, TASKS, Task
 
 
 class ImageSpec(NamedTuple):
-    """shape (h, w, c), class names in the order of the logits, and mean and std per channel on the scale of [0, 1]."""
+    """The images of a run.
+
+    shape: (h, w, c).
+    class_names: in the order of the logits.
+    mean, std: per channel, on the scale of [0, 1].
+    task: what the networks make of them.
+    """
 
     shape: tuple
     class_names: tuple
     mean: tuple
     std: tuple
+    task: Task = CLASSIFICATION
 
 
 def load_split(config, split):
@@ -38,6 +46,15 @@ def shape_and_classes(config, num_classes=None):
     return tuple(info.image_shape), tuple(info.class_names)
 
 
+def task_of(config):
+    """The Task of the config's data set; of one that is not built in, that of its networks."""
+    if any(config.image_shape):
+        names = filter(None, (models.task_of(name) for name in (config.student.name, config.teacher.name)))
+        return TASKS[next(names, CLASSIFICATION.name)]
+    info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+    return TASKS[info.task]
+
+
 def describe_images(config, shape, class_names, metadata, public=""):
     """ImageSpec with its normalization: the config's, else the teacher's own, else the data set's.
 
@@ -57,7 +74,8 @@ def describe_images(config, shape, class_names, metadata, public=""):
             "teacher's data set with --config.dataset=NAME, or resize with --config.image_size=N"
         )
     if metadata and not config.normalization:
-        return ImageSpec(shape, tuple(metadata["class_names"]), tuple(metadata["mean"]), tuple(metadata["std"]))
+        names, mean, std = (tuple(metadata[field]) for field in ("class_names", "mean", "std"))
+        return ImageSpec(shape, names, mean, std, task_of(config))
     given = bool(config.teacher.path)
     if given and not config.normalization:
         assumed = public or config.dataset
@@ -71,4 +89,4 @@ def describe_images(config, shape, class_names, metadata, public=""):
             f"the normalization of {config.dataset!r} is for {len(mean)} channels, but the images have {shape[-1]}; "
             "choose another with --config.normalization=NAME"
         )
-    return ImageSpec(shape, class_names, mean, std)
+    return ImageSpec(shape, class_names, mean, std, task_of(config))

@@ -12,7 +12,7 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes, check_work, memory_of
+from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes, check_task, check_work, memory_of
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
@@ -42,10 +42,11 @@ def check_job(config, folder, architecture):
     """
     baselines.check_given_images(config)
     context = Context(config, local_devices(config.devices), Clock(), False, folder)
+    check_task(config)
     check_sizes(config, context.devices)
     shape, class_names = shape_and_classes(config)
     images = describe_images(config, shape, class_names, {})
-    given = baselines.no_given_images(shape) if find_method(config.method).method.given else None
+    given = baselines.no_given_images(shape, images.task) if find_method(config.method).method.given else None
     check_networks(context, architecture, images, given)
 
 
@@ -102,7 +103,7 @@ def _check_network(context, name, images, flag):
     classes = len(images.class_names)
     if is_user_code(name):
         model = make_model(context, name, classes, bn_axis_name=AXIS)
-        check_outputs(name, model, images.shape, classes, AXIS)
+        check_outputs(name, model, images.shape, (*images.task.label_shape(images.shape), classes), AXIS)
         return
     try:
         network_shapes(context, name, images)

@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 
-from ssdkd_jax import models, tasks
+from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.training.devices import AXIS, spread
-from ssdkd_jax.training.evaluation import make_predictor
+from ssdkd_jax.training.evaluation import make_evaluator, make_predictor
 from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
 
 
@@ -58,7 +58,7 @@ def make_method(context, architecture, images):
         teacher=make_model(context, architecture, num_classes),
         student=make_model(context, trained_network(config, architecture), num_classes, bn_axis_name=AXIS),
         generator=make_generator(context, images.shape, bn_axis_name=AXIS),
-        task=tasks.CLASSIFICATION,
+        task=images.task,
         image_shape=images.shape,
         num_classes=num_classes,
         mean=images.mean,
@@ -99,16 +99,32 @@ def network_metadata(architecture, images):
     }
 
 
-def make_predictor_of(context, architecture, images, variables=None):
-    """(predict, pmapped variables) of a network, see `evaluation.make_predictor`."""
+def make_predictor_of(context, architecture, images, variables=None, *, batch_size=None):
+    """(predict, pmapped variables) of a network, see `evaluation.make_predictor`; batches of the config's size."""
     model = make_model(context, architecture, len(images.class_names))
     predict = make_predictor(
         model,
         images.mean,
         images.std,
-        tasks.CLASSIFICATION,
+        images.task,
+        context.devices,
+        context.clock,
+        batch_size=batch_size or context.config.evaluation_batch_size,
+    )
+    return predict, None if variables is None else spread(variables, context.devices)
+
+
+def make_evaluator_of(context, architecture, images, variables=None):
+    """(evaluate, pmapped variables) of a network, see `evaluation.make_evaluator`."""
+    num_classes = len(images.class_names)
+    evaluate = make_evaluator(
+        make_model(context, architecture, num_classes),
+        images.mean,
+        images.std,
+        images.task,
+        num_classes,
         context.devices,
         context.clock,
         batch_size=context.config.evaluation_batch_size,
     )
-    return predict, None if variables is None else spread(variables, context.devices)
+    return evaluate, None if variables is None else spread(variables, context.devices)

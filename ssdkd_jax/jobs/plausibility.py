@@ -4,12 +4,13 @@ import math
 import os
 
 import jax
+import numpy as np
 
-from ssdkd_jax import data, kept_views
+from ssdkd_jax import data, kept_views, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs.image_spec import shape_and_classes
+from ssdkd_jax.jobs.image_spec import shape_and_classes, task_of
 from ssdkd_jax.jobs.networks import method_settings
-from ssdkd_jax.methods import section_of
+from ssdkd_jax.methods import METHODS, find_method, section_of
 
 # A teacher must get at least this share of the way from chance to all right.
 LEAST_KNOWLEDGE = 0.1
@@ -36,6 +37,38 @@ def check_memory(needed: int, device, what: str, fix: str) -> None:
 
 def _gigabytes(count):
     return f"{count / 1e9:,.1f} GB"
+
+
+def check_task(config) -> None:
+    """Raises UserError where the config's networks or its method are not for the task of its data set."""
+    task = task_of(config).name
+    for flag, name in (("teacher.name", config.teacher.name), ("student.name", config.student.name)):
+        check_network_task(config, name, f"it: --config.{flag}=NAME")
+    if task not in find_method(config.method).method.tasks:
+        able = ", ".join(name for name, preset in METHODS.items() if task in preset.method.tasks)
+        raise UserError(
+            f"{config.method} is not for {task}, which {config.dataset} is for; choose one of {able}: "
+            "--config.method=NAME"
+        )
+    if task == "segmentation" and method_settings(config, config.method).get("views"):
+        field = f"{section_of(config.method)}.views"
+        raise UserError(f"{field} keeps the teacher's outputs, which are whole maps here; run it: --config.{field}=0")
+
+
+def check_network_task(config, name, place) -> None:
+    """Raises UserError where a network of the registry is for another task than the config's data set.
+
+    Args:
+      config: the run's.
+      name: the network's.
+      place: where it stands, with what mends it: "it: --config.student.name=NAME".
+    """
+    task = task_of(config).name
+    if models.task_of(name) not in ("", task):
+        raise UserError(
+            f"{name} is a network for {models.task_of(name)}, but {config.dataset} is for {task}; choose one of "
+            f"{', '.join(models.model_names(task))} for {place}"
+        )
 
 
 def check_sizes(config, devices) -> None:
@@ -110,27 +143,35 @@ def check_crop(config, shape) -> None:
         )
 
 
-def check_teacher_knows(accuracy: float, num_classes: int, config) -> None:
-    """Raises UserError where a teacher's percent on real test images are hardly better than chance."""
-    chance = 100 / num_classes
+def check_teacher_knows(score: float, chance: float, metric: str, config) -> None:
+    """Raises UserError where a teacher's percent on real test images are hardly better than chance.
+
+    Args:
+      score, chance: percent.
+      metric: what they are, in words.
+      config: the run's.
+    """
     least = chance + LEAST_KNOWLEDGE * (100 - chance)
-    if accuracy < least and not config.allow_weak_teacher:
+    if score < least and not config.allow_weak_teacher:
         causes = "another normalization (--config.normalization=NAME), another order of the classes, another data set"
         if not config.teacher.path:
             causes = "too short a training (--config.teacher.epochs=N), or too high a --config.teacher.learning_rate=X"
         raise UserError(
-            f"the teacher has {accuracy:.2f} % accuracy; chance is {chance:.2f} %: no student can learn from it; usual "
+            f"the teacher has {score:.2f} % {metric}; chance is {chance:.2f} %: no student can learn from it; usual "
             f"causes are {causes}; --config.allow_weak_teacher=true accepts it anyway"
         )
 
 
 def check_shares(shares, train) -> None:
     """Raises UserError where a share of the training set is less than one image of a class; `train` is a Dataset."""
-    counts = [int((train.labels == label).sum()) for label in range(len(train.class_names))]
-    smallest = min(count for count in counts if count)
+    if train.labels.ndim == 1:
+        smallest = min(count for count in np.bincount(train.labels).tolist() if count)
+        of = "a class"
+    else:  # label maps have many classes each
+        smallest, of = len(train.labels), "a set"
     for share in shares:
         if share * smallest < 1:
             raise UserError(
-                f"baselines holds {share}, which is less than one image of a class with {smallest}; expected at least "
+                f"baselines holds {share}, which is less than one image of {of} with {smallest}; expected at least "
                 f"{1 / smallest:.2g}: --config.baselines='({math.ceil(1e4 / smallest) / 1e4},)'"
             )

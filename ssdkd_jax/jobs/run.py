@@ -15,10 +15,18 @@ from ssdkd_jax.jobs import baselines, config_checks, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
-from ssdkd_jax.jobs.networks import make_method, make_predictor_of, network_metadata, trained_network
-from ssdkd_jax.jobs.plausibility import check_sizes, check_teacher_knows
+from ssdkd_jax.jobs.networks import (
+    make_evaluator_of,
+    make_method,
+    make_predictor_of,
+    network_metadata,
+    trained_network,
+)
+from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task, check_teacher_knows
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
-from ssdkd_jax.jobs.student_images import agreement_score, sample_of_collected, save_images, shown_images
+from ssdkd_jax.jobs.scores import student_score
+from ssdkd_jax.jobs.shown_maps import save_maps, shown_maps
+from ssdkd_jax.jobs.student_images import sample_of_collected, save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import (
     check_fits,
@@ -35,7 +43,6 @@ from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import devices_of_run
-from ssdkd_jax.training.evaluation import accuracy
 from ssdkd_jax.training.loop import Plan, distill
 from ssdkd_jax.training.multiprocess import from_first
 from ssdkd_jax.user_code import is_user_code
@@ -97,6 +104,7 @@ def _finished(config, folder, held):
 def _run(context, command, note):
     """The job itself, in a folder that no other run uses; `note` is told before the distillation."""
     config, folder, clock = context.config, context.folder, context.clock
+    check_task(config)
     check_sizes(config, context.devices)
     from_first(lambda: run_folder.check_can_write(folder))
     use_precision(config)
@@ -106,8 +114,8 @@ def _run(context, command, note):
     teacher, images = _find_teacher(context, given)
     predict_teacher = _predictor(context, teacher.architecture, images, teacher.variables)
     exports = from_first(lambda: _exports(config, teacher, folder))
-    summary = _first_lines(context, teacher, command)
-    real = _evaluate_teacher(context, summary, predict_teacher, test)
+    summary = _first_lines(context, teacher, images, command)
+    real = _evaluate_teacher(context, summary, teacher, images, test)
     if config.epochs == 0:
         summary.seconds = clock.report()
         from_first(lambda: run_folder.write_summary(folder, summary))
@@ -121,8 +129,8 @@ def _run(context, command, note):
     with clock.measure("setup"):
         given = baselines.labeled(config, given, predict_teacher)
     frozen = baselines.with_given(teacher.variables, given)
-    predict_student, _ = make_predictor_of(context, student_name, images)
-    result = _distill(context, method, frozen, test, predict_student, predict_teacher)
+    score = student_score(context, method, student_name, images, test, predict_teacher)
+    result = _distill(context, method, frozen, score)
     student = result.state.student.variables
     with clock.measure("report"):
         metadata = network_metadata(student_name, images)
@@ -132,7 +140,9 @@ def _run(context, command, note):
         shown = shown_images(context, method, result.state, frozen, predict_teacher)
         beside = sample_of_collected(method, given, len(images.class_names))
         from_first(lambda: save_images(folder, images.class_names, real, beside, *shown))
-    _note_student(summary, config, method, result, given, measured=test is not None)
+        maps = shown_maps(context, images, teacher, student, test, shown[0])
+        from_first(lambda: save_maps(folder, maps))
+    _note_student(summary, config, method, result, given, score)
     summary.baselines = baselines.train_baselines(context, images, test, baseline_sets, summary.student_steps)
     summary.seconds = clock.report()
     from_first(lambda: _write(folder, summary))
@@ -158,6 +168,7 @@ def _find_teacher(context, given):
         if config.teacher.path:
             shape, _ = shape_and_classes(config)
             teacher = from_first(lambda: _given_teacher(config))
+            check_network_task(config, teacher.architecture, f"{config.teacher.path}: --config.teacher.path=FILE")
             shape, class_names = shape_and_classes(config, classes_of(teacher, shape))
             check_fits(teacher, len(class_names), shape, config.teacher.path)
             public = "" if teacher.metadata or shape[-1] != 3 else models.public_normalization(teacher.architecture)
@@ -181,36 +192,32 @@ def _predictor(context, architecture, images, variables):
     return lambda images: predict(pmapped, images)
 
 
-def _evaluate_teacher(context, summary, predict_teacher, test):
-    """The teacher's (classes, confidences) on the test images, or None without any."""
+def _evaluate_teacher(context, summary, teacher, images, test):
+    """The teacher's Evaluation on the test images, or None without any."""
     if test is None:
         return None
+    metric = images.task.metric
     with context.clock.measure("teacher"):
-        real = predict_teacher(test.images)
-    summary.teacher_accuracy = accuracy(real[0], test.labels)
-    print(f"teacher {summary.teacher}: {summary.teacher_accuracy:.2f} % on real test images", flush=True)
+        evaluate, variables = make_evaluator_of(context, teacher.architecture, images, teacher.variables)
+        real = evaluate(variables, test.images, test.labels)
+    score = metric.of(real.confusion)
+    summary.note("teacher", {metric.name: score, **metric.details(real.confusion, images.class_names)})
+    print(f"teacher {summary.teacher}: {score:.2f} {metric.unit} on real test images", flush=True)
     if context.config.epochs:
-        check_teacher_knows(summary.teacher_accuracy, len(test.class_names), context.config)
+        check_teacher_knows(score, metric.chance(real.confusion), metric.words, context.config)
     return real
 
 
-def _distill(context, method, teacher, test, predict_student, predict_teacher):
+def _distill(context, method, teacher, score):
     """The training loop's Result."""
     config = context.config
-    if test is not None:
-
-        def score(student, state, teacher):
-            del state, teacher
-            return accuracy(predict_student(student, test.images)[0], test.labels)
-    else:
-        score = agreement_score(context, method, predict_student, predict_teacher)
     plan = Plan(
         epochs=config.epochs,
         evaluate_every=config.evaluate_every,
         checkpoint_every=config.checkpoint_every,
         seed=config.seed,
         score=score,
-        score_name="student_agreement" if test is None else "student_accuracy",
+        score_name=f"student_{score.name}",
         experiment=run_folder.digest(context.folder),
     )
     return distill(
@@ -224,7 +231,7 @@ def _distill(context, method, teacher, test, predict_student, predict_teacher):
     )
 
 
-def _first_lines(context, teacher, command):
+def _first_lines(context, teacher, images, command):
     """Summary before any training."""
     config = context.config
     return Summary(
@@ -242,11 +249,12 @@ def _first_lines(context, teacher, command):
         teacher_sha256=sha256(teacher.variables),
         teacher_recipe=recipe_in_words(config),
         differs=find_method(config.method).method.differs,
+        metric=images.task.metric.name,
     )
 
 
-def _note_student(summary, config, method, result, given, *, measured):
-    """Writes into the summary what the distillation gave; `measured`: on real test images."""
+def _note_student(summary, config, method, result, given, score):
+    """Writes into the summary what the distillation gave."""
     buffer = method.buffer(result.state)
     kept = np.zeros(0, bool) if buffer is None else buffer.valid
     epochs = range(config.epochs)
@@ -254,10 +262,8 @@ def _note_student(summary, config, method, result, given, *, measured):
     summary.images_kept, summary.buffer_capacity = int(np.sum(kept)), len(kept)
     summary.images_made = sum(method.images_made(epoch) for epoch in epochs)
     summary.student_steps = sum(method.student_steps(epoch) for epoch in epochs)
-    if measured:
-        summary.student_accuracy, summary.best_student_accuracy = result.score, result.best_score
-    else:
-        summary.student_agreement, summary.best_student_agreement = result.score, result.best_score
+    summary.note("student", {score.name: result.score, **score.details(result.state.student.variables)})
+    summary.note("best_student", {score.name: result.best_score})
     summary.best_student_epoch = result.best_epoch
     summary.student_sha256 = sha256(result.state.student.variables)
     summary.memory_bytes = result.memory_bytes

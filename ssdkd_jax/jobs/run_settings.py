@@ -66,8 +66,15 @@ class RunSettings:
     )
 
     # Data.  Real images are used only to train a missing teacher and to evaluate.
-    dataset: str = setting("digits", "digits, a TFDS name, folder:/path, or path/to/file.py:load")
-    data_dir: str = setting("", 'where prepared TFDS sets are stored; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets')
+    dataset: str = setting(
+        "digits",
+        "digits, a TFDS name, folder:/path, or path/to/file.py:load; for segmentation shapes, camvid, nyuv2, or "
+        "segmentation:/path",
+    )
+    data_dir: str = setting(
+        "",
+        'where prepared TFDS sets are stored; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets; or camvid\'s folder',
+    )
     image_size: int = setting(
         0, "height and width that every image is resized to; 0 keeps the original size", at_least=0
     )

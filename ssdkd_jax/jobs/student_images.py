@@ -8,7 +8,6 @@ from ssdkd_jax.files import replaced_file
 from ssdkd_jax.reports.run_files import BUFFER
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap, spread
-from ssdkd_jax.training.evaluation import accuracy
 from ssdkd_jax.training.multiprocess import whole
 
 # Batches that a report shows of a method that keeps no images.
@@ -19,7 +18,7 @@ SHOWN_COLLECTED = 10
 HELD_OUT = 2**31 - 1
 
 
-def _held_out_program(context, method):
+def held_out_program(context, method):
     """(pmapped state, pmapped teacher, number of the batch) -> images (n, h, w, c) uint8 on the host."""
     program = CompileOnce(pmap(method.held_out, context.devices, in_axes=(0, 0, None)), context.clock)
     key = jax.random.fold_in(jax.random.key(context.config.seed), HELD_OUT)
@@ -31,18 +30,6 @@ def _held_out_program(context, method):
     return images
 
 
-def agreement_score(context, method, predict_student, predict_teacher):
-    """A score for the training loop: percent of held-out synthetic images on which student and teacher agree."""
-    held_out = _held_out_program(context, method)
-
-    def score(student, state, teacher):
-        batches = [held_out(state, teacher, i) for i in range(context.config.held_out_batches)]
-        images = np.concatenate(batches)
-        return accuracy(predict_student(student, images)[0], predict_teacher(images)[0])
-
-    return score
-
-
 def shown_images(context, method, state, teacher, predict_teacher):
     """What the report shows: (images uint8, classes, confidences) of the buffer, or of a sample where none is kept."""
     buffer = method.buffer(state)
@@ -50,9 +37,18 @@ def shown_images(context, method, state, teacher, predict_teacher):
         images = data.to_uint8(buffer.images) if buffer.images.dtype != np.uint8 else buffer.images
         return tuple(np.asarray(array)[buffer.valid] for array in (images, buffer.predicted_class, buffer.confidence))
     pmapped = spread((state, teacher), context.devices)
-    held_out = _held_out_program(context, method)
+    held_out = held_out_program(context, method)
     images = np.concatenate([held_out(*pmapped, number) for number in range(SHOWN_BATCHES)])
-    return images, *predict_teacher(images)
+    predicted, confidence = predict_teacher(images)
+    return images, _classes_of(predicted, method.problem.num_classes), confidence
+
+
+def _classes_of(predicted, num_classes):
+    """Classes (n,) as they are; of label maps (n, h, w), each class's share of the pixels, float32 (n, classes)."""
+    if predicted.ndim == 1:
+        return predicted
+    counts = [np.bincount(one.ravel(), minlength=num_classes) for one in predicted]
+    return np.float32(counts) / predicted[0].size
 
 
 def sample_of_collected(method, given, num_classes):
@@ -80,7 +76,7 @@ def save_images(folder, class_names, real, collected, images, predicted_class, c
     Args:
       folder: of the run.
       class_names: of the teacher.
-      real: the teacher's (classes, confidences) on real test images, or None.
+      real: the teacher's Evaluation on real test images, or None.
       collected: of `sample_of_collected`, or {}.
       images, predicted_class, confidence: of `shown_images`.
     """
@@ -91,6 +87,6 @@ def save_images(folder, class_names, real, collected, images, predicted_class, c
         "class_names": np.array(class_names),
     }
     if real is not None:
-        arrays |= {"real_class": real[0], "real_confidence": real[1]}
+        arrays |= {"real_class": real.image_classes, "real_confidence": real.confidences}
     with replaced_file(folder / BUFFER) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -20,7 +20,7 @@ from ssdkd_jax.jobs.finished_runs import (
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.jobs.study import Study, check_study, folder_name, variant_configs, without_flags
 from ssdkd_jax.reports import comparison_table, run_files, tables
-from ssdkd_jax.reports.image_statistics import class_shares, confidence_histogram, evenness
+from ssdkd_jax.reports.image_statistics import confidence_histogram, evenness
 from ssdkd_jax.reports.seed_statistics import paired
 from ssdkd_jax.reports.study_plot import study_plot
 
@@ -166,7 +166,7 @@ class Results:
         if name == first or not seeds:
             return None
         values, baseline = (
-            [self.runs[variant, seed].summary.student_accuracy for seed in seeds] for variant in (name, first)
+            [self.runs[variant, seed].summary.score("student") for seed in seeds] for variant in (name, first)
         )
         found = paired(values, baseline)
         return {"seeds": seeds, **found._asdict(), "beyond_noise": found.beyond_noise}
@@ -181,7 +181,7 @@ def image_numbers(workdir: pathlib.Path) -> dict | None:
     buffer = run_files.read_buffer(workdir)
     if buffer is None or not len(buffer.images):
         return None
-    shares = class_shares(buffer.predicted_class, len(buffer.class_names))
+    shares = buffer.class_percent()[0]
     return {
         "source": run_files.image_source(run_files.read_summary(workdir)),
         "class_shares": shares.round(3).tolist(),
@@ -192,10 +192,11 @@ def image_numbers(workdir: pathlib.Path) -> dict | None:
 
 def write(folder, out, content: dict) -> None:
     """Writes the JSON file, study.md and study.png, all of them or none."""
+    metric = run_files.metric_of(content).words
     write_together(
         {
             out: content,
-            folder / run_files.STUDY: f"{tables.markdown(content)}\n\n![accuracy over time]({PLOT})\n",
+            folder / run_files.STUDY: f"{tables.markdown(content)}\n\n![{metric} over time]({PLOT})\n",
             folder / PLOT: study_plot(content),
         }
     )

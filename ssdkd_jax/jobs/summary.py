@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from ssdkd_jax.metrics import ACCURACY, METRICS
+
 
 @dataclasses.dataclass
 class Summary:
@@ -14,13 +16,17 @@ class Summary:
     hardware, command, date, versions: what made it.
     teacher_sha256, student_sha256: digests of the networks' variables.
     teacher_recipe: how the teacher was trained, or where it came from.
+    metric: "accuracy" or "miou": what baselines, agreement and the result are in.
     teacher_accuracy, student_accuracy: on real test images; the student's is the final one's.
+    teacher_miou, student_miou: the same for segmentation: mean intersection over union of the classes.
+    teacher_pixel_accuracy, student_pixel_accuracy, teacher_iou, student_iou: more of the same; iou by class.
     student_agreement: with the teacher on held-out synthetic images, where there are no real ones.
-    best_student_accuracy, best_student_agreement, best_student_epoch: of all evaluations, so picked with the test set.
+    best_student_accuracy, best_student_miou, best_student_agreement, best_student_epoch: of all evaluations, so picked
+      with the test set.
     images_made, images_kept: synthetic images, of the whole run and in the final buffer of `buffer_capacity` places.
     given_images: whose images the method was given; None for a data-free method.
     student_steps: of the whole run.
-    baselines: {what: accuracy} of the same student trained otherwise.
+    baselines: {what: percent} of the same student trained otherwise.
     differs: how the method differs from the published one.
     memory_bytes: that the compiler plans on one device for the larger of the epoch's programs.
     seconds: by purpose, see `training.clock`.
@@ -40,10 +46,18 @@ class Summary:
     teacher_sha256: str
     teacher_recipe: str = ""
     student_sha256: str | None = None
+    metric: str = ACCURACY.name
     teacher_accuracy: float | None = None
     student_accuracy: float | None = None
+    teacher_miou: float | None = None
+    student_miou: float | None = None
+    teacher_pixel_accuracy: float | None = None
+    student_pixel_accuracy: float | None = None
+    teacher_iou: dict[str, float] = dataclasses.field(default_factory=dict)
+    student_iou: dict[str, float] = dataclasses.field(default_factory=dict)
     student_agreement: float | None = None
     best_student_accuracy: float | None = None
+    best_student_miou: float | None = None
     best_student_agreement: float | None = None
     best_student_epoch: int | None = None
     images_made: int = 0
@@ -75,20 +89,30 @@ class Summary:
             if field.name in content:
                 values[field.name] = _checked(field, content[field.name])
         summary = cls(**values)
-        if summary.epochs and summary.student_agreement is None and None in summary._accuracies():
-            raise ValueError("it has neither accuracies nor a student_agreement")
+        if summary.metric not in METRICS:
+            raise ValueError(f"metric is {summary.metric!r}, expected one of {', '.join(METRICS)}")
+        scores = summary.score("teacher"), summary.score("student")
+        if summary.epochs and summary.student_agreement is None and None in scores:
+            raise ValueError(f"it has neither the networks' {summary.metric} nor a student_agreement")
         return summary
 
-    def _accuracies(self):
-        return self.teacher_accuracy, self.student_accuracy
+    def score(self, whose: str) -> float | None:
+        """Percent of the run's metric on real test images; `whose` is teacher, student or best_student."""
+        return getattr(self, f"{whose}_{self.metric}")
+
+    def note(self, whose: str, values: dict[str, Any]) -> None:
+        """Sets {name: value} of the metric and its details; `whose` as in `score`."""
+        for name, value in values.items():
+            setattr(self, f"{whose}_{name}", value)
 
     def in_one_line(self) -> str:
         """The result in words."""
-        if self.student_accuracy is None:
-            score = f"student agrees with the teacher on {self.student_agreement:.2f} % of held-out images"
+        unit, teacher, student = METRICS[self.metric].unit, self.score("teacher"), self.score("student")
+        if student is None:
+            score = METRICS[self.metric].agreement.format(self.student_agreement)
         else:
-            score = f"teacher {self.teacher_accuracy:.2f} %, student {self.student_accuracy:.2f} %"
-        baselines = "".join(f", {name} {value:.2f} %" for name, value in self.baselines.items())
+            score = f"teacher {teacher:.2f} {unit}, student {student:.2f} {unit}"
+        baselines = "".join(f", {name} {value:.2f} {unit}" for name, value in self.baselines.items())
         return f"{score} from {self._images_in_words()}{baselines}"
 
     def _images_in_words(self):
@@ -112,7 +136,7 @@ def _checked(field, value):
     allowed = tuple(kind for name in names for kind in kinds[name])
     if not isinstance(value, allowed) or isinstance(value, bool):
         raise ValueError(f"{field.name} is {value!r}, expected {' or '.join(names)}")
-    number = field.name == "seconds" or field.name == "baselines"
+    number = field.name in ("seconds", "baselines", "teacher_iou", "student_iou")
     if number and not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value.values()):
         raise ValueError(f"{field.name} is {value!r}, expected numbers by name")
     if field.name == "seconds" and value and "total" not in value:

@@ -136,6 +136,7 @@ def train_teacher(context, images):
     def train(unfinished):
         return supervised.train(
             make_model(context, config.teacher.name, len(images.class_names), bn_axis_name=AXIS),
+            images.task,
             train_images,
             recipe,
             images.mean,

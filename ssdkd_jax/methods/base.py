@@ -70,11 +70,13 @@ class Method:
     makes_images: ClassVar[bool] = True
     # Whether it uses the problem's generator.
     uses_generator: ClassVar[bool] = True
-    # Source of the images passed to the method, in `teacher["given"]`, {"images": uint8 (n, h, w, c), "labels": int32
-    # (n,)}: "" for data-free methods; "train" the real training set's, "named" those of the data set
+    # Source of the images passed to the method, in `teacher["given"]`, {"images": uint8 (n, h, w, c), "labels": as in a
+    # data.Dataset}: "" for data-free methods; "train" the real training set's, "named" those of the data set
     # that its field `images` names, "noise" none but what it draws itself, "collected" images from anywhere, which its
     # field `images` names, with the teacher's most likely classes for labels.
     given: ClassVar[str] = ""
+    # Names of the tasks that it is for.
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
     # Inherited settings that change nothing; a config does not have them.
     without_effect: ClassVar[tuple[str, ...]] = ()
     # What differs from the published method, in a sentence, for tables that compare it with others.
@@ -209,7 +211,7 @@ class Seen(NamedTuple):
 
     teacher_output, student_output: of the networks.
     statistics: of the inputs of the teacher's BatchNorm layers, of the whole batch (`batchnorm`).
-    features: (n, f) what the teacher's last layer is given, if asked for; else None.
+    features: (n, ..., f) what the teacher's last layer is given, if asked for; else None.
     """
 
     teacher_output: Any

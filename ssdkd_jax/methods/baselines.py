@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import collectives, losses, train_state
+from ssdkd_jax import collectives, train_state
 from ssdkd_jax.data.preprocessing import to_unit
 from ssdkd_jax.methods.base import preprocess
 from ssdkd_jax.methods.student_training import StudentTraining
@@ -32,6 +32,7 @@ class State(NamedTuple):
 class VanillaKD(StudentTraining):
     """KD (Hinton et al. 2015) on batches drawn uniformly from the real training set."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
     needs_batch_norm: ClassVar[bool] = False
     makes_images: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
@@ -48,7 +49,7 @@ class VanillaKD(StudentTraining):
         return state, {}
 
     def draw(self, given, key):
-        """(images (n, h, w, c) in [0, 1], labels (n,)) of this device's part of a batch drawn uniformly."""
+        """(images (n, h, w, c) in [0, 1], labels) of this device's part of a batch drawn uniformly."""
         indices = jax.random.randint(key, (self.kd_batch_size,), 0, given["images"].shape[0])
         indices = collectives.local_part(indices, self.problem.axis_name)
         return to_unit(given["images"][indices]), given["labels"][indices]
@@ -58,12 +59,12 @@ class VanillaKD(StudentTraining):
         draw_key, augment_key = jax.random.split(key)
         images, labels = self.draw(teacher["given"], draw_key)
         images = preprocess(self.problem, augment_key, images)
-        student, loss = self.learn(state.student, teacher, images, labels)
+        student, loss = self.learn(state.student, teacher, images, labels, augment_key)
         return state._replace(student=student), {"student_loss": loss}
 
-    def learn(self, student, teacher, images, labels):
-        """One student step on a batch: (TrainState, loss)."""
-        del labels
+    def learn(self, student, teacher, images, labels, augment_key):
+        """One student step on a batch whose images were augmented with this key: (TrainState, loss)."""
+        del labels, augment_key
         student, loss, _ = self.student_step(student, teacher, images, jnp.ones(self.kd_batch_size))
         return student, loss
 
@@ -88,16 +89,21 @@ class Scratch(VanillaKD):
 
     without_effect: ClassVar[tuple[str, ...]] = ("temperature",)
 
-    def learn(self, student, teacher, images, labels):
+    def learn(self, student, teacher, images, labels, augment_key):
         """One step of cross-entropy training on a batch: (TrainState, loss)."""
         del teacher
+        problem = self.problem
+        labels = problem.task.augment_labels(
+            augment_key, labels, padding=problem.crop_padding, flip=problem.flip, axis_name=problem.axis_name
+        )
 
         def loss_function(variables):
             output, batch_stats = self.apply_student(variables, images)
-            return jnp.mean(losses.cross_entropy(output, labels)), (batch_stats, None)
+            return jnp.mean(problem.task.label_loss(output, labels)), (batch_stats, None)
 
-        axis_name = self.problem.axis_name
-        student, loss, _ = train_state.training_step(student, loss_function, self._optimizer, axis_name=axis_name)
+        student, loss, _ = train_state.training_step(
+            student, loss_function, self._optimizer, axis_name=problem.axis_name
+        )
         return student, loss
 
 

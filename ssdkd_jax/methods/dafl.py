@@ -18,6 +18,7 @@ from ssdkd_jax.settings import setting
 class DAFL(TrainedGenerator):
     """DAFL."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
     needs_batch_norm: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ Details follow zju-vipa/Fast-Datafree.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,8 @@ class Draws(NamedTuple):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FastDFKD(ImageBank):
     """FastDFKD with ten inversion steps."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
 
     epochs: int = 220
     warmup_epochs: int = setting(
@@ -132,6 +134,7 @@ def three_term_loss(problem, state, teacher, images, targets, key, weights, bn_m
     bn_momentum = jnp.where(state.epoch == 0, 0.0, bn_momentum)
     blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
     bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
+    targets = task.drawn_targets(seen.teacher_output, targets)
     task_loss = jnp.mean(task.task_loss(seen.teacher_output, targets))
     adversarial_loss = jnp.mean(task.adversarial(seen.teacher_output, seen.student_output, True))
     loss = bn * bn_loss + oh * task_loss + adv * adversarial_loss

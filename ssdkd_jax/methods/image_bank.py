@@ -91,7 +91,7 @@ class ImageBank(StudentTraining):
         bank = replay_buffer.insert(
             state.bank,
             made.images,
-            task.predicted_class(output),
+            task.image_classes(output),
             task.confidence(output),
             state.bank.priority,
             axis_name=problem.axis_name,
@@ -129,14 +129,16 @@ class ImageBank(StudentTraining):
     def init(self, key, teacher):
         """State before the first epoch."""
         student_key, synthesis_key = jax.random.split(key)
+        capacity = self._window_size or self._images_of_the_run
         return State(
             student=self.init_student(student_key),
             synthesis=self.init_synthesis(synthesis_key, teacher),
             bank=replay_buffer.init(
-                self._window_size or self._images_of_the_run,
+                capacity,
                 self.problem.image_shape,
                 dtype=jnp.dtype(self.bank_dtype),
                 batch_size=self.synthesis_batch_size,
+                predicted_class=self.problem.task.no_image_classes(capacity, self.problem.num_classes),
             ),
             epoch=jnp.int32(0),
         )

@@ -8,7 +8,7 @@ FastDFKD's, without its one reset of the generator's first layer, which is our r
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,8 @@ class State(NamedTuple):
 class SSDKD(SSDKDSettings):
     """SSD-KD, with the settings of `ssdkd_settings`."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
+
     def init(self, key, teacher):
         """State before the first epoch: a fresh student and generator, and an empty buffer."""
         student_key, generator_key = jax.random.split(key)
@@ -56,6 +58,7 @@ class SSDKD(SSDKDSettings):
                 self.problem.image_shape,
                 dtype=jnp.dtype(self.buffer_dtype),
                 batch_size=self.synthesis_batch_size,
+                predicted_class=self.problem.task.no_image_classes(self.buffer_size, self.problem.num_classes),
             ),
             views=kept_views.init(self.buffer_size, self._views, self.problem.num_classes) if self.views else (),
             epoch=jnp.int32(0),
@@ -73,7 +76,7 @@ class SSDKD(SSDKDSettings):
         buffer = replay_buffer.insert(
             state.buffer,
             made.images,
-            task.predicted_class(output),
+            task.image_classes(output),
             task.confidence(output),
             reward,
             axis_name=problem.axis_name,
@@ -126,12 +129,13 @@ class SSDKD(SSDKDSettings):
         """
         problem, task = self.problem, self.problem.task
         seen = see(problem, teacher, state.student.variables, images, key, augmented=self.augment_inversion)
-        predicted, confidence = task.predicted_class(seen.teacher_output), task.confidence(seen.teacher_output)
-        phi = self.phi(state.buffer, predicted, confidence)
+        output, confidence = seen.teacher_output, task.confidence(seen.teacher_output)
+        phi = self.phi(state.buffer, task.image_classes(output), confidence)
+        own = self.targets == "own"
         task_loss, adversarial_loss = modulation.modulating_loss(
             phi,
-            task.task_loss(seen.teacher_output, predicted if self.targets == "own" else drawn_targets),
-            task.adversarial(seen.teacher_output, seen.student_output, self.adv_masked),
+            task.task_loss(output, task.predicted_class(output) if own else task.drawn_targets(output, drawn_targets)),
+            task.adversarial(output, seen.student_output, self.adv_masked),
             term=self.modulated_term,
             through_phi=self.gradient_through_phi,
         )

@@ -1,8 +1,14 @@
-"""Linen networks, NHWC: classifiers by name, and generators by image shape."""
+"""Linen networks, NHWC: classifiers and segmentation networks by name, and generators by image shape."""
 
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.models.generator import create_generator
-from ssdkd_jax.models.registry import create_model, model_names, public_definition, public_normalization
+from ssdkd_jax.models.registry import (
+    create_model,
+    model_names,
+    public_definition,
+    public_normalization,
+    task_of,
+)
 
 __all__ = [
     "create_generator",
@@ -11,4 +17,5 @@ __all__ = [
     "model_names",
     "public_definition",
     "public_normalization",
+    "task_of",
 ]

@@ -37,11 +37,13 @@ class Architecture(NamedTuple):
     definition: (num_classes, image channels, (height, width)) -> Definition; None where there is none.
     normalization: what its public checkpoints expect whatever their data set is, a name that
       `data.chosen_normalization` knows; "" where they expect that of their data set.
+    task: "classification", logits (n, classes), or "segmentation", logits (n, h, w, classes).
     """
 
     make: Callable[..., nn.Module]
     definition: Callable[[int, int, tuple[int, int]], Definition] | None = None
     normalization: str = ""
+    task: str = "classification"
 
 
 def published(

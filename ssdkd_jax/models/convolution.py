@@ -34,10 +34,11 @@ def loop_friendly_conv_general_dilated(
 ) -> jax.Array:
     """Drop-in for `lax.conv_general_dilated`, as `nn.Conv(conv_general_dilated=...)` calls it.
 
-    Two-dimensional NHWC/HWIO convolutions, plain or depthwise (as many groups, input channels and output channels), are
-    computed as this module describes; all others (other groups, dilated, other layouts) go to
-    `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding where depthwise.  Reverse-mode
-    derivatives of any order work; forward-mode ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
+    Two-dimensional NHWC/HWIO convolutions, plain or depthwise (as many groups, input channels and output channels),
+    also with dilated kernels, are computed as this module describes; all others (other groups, dilated images, other
+    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding where
+    depthwise.  Reverse-mode derivatives of any order work; forward-mode ones (`jax.jvp`) do not, as for every
+    `jax.custom_vjp`.
 
     Args:
       lhs: images (n, h, w, c), any floating dtype.
@@ -47,7 +48,7 @@ def loop_friendly_conv_general_dilated(
     Returns:
       (n, h', w', o) of the dtype of `lhs`.
     """
-    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    dilated = any(d != 1 for d in lhs_dilation or ())
     nhwc = lhs.ndim == 4 and _is_nhwc(lhs, rhs, dimension_numbers)
     one_dtype = lhs.dtype == rhs.dtype and preferred_element_type in (None, lhs.dtype)
     depthwise = nhwc and feature_group_count == lhs.shape[-1] == rhs.shape[-1] > 1
@@ -66,13 +67,19 @@ def loop_friendly_conv_general_dilated(
             precision,
             preferred_element_type,
         )
-    strides = tuple(window_strides)
+    strides, dilation = tuple(window_strides), tuple(rhs_dilation or (1, 1))
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
+        reach = [_reach(size, d) for size, d in zip(rhs.shape[:2], dilation, strict=True)]
+        padding = lax.padtype_to_pads(lhs.shape[1:3], reach, strides, padding)
     padding = tuple((int(low), int(high)) for low, high in padding)
     if depthwise:
-        return _depthwise(lhs, rhs, strides, padding)
-    return _convolution(lhs, rhs, strides, padding, precision)
+        return _depthwise(lhs, rhs, strides, padding, dilation)
+    return _convolution(lhs, rhs, strides, padding, dilation, precision)
+
+
+def _reach(size, dilation):
+    """Pixels from the first to the last of a kernel's."""
+    return (size - 1) * dilation + 1
 
 
 def _is_nhwc(lhs, rhs, dimension_numbers):
@@ -80,71 +87,81 @@ def _is_nhwc(lhs, rhs, dimension_numbers):
     return lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == NHWC
 
 
-def _depthwise(images, kernel, strides, padding):
+def _depthwise(images, kernel, strides, padding, dilation):
     """Sums over the kernel's positions the shifted, strided images times that position's weight of each channel."""
     padded = lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
     # Sums in float32 where the images have less, as convolutions do.
     padded, weights = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (padded, kernel[:, :, 0]))
-    reach = [padded.shape[1 + axis] - kernel.shape[axis] + 1 for axis in (0, 1)]
+    rows, columns = (padded.shape[1 + axis] - _reach(kernel.shape[axis], dilation[axis]) + 1 for axis in (0, 1))
 
     def product(row, column):
-        shifted = padded[:, row : row + reach[0] : strides[0], column : column + reach[1] : strides[1]]
-        return shifted * weights[row, column]
+        top, left = row * dilation[0], column * dilation[1]
+        return padded[:, top : top + rows : strides[0], left : left + columns : strides[1]] * weights[row, column]
 
     products = (product(row, column) for row in range(kernel.shape[0]) for column in range(kernel.shape[1]))
     return functools.reduce(operator.add, products).astype(images.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _convolution(images, kernel, strides, padding, precision):
-    return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=NHWC, precision=precision)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _convolution(images, kernel, strides, padding, dilation, precision):
+    return lax.conv_general_dilated(
+        images, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=NHWC, precision=precision
+    )
 
 
-def _forward(images, kernel, strides, padding, precision):
-    return _convolution(images, kernel, strides, padding, precision), (images, kernel)
+def _forward(images, kernel, strides, padding, dilation, precision):
+    return _convolution(images, kernel, strides, padding, dilation, precision), (images, kernel)
 
 
-def _backward(strides, padding, precision, residuals, gradient):
+def _backward(strides, padding, dilation, precision, residuals, gradient):
     images, kernel = residuals
     return (
-        _images_gradient(images, kernel, gradient, strides, padding, precision),
-        _kernel_gradient(images, kernel, gradient, strides, padding, precision),
+        _images_gradient(images, kernel, gradient, strides, padding, dilation, precision),
+        _kernel_gradient(images, kernel, gradient, strides, padding, dilation, precision),
     )
 
 
 _convolution.defvjp(_forward, _backward)
 
 
-def _images_gradient(images, kernel, gradient, strides, padding, precision):
+def _images_gradient(images, kernel, gradient, strides, padding, dilation, precision):
     """The output's gradient, spread out by the stride, convolved with the flipped kernel, in and out swapped."""
     flipped = jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
     padding_back = []
     for axis in (0, 1):
         spread = (gradient.shape[1 + axis] - 1) * strides[axis] + 1
-        low = kernel.shape[axis] - 1 - padding[axis][0]
+        reach = _reach(kernel.shape[axis], dilation[axis])
+        low = reach - 1 - padding[axis][0]
         # Chosen for an output of the images' size; rows that no window reached get zeros this way.
-        high = images.shape[1 + axis] + kernel.shape[axis] - 1 - spread - low
+        high = images.shape[1 + axis] + reach - 1 - spread - low
         padding_back.append((low, high))
     return lax.conv_general_dilated(
-        gradient, flipped, (1, 1), padding_back, lhs_dilation=strides, dimension_numbers=NHWC, precision=precision
+        gradient,
+        flipped,
+        (1, 1),
+        padding_back,
+        lhs_dilation=strides,
+        rhs_dilation=dilation,
+        dimension_numbers=NHWC,
+        precision=precision,
     )
 
 
-def _kernel_gradient(images, kernel, gradient, strides, padding, precision):
+def _kernel_gradient(images, kernel, gradient, strides, padding, dilation, precision):
     """Images with channels as batch, convolved with the output's gradient as a kernel dilated by the stride."""
     padding_back = []
     for axis in (0, 1):
         spread = (gradient.shape[1 + axis] - 1) * strides[axis] + 1
         low = padding[axis][0]
         # Chosen for an output of the kernel's size; negative where the last rows fit no window.
-        high = kernel.shape[axis] + spread - 1 - images.shape[1 + axis] - low
+        high = _reach(kernel.shape[axis], dilation[axis]) + spread - 1 - images.shape[1 + axis] - low
         padding_back.append((low, high))
     channels_as_batch = jnp.transpose(images, (3, 1, 2, 0))
     batch_as_channels = jnp.transpose(gradient, (1, 2, 0, 3))
     by_channel = lax.conv_general_dilated(
         channels_as_batch,
         batch_as_channels,
-        (1, 1),
+        dilation,
         padding_back,
         rhs_dilation=strides,
         dimension_numbers=NHWC,

@@ -58,9 +58,11 @@ class Layers:
         stride: int = 1,
         groups: int = 1,
         padding: int | None = None,
+        dilation: int = 1,
         use_bias: bool = False,
         init: Callable = kaiming_fan_out,
         bias_init: Callable | None = None,
+        dtype: DTypeLike | None = None,
     ) -> nn.Conv:
         """Square convolution, padded alike on all four sides as PyTorch does, never as XLA's SAME.
 
@@ -71,21 +73,24 @@ class Layers:
           stride: of rows and columns.
           groups: of channels that are convolved on their own.
           padding: pixels on each side; None keeps the size where the stride is 1.
+          dilation: distance of the kernel's pixels.
           use_bias: whether a bias is added.
           init: initializer of the kernel.
           bias_init: initializer of the bias; None is zeros.
+          dtype: of computation; None is the network's.
         """
-        pixels = size // 2 if padding is None else padding
+        pixels = dilation * (size // 2) if padding is None else padding
         return nn.Conv(
             features,
             (size, size),
             strides=(stride, stride),
             padding=[(pixels, pixels)] * 2,
+            kernel_dilation=(dilation, dilation),
             feature_group_count=groups,
             use_bias=use_bias,
             kernel_init=init,
             bias_init=bias_init or nn.initializers.zeros,
-            dtype=self.dtype,
+            dtype=dtype or self.dtype,
             param_dtype=self.param_dtype,
             conv_general_dilated=self.conv_general_dilated,
             name=name,
@@ -152,6 +157,11 @@ class Layers:
             param_dtype=self.param_dtype,
             name=name,
         )(x)
+
+
+def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """(n, h, w, c) -> (n, *size, c) with pixel centers at halves, as PyTorch with `align_corners=False`."""
+    return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "linear", antialias=False)
 
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:

@@ -37,12 +37,13 @@ def activated_convolution(
     name: str,
     train: bool,
     layers: Layers,
-    *,
-    stride: int = 1,
-    groups: int = 1,
+    **kwargs,
 ) -> jax.Array:
-    """Convolution, BatchNorm and ReLU6, entries 0 to 2 of the PyTorch Sequential called `name`."""
-    x = layers.conv(features, size, f"{name}.0", stride=stride, groups=groups)(x)
+    """Convolution, BatchNorm and ReLU6, entries 0 to 2 of the PyTorch Sequential called `name`.
+
+    `kwargs` are those of `Layers.conv`.
+    """
+    x = layers.conv(features, size, f"{name}.0", **kwargs)(x)
     return nn.relu6(layers.batch_norm(train, f"{name}.1")(x))
 
 

@@ -9,21 +9,38 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.models import convnet, lenet, mobilenet, resnet, resnet_tiny, shufflenet, simkd, vgg, wide_resnet
+from ssdkd_jax.models import (
+    convnet,
+    deeplab,
+    encoder_decoder,
+    lenet,
+    mobilenet,
+    resnet,
+    resnet_tiny,
+    shufflenet,
+    simkd,
+    vgg,
+    wide_resnet,
+)
 from ssdkd_jax.models.architecture import Architecture, Definition
 from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.models.user_network import make_user_network
 from ssdkd_jax.user_code import is_user_code
 
-FAMILIES = (wide_resnet, resnet, resnet_tiny, vgg, mobilenet, shufflenet, lenet, convnet)
+FAMILIES = (wide_resnet, resnet, resnet_tiny, vgg, mobilenet, shufflenet, lenet, convnet, deeplab, encoder_decoder)
 ARCHITECTURES: dict[str, Architecture] = {
     name: architecture for family in FAMILIES for name, architecture in family.ARCHITECTURES.items()
 }
 
 
-def model_names() -> list[str]:
-    """Lists the names that `create_model` knows, family by family."""
-    return list(ARCHITECTURES)
+def model_names(task: str = "") -> list[str]:
+    """Lists the names that `create_model` knows, family by family; of one task, where one is given."""
+    return [name for name, architecture in ARCHITECTURES.items() if task in ("", architecture.task)]
+
+
+def task_of(name: str) -> str:
+    """ "classification" or "segmentation"; "" for a user's own network, which can be either."""
+    return ARCHITECTURES[name].task if name in ARCHITECTURES else ""
 
 
 def create_model(
@@ -35,12 +52,13 @@ def create_model(
     bn_axis_name: str | None = None,
     conv_general_dilated: Callable | None = None,
 ) -> nn.Module:
-    """Makes an image classifier, any channel count and image size (vgg: from 8x8 on; lenet5: 32x32).
+    """Makes a network, any channel count and image size (vgg: from 8x8 on; lenet5: 32x32).
 
     The module is called as `model.apply(variables, x, train=False, return_features=False)`; x is (n, h, w, c) and
     normalized.  It returns logits (n, num_classes), or (logits, features) with the classifier's input (n, f); float32.
-    `return_features="map"` returns the last feature map (n, h, w, f) alone, which the classifier averages.
-    With `train=True` BatchNorm uses the batch's statistics and updates `batch_stats`, which must be mutable.
+    `return_features="map"` returns the last feature map (n, h, w, f) alone, which the classifier averages.  A network
+    for segmentation returns logits (n, h, w, num_classes), and features of its last map (n, h', w', f).  With
+    `train=True` BatchNorm uses the batch's statistics and updates `batch_stats`, which must be mutable.
 
     A user's own network is named as `path/to/file.py:make`.  `make` is called with `num_classes` and with those of the
     other arguments that its signature has, and returns a Linen module.  That module need not know `return_features`.
@@ -49,7 +67,7 @@ def create_model(
 
     Args:
       name: one of `model_names()`, two of them joined by `_simkd_`, or `path/to/file.py:make`.
-      num_classes: of the classifier.
+      num_classes: of the logits.
       dtype: of computation; logits are float32 whatever it is.
       param_dtype: of parameters.
       bn_axis_name: pmapped axis over which BatchNorm averages the batch's statistics when `train=True`.

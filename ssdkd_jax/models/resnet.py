@@ -21,6 +21,7 @@ class Bottleneck(nn.Module):
     Attributes:
       shortcut: name of the projection where input and output differ in shape.
       init: initializer of the convolutions.
+      dilation: of the 3x3 convolution.
     """
 
     features: int
@@ -28,13 +29,14 @@ class Bottleneck(nn.Module):
     layers: Layers
     shortcut: str = "shortcut"
     init: Callable = torch_default
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         layers = self.layers
         wide = 4 * self.features
         y = nn.relu(layers.batch_norm(train, "bn1")(layers.conv(self.features, 1, "conv1", init=self.init)(x)))
-        y = layers.conv(self.features, 3, "conv2", stride=self.stride, init=self.init)(y)
+        y = layers.conv(self.features, 3, "conv2", stride=self.stride, dilation=self.dilation, init=self.init)(y)
         y = nn.relu(layers.batch_norm(train, "bn2")(y))
         y = layers.batch_norm(train, "bn3")(layers.conv(wide, 1, "conv3", init=self.init)(y))
         if self.stride != 1 or x.shape[-1] != wide:

@@ -41,7 +41,7 @@ def make_user_network(name: str, num_classes: int, **options) -> nn.Module:
 
 
 def check_outputs(
-    name: str, model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, axis_name: str
+    name: str, model: nn.Module, image_shape: tuple[int, int, int], logits_shape: tuple[int, ...], axis_name: str
 ) -> None:
     """Runs a user's network, without computing anything, in evaluation and in training mode.
 
@@ -49,7 +49,7 @@ def check_outputs(
       name: `path/to/file.py:make`.
       model: what it made.
       image_shape: (h, w, c).
-      num_classes: length of its logits.
+      logits_shape: of one image: (classes,), or (h, w, classes) for segmentation.
       axis_name: the pmapped axis, which it may know.
 
     Raises:
@@ -74,7 +74,7 @@ def check_outputs(
             found = jax.eval_shape(jax.pmap(apply, axis_name, in_axes=(None, 0)), variables, images[None])
         output, updated = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), found)
         owner = f"{name} returned for {len(images)} images with train={train}"
-        _check_logits(output, (len(images), num_classes), owner)
+        _check_logits(output, (len(images), *logits_shape), owner)
         if _shapes(updated.get("batch_stats", {})) != _shapes(variables.get("batch_stats", {})):
             raise UserError(f"{name} has other batch_stats after a step with train=True than before, expected the same")
 

@@ -177,7 +177,15 @@ def curve_chart(name: str, alt: str, x, y, *, color: str = COLORS[0], may_be_log
         return _svg(figure, name, alt)
 
 
-def class_chart(name: str, alt: str, shares: list[np.ndarray], class_names: list[str]) -> Markup:
+def class_chart(
+    name: str,
+    alt: str,
+    shares: list[np.ndarray],
+    class_names: list[str],
+    *,
+    x_label: str = "teacher's class",
+    y_label: str = "share of the set (%)",
+) -> Markup:
     """Draws the percentage of each set in each class: bars for the first set, a line of steps for the second.
 
     Args:
@@ -185,6 +193,8 @@ def class_chart(name: str, alt: str, shares: list[np.ndarray], class_names: list
       alt: what the chart shows, for readers who cannot see it.
       shares: one or two arrays (C,), percent.
       class_names: C names; written out when there are at most 20.
+      x_label: label of the horizontal axis.
+      y_label: label of the vertical axis.
 
     Returns:
       An `<svg>` element.
@@ -199,7 +209,7 @@ def class_chart(name: str, alt: str, shares: list[np.ndarray], class_names: list
             _name_ticks(axes, class_names)
         axes.grid(False, axis="x")
         axes.margins(x=0.01)
-        axes.set(xlabel="teacher's class", ylabel="share of the set (%)")
+        axes.set(xlabel=x_label, ylabel=y_label)
         return _svg(figure, name, alt)
 
 

@@ -5,7 +5,7 @@ import pathlib
 from typing import NamedTuple
 
 from ssdkd_jax.reports import charts, comparison_table, pages
-from ssdkd_jax.reports.run_files import BUFFER, image_source, read_buffer
+from ssdkd_jax.reports.run_files import BUFFER, image_source, metric_of, read_buffer
 from ssdkd_jax.reports.seed_statistics import twice_standard_error
 from ssdkd_jax.reports.thumbnails import Thumbnail, keeps_pixels, thumbnails
 
@@ -41,6 +41,7 @@ def comparison_page(result: dict, shown: dict[str, pathlib.Path]) -> str:
         about=f"{result['dataset']} · {result['epochs']} epochs · {result['date']}",
         **_headline(finished),
         teacher=result["teacher"],
+        metric=metric_of(result).words,
         teacher_accuracy=result["teacher_accuracy"],
         header=comparison_table.header(result),
         rows=comparison_table.rows(result),
@@ -88,12 +89,13 @@ def _chart(result: dict, finished: dict) -> pages.Figure | None:
         return None
     longest = max(time for row in ranked.values() for curve in row["curves"] for time, _ in curve)
     unit, unit_seconds = pages.time_unit(longest)
+    metric = metric_of(result)
     svg = charts.comparison_chart(
         "comparison",
-        f"Student's accuracy over time for {', '.join(ranked)}; {next(iter(ranked))} ends highest",
+        f"Student's {metric.words} over time for {', '.join(ranked)}; {next(iter(ranked))} ends highest",
         [charts.mean_line(pens[name], row["curves"], unit_seconds) for name, row in ranked.items()],
         x_label=f"wall-clock time of the training ({unit})",
-        y_label="accuracy (%)",
+        y_label=f"{metric.words} (%)",
         level=result["teacher_accuracy"],
     )
     legend = [pages.Mark(f"teacher, {result['teacher_accuracy']:.2f} %", "currentColor", "dashed")]

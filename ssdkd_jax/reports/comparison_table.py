@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from ssdkd_jax.methods import METHODS
-from ssdkd_jax.reports.run_files import image_source
+from ssdkd_jax.reports.run_files import image_source, metric_of
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
 _MOST_POINTS = 40
 
-# Columns that a study's table has too; COSTS are what `costs` writes.
-ACCURACY = "accuracy (%)"
+# Columns that a study's table has too; they are what `costs` writes.
 COSTS = ("images made", "images kept", "total (s)", "synthesis (s)", "student (s)", "planned memory (MB)")
 _BEST = "best (picked on the test set)"
 NOTHING = "–"
@@ -17,7 +16,12 @@ NOTHING = "–"
 
 def header(result: dict) -> tuple[str, ...]:
     """Returns the names of a comparison's columns; results of older versions have no best accuracies."""
-    return ("method", ACCURACY, *([_BEST] if _has_best(result) else []), *COSTS)
+    return ("method", score_column(result), *([_BEST] if _has_best(result) else []), *COSTS)
+
+
+def score_column(result: dict) -> str:
+    """Returns the name of the column with what was measured, a study's too."""
+    return f"{metric_of(result).words} (%)"
 
 
 def rows(result: dict) -> list[tuple[str, ...]]:
@@ -76,11 +80,12 @@ def _digits(number: float | None) -> str:
 def notes(result: dict) -> list[str]:
     """Returns the sentences that belong under the table of a comparison."""
     seeds, epochs = result["seeds"], result["epochs"]
-    spread = f"{len(seeds)} seeds ({listed(seeds)}): accuracy is mean ± standard deviation, time the mean."
+    metric = metric_of(result)
+    spread = f"{len(seeds)} seeds ({listed(seeds)}): {metric.words} is mean ± standard deviation, time the mean."
     return [
         spread if len(seeds) > 1 else f"One seed ({seeds[0]}), so the spread is unknown.",
         *_timed_seeds(result["methods"]),
-        f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
+        f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} {metric.unit}; student {result['student']}, "
         f"{result['dataset']}; {epochs} epoch{'s' if epochs > 1 else ''} including the warm-up, with the same number "
         "of student steps for every method.",
         "Total time covers the whole training, including synthesis, but not setup, the teacher's training, "

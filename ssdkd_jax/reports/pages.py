@@ -54,6 +54,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def heading(words: str) -> str:
+    """With a capital at the beginning, unless there is one in the first word: "mIoU over time"."""
+    return words[:1].upper() + words[1:] if words.partition(" ")[0].islower() else words
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: 100 -> "1 min 40 s"."""
     if seconds < 60:
@@ -81,5 +86,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "count": count, "duration": duration}
+    environment.filters |= {function.__name__: function for function in (percent, points, count, duration, heading)}
     return environment

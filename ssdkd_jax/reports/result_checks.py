@@ -8,7 +8,7 @@ fields are allowed.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ssdkd_jax.reports.run_files import number
+from ssdkd_jax.reports.run_files import metric_of, number
 
 
 class Kind(NamedTuple):
@@ -171,10 +171,11 @@ def _quoted(value: object) -> str:
 
 def _run_problem(content: dict) -> str | None:
     needed = {"seconds": {"total": NUMBER}}
-    if content.get("student_accuracy") is None:
+    metric = metric_of(content).name
+    if content.get(f"student_{metric}") is None:
         needed["student_agreement"] = NUMBER
     else:
-        needed |= {"teacher_accuracy": NUMBER, "best_student_accuracy": NUMBER}
+        needed |= {f"teacher_{metric}": NUMBER, f"student_{metric}": NUMBER, f"best_student_{metric}": NUMBER}
     return _mismatch(content, needed, "")
 
 

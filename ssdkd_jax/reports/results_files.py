@@ -4,12 +4,13 @@ import pathlib
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_replaces, make_folder, read_object, write_at_once
+from ssdkd_jax.metrics import METRICS
 from ssdkd_jax.reports import comparison_table, run_files
 from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
-_CURVE_FIELDS = ("epoch", "seconds", "training_seconds", "student_accuracy", "student_agreement", "buffer_size")
-_SCORES = ("student_accuracy", "student_agreement")
+_SCORES = (*(f"student_{name}" for name in METRICS), "student_agreement")
+_CURVE_FIELDS = ("epoch", "seconds", "training_seconds", *_SCORES, "buffer_size")
 # What two comparisons must share for their seeds to be merged.
 _SAME_SETTING = ("teacher_sha256", "dataset", "teacher", "student", "epochs")
 _RECORD_AGAIN = "record it again: python -m experiments.results --record=WORKDIR --name=NAME"

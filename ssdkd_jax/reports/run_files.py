@@ -11,9 +11,12 @@ import numpy as np
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import read_object
+from ssdkd_jax.metrics import Metric, metric_named
+from ssdkd_jax.reports.image_statistics import class_shares
 
 SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
 REPORT, IMAGES = "report.html", "images.png"
+MAPS = "maps.npz"
 STUDY, STUDY_PLOT = "study.md", "study.png"
 
 # Field names that older versions wrote, and today's.
@@ -71,11 +74,12 @@ class Buffer(NamedTuple):
     """Content of buffer.npz.
 
     images: uint8 (n, h, w, 1 or 3).
-    predicted_class: the teacher's class of each image, int64 (n,).
-    confidence: the teacher's probability of that class, float64 (n,).
+    predicted_class: the teacher's class of each image, int64 (n,); for segmentation that of most of its pixels.
+    confidence: the teacher's probability of that class, float64 (n,); for segmentation the mean over the pixels.
     class_names: one a class.
     real_class, real_confidence: the same of the real test images, (m,); None where there are none.
     collected: a sample of the images that the method was given beside these; None where it was given none.
+    shares, real_shares: for segmentation, each class's share of an image's pixels, float64 (n or m, C); else None.
     """
 
     images: np.ndarray
@@ -85,6 +89,17 @@ class Buffer(NamedTuple):
     real_class: np.ndarray | None
     real_confidence: np.ndarray | None
     collected: Collected | None = None
+    shares: np.ndarray | None = None
+    real_shares: np.ndarray | None = None
+
+    def class_percent(self) -> list[np.ndarray]:
+        """Percent of images, or of pixels, of each class, float64 (C,): of these images, then of the real ones."""
+        sets = [(self.predicted_class, self.shares), (self.real_class, self.real_shares)]
+        return [
+            class_shares(classes, len(self.class_names)) if shares is None else 100.0 * shares.mean(axis=0)
+            for classes, shares in sets
+            if classes is not None
+        ]
 
     def surest_first(self, index: int) -> np.ndarray:
         """Positions of the images of a class, by falling confidence, int64 (members,)."""
@@ -152,14 +167,19 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            names = [str(name) for name in arrays["class_names"]]
+            predicted_class, shares = _classes(arrays["predicted_class"], len(names))
+            real_class, real_shares = _classes(arrays.get("real_class"), len(names))
             buffer = Buffer(
                 images=arrays["images"],
-                predicted_class=arrays["predicted_class"].astype(np.int64),
+                predicted_class=predicted_class,
                 confidence=arrays["confidence"].astype(np.float64),
-                class_names=[str(name) for name in arrays["class_names"]],
-                real_class=arrays["real_class"].astype(np.int64) if "real_class" in arrays else None,
+                class_names=names,
+                real_class=real_class,
                 real_confidence=arrays["real_confidence"].astype(np.float64) if "real_confidence" in arrays else None,
                 collected=_collected(arrays) if "collected_images" in arrays else None,
+                shares=shares,
+                real_shares=real_shares,
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())
@@ -176,6 +196,15 @@ def _collected(arrays) -> Collected:
     if (classes.shape, counts.shape) != sizes:
         raise ValueError(f"there are {len(images)} collected images, {classes.shape} classes and {counts.shape} counts")
     return Collected(images, classes.astype(np.int64), counts.astype(np.int64))
+
+
+def _classes(stored: np.ndarray | None, count: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(class of each image, shares of its classes or None) of classes (n,) or shares (n, count); of None twice None."""
+    if stored is None:
+        return None, None
+    if stored.ndim != 2 or stored.shape[1] != count:
+        return stored.astype(np.int64), None
+    return stored.argmax(axis=1), stored.astype(np.float64)
 
 
 def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:
@@ -224,8 +253,18 @@ def subobject(summary: dict, key: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
+def metric_of(fields: dict) -> Metric:
+    """Returns what a summary's or a comparison's percents are; older versions only knew accuracies."""
+    return metric_named(fields.get("metric"))
+
+
+def score(summary: dict, whose: str) -> float | None:
+    """Returns percent on real test images of "teacher", "student" or "best_student", or None."""
+    return number(summary.get(f"{whose}_{metric_of(summary).name}"))
+
+
 def baselines_of(summary: dict) -> list[tuple[str, float]]:
-    """Returns (name, accuracy in percent) of the networks that the student is compared with."""
+    """Returns (name, percent) of the networks that the student is compared with."""
     numbers = ((name, number(value)) for name, value in subobject(summary, "baselines").items())
     return [(name, value) for name, value in numbers if value is not None]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ssdkd_jax.reports import charts, pages
-from ssdkd_jax.reports.image_statistics import class_shares, evenness
+from ssdkd_jax.reports.image_statistics import evenness
 from ssdkd_jax.reports.run_files import Buffer
 from ssdkd_jax.reports.thumbnails import image_uri, keeps_pixels, thumbnails
 
@@ -65,11 +65,14 @@ def histograms(buffer: Buffer | None, source: str) -> list[pages.Figure]:
 
 
 def _class_histogram(buffer: Buffer, name: str) -> pages.Figure:
-    sets = [buffer.predicted_class, *([] if buffer.real_class is None else [buffer.real_class])]
-    shares = [class_shares(classes, len(buffer.class_names)) for classes in sets]
-    counts = np.bincount(buffer.predicted_class, minlength=len(buffer.class_names))
+    shares = buffer.class_percent()
+    if buffer.shares is None:
+        counts = np.bincount(buffer.predicted_class, minlength=len(buffer.class_names))
+        spread = f"{counts.min():,} to {counts.max():,} images per class, "
+    else:
+        counts, spread = shares[0], f"{shares[0].min():.1f} to {shares[0].max():.1f} % of the pixels per class, "
     caption = (
-        f"Classes, as the teacher sees them. In the {name}: {counts.min():,} to {counts.max():,} images per class, "
+        f"Classes, as the teacher sees them. In the {name}: {spread}"
         f"{np.count_nonzero(counts == 0)} of {len(counts)} classes empty; {_evenness(shares[0])}."
     )
     if buffer.collected is not None:

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Iterable
 
 from ssdkd_jax.files import write_at_once
+from ssdkd_jax.metrics import METRICS
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.image_sheet import write_image_sheet
 from ssdkd_jax.reports.run_files import (
@@ -11,13 +12,16 @@ from ssdkd_jax.reports.run_files import (
     baselines_of,
     curve,
     image_source,
+    metric_of,
     number,
     read_buffer,
     read_metrics,
     read_summary,
+    score,
     subobject,
 )
 from ssdkd_jax.reports.run_images import SOURCE_NAMES, histograms, image_rows
+from ssdkd_jax.reports.segmentation_maps import read_maps, segmentation_maps
 
 _KNOWN_LOSSES = ("inversion_loss", "bn_loss", "task_loss", "adversarial_loss", "student_loss")
 _OTHER_CURVES = (
@@ -34,7 +38,8 @@ _TIME_PARTS = (
     *("evaluation", "checkpoint", "report", "baselines", "host"),
 )
 _SHOWN_ELSEWHERE = {
-    *("teacher_accuracy", "student_accuracy", "best_student_accuracy", "best_student_epoch", "student_agreement"),
+    *(f"{whose}_{metric}" for whose in ("teacher", "student", "best_student") for metric in METRICS),
+    *("best_student_epoch", "student_agreement", "metric"),
     *("seconds", "baselines", "versions", "command", "student_sha256"),
 }
 _FIRST_FACTS = (
@@ -64,12 +69,14 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         "run.html",
         title=f"{summary.get('student') or 'Student'} distilled from {summary.get('teacher') or 'a teacher'}",
         about=" · ".join(str(summary[key]) for key in ("method", "dataset", "date") if summary.get(key)),
+        metric=metric_of(summary).words,
         result=_result(summary),
         accuracy=_accuracy(summary, metrics),
         curves=_curves(metrics),
         source=source,
         source_name=SOURCE_NAMES[source],
         images=image_rows(buffer),
+        maps=segmentation_maps(read_maps(workdir), summary),
         histograms=histograms(buffer, source),
         time=_time(summary),
         command=summary.get("command"),
@@ -83,13 +90,14 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
 
 def _result(summary: dict) -> dict:
     """Numbers of the headline; None for what is not known."""
-    student = number(summary.get("student_accuracy"))
-    fields = ("teacher_accuracy", "student_agreement", "best_student_accuracy", "best_student_epoch")
-    fields += ("epochs", "images_kept", "images_made")
+    student = score(summary, "student")
+    fields = ("student_agreement", "best_student_epoch", "epochs", "images_kept", "images_made")
     baselines = sorted(baselines_of(summary), key=lambda baseline: -baseline[1])
     return {
         **{field: number(summary.get(field)) for field in fields},
-        "student_accuracy": student,
+        "teacher_score": score(summary, "teacher"),
+        "student_score": student,
+        "best_student_score": score(summary, "best_student"),
         "teacher": summary.get("teacher", ""),
         "seconds": number(subobject(summary, "seconds").get("total")),
         "baselines": [(name, value, None if student is None else student - value) for name, value in baselines],
@@ -98,13 +106,16 @@ def _result(summary: dict) -> dict:
 
 def _accuracy(summary: dict, metrics: list[dict]) -> dict | None:
     """The curve of the student over time, and what it shows; None where no epoch was evaluated."""
-    real = any(number(record.get("student_accuracy")) is not None for record in metrics)
-    score, what = ("student_accuracy", "accuracy") if real else ("student_agreement", "agreement with the teacher")
-    span, times, percents = _score_over_time(metrics, score)
+    metric = metric_of(summary)
+    field, what = f"student_{metric.name}", metric.words
+    real = any(number(record.get(field)) is not None for record in metrics)
+    if not real:
+        field, what = "student_agreement", "agreement with the teacher"
+    span, times, percents = _score_over_time(metrics, field)
     if not times:
         return None
     unit, unit_seconds = pages.time_unit(times[-1])
-    levels = [("teacher", number(summary.get("teacher_accuracy"))), *baselines_of(summary)] if real else []
+    levels = [("teacher", score(summary, "teacher")), *baselines_of(summary)] if real else []
     levels = [(name, value) for name, value in levels if value is not None]
     colors = [charts.COLORS[1 + index % (len(charts.COLORS) - 1)] for index in range(len(levels))]
     change = f"from {percents[0]:.2f} % to {percents[-1]:.2f} % in {pages.duration(times[-1])}"
@@ -126,10 +137,10 @@ def _accuracy(summary: dict, metrics: list[dict]) -> dict | None:
     return {"what": what, "figure": pages.Figure(svg, caption, tuple(legend))}
 
 
-def _score_over_time(metrics: list[dict], score: str) -> tuple[str, list[float], list[float]]:
+def _score_over_time(metrics: list[dict], field: str) -> tuple[str, list[float], list[float]]:
     """Returns (what the time is of, seconds, percent); runs of older versions only have the time since their start."""
-    times, percents = curve(metrics, "training_seconds", score)
-    whole_run = curve(metrics, "seconds", score)
+    times, percents = curve(metrics, "training_seconds", field)
+    whole_run = curve(metrics, "seconds", field)
     if len(times) < len(whole_run[0]):
         return "run", *whole_run
     return "distillation", times, percents

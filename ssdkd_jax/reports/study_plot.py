@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ssdkd_jax.reports import charts
+from ssdkd_jax.reports.run_files import metric_of
 
 _STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
 _DOTS_PER_INCH = 130
@@ -29,7 +30,7 @@ def study_plot(result: dict) -> bytes:
         for index, (name, row) in enumerate(result["variants"].items()):
             if any(row["curves"]):
                 _draw(axes, charts.pen(index), name, row["curves"])
-        axes.set(xlabel="seconds of training", ylabel="accuracy (%)")
+        axes.set(xlabel="seconds of training", ylabel=f"{metric_of(result).words} (%)")
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})

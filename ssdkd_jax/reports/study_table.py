@@ -1,14 +1,15 @@
 """The table of a study's variants."""
 
-from ssdkd_jax.reports.comparison_table import ACCURACY, COSTS, accuracy, costs, failures, listed
+from ssdkd_jax.reports.comparison_table import COSTS, accuracy, costs, failures, listed, score_column
+from ssdkd_jax.reports.run_files import metric_of
 
 # The first so many costs: for all but the memory, which variants of one config share for the most part.
 _COSTS = 5
 
 
-def header() -> tuple[str, ...]:
+def header(result: dict) -> tuple[str, ...]:
     """Returns the names of the columns."""
-    return ("variant", ACCURACY, "difference (95 % interval)", *COSTS[:_COSTS])
+    return ("variant", score_column(result), "difference (95 % interval)", *COSTS[:_COSTS])
 
 
 def rows(result: dict) -> list[tuple[str, ...]]:
@@ -34,8 +35,11 @@ def _difference(paired: dict | None) -> str:
 def notes(result: dict) -> list[str]:
     """Returns the sentences that belong under the table."""
     seeds, first = result["seeds"], next(iter(result["variants"]))
+    metric = metric_of(result)
     at_once = f", {result['runs_at_once']} runs at once" if result["runs_at_once"] > 1 else ""
-    spread = f"{len(seeds)} seeds ({listed(seeds)}): accuracy is mean ± standard deviation, time the mean{at_once}."
+    spread = (
+        f"{len(seeds)} seeds ({listed(seeds)}): {metric.words} is mean ± standard deviation, time the mean{at_once}."
+    )
     intervals = (
         f"Differences are from {first}, seed by seed, with Student's interval; bold where zero lies outside, as it "
         "does by chance for one in twenty."
@@ -43,7 +47,7 @@ def notes(result: dict) -> list[str]:
     return [
         spread if len(seeds) > 1 else f"One seed ({seeds[0]}), so the spread is unknown{at_once}.",
         intervals if len(seeds) > 1 else f"Differences are from {first}.",
-        f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} %; student {result['student']}, "
+        f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} {metric.unit}; student {result['student']}, "
         f"{result['dataset']}.",
         *failures(result["variants"]),
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports import comparison_table, compile_figures, speed_figures, study_table
+from ssdkd_jax.reports import comparison_table, compile_figures, run_files, speed_figures, study_table
 from ssdkd_jax.reports.run_files import image_source
 
 _TIME_PARTS = ("synthesis", "student", "evaluation", "checkpoint", "host")
@@ -51,26 +51,28 @@ def _comparison(result: dict) -> list[str]:
 
 
 def _study(result: dict) -> list[str]:
-    return _numbers(study_table.header(), study_table.rows(result), study_table.notes(result))
+    return _numbers(study_table.header(result), study_table.rows(result), study_table.notes(result))
 
 
 def _run(result: dict) -> list[str]:
-    if result.get("student_accuracy") is None:
+    metric = run_files.metric_of(result)
+    best_student, teacher, student = (run_files.score(result, who) for who in ("best_student", "teacher", "student"))
+    if student is None:
         scores = [
             ("teacher", result["teacher"]),
             ("student", f"{result['student']}, agrees with the teacher on {result['student_agreement']:.2f} %"),
         ]
     else:
         scores = [
-            ("teacher", f"{result['teacher']}, {result['teacher_accuracy']:.2f} %"),
-            ("student", f"{result['student']}, {result['student_accuracy']:.2f} %"),
-            ("best student on the test set (not the result)", f"{result['best_student_accuracy']:.2f} %"),
+            ("teacher", f"{result['teacher']}, {teacher:.2f} {metric.unit}"),
+            ("student", f"{result['student']}, {student:.2f} {metric.unit}"),
+            ("best student on the test set (not the result)", f"{best_student:.2f} {metric.unit}"),
         ]
     seconds = result["seconds"]
     parts = ", ".join(f"{part} {seconds[part]:.0f}" for part in _TIME_PARTS if part in seconds)
     lines = [
         *scores,
-        *((name, f"{value:.2f} %") for name, value in (result.get("baselines") or {}).items()),
+        *((name, f"{value:.2f} {metric.unit}") for name, value in (result.get("baselines") or {}).items()),
         ("images", _images(result)),
         ("epochs, seed", f"{result['epochs']}, {result['seed']}"),
         ("seconds", f"{seconds['total']:.0f} ({parts})"),

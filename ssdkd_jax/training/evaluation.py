@@ -1,49 +1,103 @@
 """What a network makes of a set of images."""
 
+from typing import NamedTuple
+
+import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.data.preprocessing import normalize, to_unit
+from ssdkd_jax.metrics import confusion_matrix
 from ssdkd_jax.training.compilation import CompileOnce
 from ssdkd_jax.training.devices import pmap, spread
 from ssdkd_jax.training.multiprocess import whole
 
 
 def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):
-    """Returns `predict(variables, images) -> (classes (n,) int32, confidences (n,) float32)`.
+    """Returns `predict(variables, images) -> (classes int32, confidences (n,) float32)`.
 
     Args:
       model: a Linen module, run in evaluation mode.
       mean, std: its normalization.
-      task: a tasks.Task.
+      task: a tasks.Task; the classes are its `predicted_class`, (n,) or (n, h, w).
       devices: the images are divided over them.
       clock: takes the compilation's time.
       batch_size: images per call, rounded up to a multiple of the devices; all calls have this size.
 
     `variables` are pmapped (`devices.spread`); `images` are uint8 or float in [0, 1], (n, h, w, c), on the host.
     """
-    count = len(devices)
-    batch_size = -(-batch_size // count) * count
 
     def forward(variables, images):
-        images = to_unit(images) if images.dtype == np.uint8 else images
-        output = model.apply(variables, normalize(images, mean, std))
+        output = _output(model, variables, images, mean, std)
         return task.predicted_class(output), task.confidence(output)
 
     compiled = CompileOnce(pmap(forward, devices), clock)
+    batch_size = _divisible(batch_size, devices)
 
     def predict(variables, images):
-        classes, confidences = [], []
-        for start in range(0, len(images), batch_size):
-            batch = np.asarray(images[start : start + batch_size])
-            padded = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)])
-            predicted, confidence = compiled(variables, spread(padded, devices, True))
-            classes.append(whole(predicted).reshape(-1)[: len(batch)])
-            confidences.append(whole(confidence).reshape(-1)[: len(batch)])
-        return np.concatenate(classes), np.concatenate(confidences)
+        batches = _batches(images, batch_size, 0)
+        return _joined([compiled(variables, spread(batch, devices, True)) for batch in batches], len(images))
 
     return predict
 
 
-def accuracy(predicted, labels):
-    """Share of equal entries, percent."""
-    return 100.0 * float(np.mean(np.asarray(predicted) == np.asarray(labels)))
+class Evaluation(NamedTuple):
+    """What a network makes of labeled images.
+
+    confusion: (classes, classes) int64, see `metrics.confusion_matrix`.
+    image_classes: the task's `image_classes`.
+    confidences: (n,) float32.
+    """
+
+    confusion: np.ndarray
+    image_classes: np.ndarray
+    confidences: np.ndarray
+
+
+def make_evaluator(model, mean, std, task, num_classes, devices, clock, *, batch_size=500):
+    """Returns `evaluate(variables, images, labels) -> Evaluation`; arguments as of `make_predictor`.
+
+    `labels` are integers of the task's shape, on the host; what is no class counts nowhere.
+    """
+
+    def forward(variables, images, labels, confusion):
+        output = _output(model, variables, images, mean, std)
+        confusion = confusion + confusion_matrix(labels, task.predicted_class(output), num_classes)
+        return confusion, (task.image_classes(output), task.confidence(output))
+
+    compiled = CompileOnce(pmap(forward, devices), clock)
+    batch_size = _divisible(batch_size, devices)
+
+    def evaluate(variables, images, labels):
+        confusion = spread(jnp.zeros((num_classes, num_classes), jnp.int32), devices)
+        # No label fills up the last batch: -1, which is 255 in label maps of uint8.
+        batches = zip(_batches(images, batch_size, 0), _batches(labels, batch_size, -1), strict=True)
+        found = []
+        for batch in batches:
+            confusion, of_images = compiled(variables, *(spread(x, devices, True) for x in batch), confusion)
+            found.append(of_images)
+        return Evaluation(whole(confusion).astype(np.int64).sum(0), *_joined(found, len(images)))
+
+    return evaluate
+
+
+def _output(model, variables, images, mean, std):
+    images = to_unit(images) if images.dtype == np.uint8 else images
+    return model.apply(variables, normalize(images, mean, std))
+
+
+def _divisible(batch_size, devices):
+    return -(-batch_size // len(devices)) * len(devices)
+
+
+def _batches(array, batch_size, filling):
+    """Parts of one size, the last one filled up with one number."""
+    for start in range(0, len(array), batch_size):
+        part = np.asarray(array[start : start + batch_size])
+        missing = np.full((batch_size - len(part), *part.shape[1:]), filling).astype(part.dtype)
+        yield np.concatenate([part, missing])
+
+
+def _joined(batches, count):
+    """Pmapped results of batches of one size as NumPy arrays, of the first `count` images."""
+    columns = ([whole(x) for x in column] for column in zip(*batches, strict=True))
+    return tuple(np.concatenate([x.reshape(-1, *x.shape[2:]) for x in column])[:count] for column in columns)

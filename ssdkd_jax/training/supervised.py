@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import collectives, losses, train_state
+from ssdkd_jax import collectives, train_state
 from ssdkd_jax.data.preprocessing import augment, normalize, to_unit
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
@@ -45,11 +45,11 @@ class Recipe(NamedTuple):
         return train_state.sgd(schedule, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov)
 
 
-def supervised_epoch(model, optimizer, recipe, mean, std, steps, axis_name):
+def supervised_epoch(model, task, optimizer, recipe, mean, std, steps, axis_name):
     """One epoch of cross-entropy training as one program: (state, key, images, labels) -> (state, metrics).
 
-    `images` (n, h, w, c) uint8 and `labels` (n,) int32 are the whole training set on every device.  Every image comes
-    at most once an epoch, in an order drawn from the key; the last incomplete batch is left out.
+    `images` and `labels` of a `data.Dataset` are the whole training set on every device.  Every image comes at most
+    once an epoch, in an order drawn from the key; the last incomplete batch is left out.
     """
 
     def epoch(state, key, images, labels):
@@ -59,17 +59,13 @@ def supervised_epoch(model, optimizer, recipe, mean, std, steps, axis_name):
         def step(state, batch):
             indices, key = batch
             indices = collectives.local_part(indices, axis_name)
-            x = augment(
-                key,
-                to_unit(images[indices]),
-                padding=recipe.crop_padding,
-                flip=recipe.flip,
-                axis_name=axis_name,
-            )
+            changes = {"padding": recipe.crop_padding, "flip": recipe.flip, "axis_name": axis_name}
+            x = augment(key, to_unit(images[indices]), **changes)
+            y = task.augment_labels(key, labels[indices], **changes)
 
             def loss_function(variables):
                 logits, updated = model.apply(variables, normalize(x, mean, std), train=True, mutable=["batch_stats"])
-                return jnp.mean(losses.cross_entropy(logits, labels[indices])), (updated.get("batch_stats", {}), None)
+                return jnp.mean(task.label_loss(logits, y)), (updated.get("batch_stats", {}), None)
 
             state, loss, _ = train_state.training_step(state, loss_function, optimizer, axis_name=axis_name)
             return state, loss
@@ -81,11 +77,14 @@ def supervised_epoch(model, optimizer, recipe, mean, std, steps, axis_name):
     return epoch
 
 
-def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, checkpoints=None, interruption=False):
+def train(
+    model, task, dataset, recipe, mean, std, *, seed, devices, clock, title, checkpoints=None, interruption=False
+):
     """Trains a network on real images.
 
     Args:
       model: Linen module whose BatchNorm averages over the pmapped axis.
+      task: tasks.Task.
       dataset: data.Dataset.
       recipe: Recipe; a batch larger than the data set is cut to it.
       mean, std: normalization.
@@ -113,7 +112,7 @@ def train(model, dataset, recipe, mean, std, *, seed, devices, clock, title, che
         raise Interrupted(f"{title}: stopped before epoch {done + 1} of {recipe.epochs}")
 
     state, images, labels = spread((state, dataset.images, dataset.labels), devices)
-    one_epoch = supervised_epoch(model, optimizer, recipe, mean, std, steps, AXIS)
+    one_epoch = supervised_epoch(model, task, optimizer, recipe, mean, std, steps, AXIS)
     one_epoch = pmap(one_epoch, devices, in_axes=(0, None, 0, 0), donate_argnums=0)
     epoch_function = CompileOnce(one_epoch, clock)
     every = max(1, recipe.epochs // 10)

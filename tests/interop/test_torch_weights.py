@@ -15,7 +15,7 @@ from ssdkd_jax.models import create_model, model_names
 from tests.random_networks import random_variables
 
 LAYOUTS = golden_values.layouts()
-PUBLIC = [name for name in model_names() if name in LAYOUTS]
+PUBLIC = [name for name in model_names("classification") if name in LAYOUTS]
 
 
 @functools.cache

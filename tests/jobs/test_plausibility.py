@@ -46,13 +46,13 @@ def test_sizes_of_the_configs_pass():
                                                            (54, 2, True), (56, 2, False), (5, 100, True)])  # fmt: skip
 def test_a_teacher_that_knows_next_to_nothing(accuracy, classes, weak):
     if not weak:
-        return plausibility.check_teacher_knows(accuracy, classes, a_config())
+        return plausibility.check_teacher_knows(accuracy, 100 / classes, "accuracy", a_config())
     with pytest.raises(UserError, match=r"chance is .* causes are .*--config\.teacher\.epochs=N"):
-        plausibility.check_teacher_knows(accuracy, classes, a_config())
+        plausibility.check_teacher_knows(accuracy, 100 / classes, "accuracy", a_config())
     with pytest.raises(UserError, match=r"causes are another normalization") as error:
-        plausibility.check_teacher_knows(accuracy, classes, a_config(teacher__path="x.pth"))
+        plausibility.check_teacher_knows(accuracy, 100 / classes, "accuracy", a_config(teacher__path="x.pth"))
     assert "teacher.epochs" not in str(error.value)
-    return plausibility.check_teacher_knows(accuracy, classes, a_config(allow_weak_teacher=True))
+    return plausibility.check_teacher_knows(accuracy, 100 / classes, "accuracy", a_config(allow_weak_teacher=True))
 
 
 def a_method(kd_steps=400, inversion_steps=1):

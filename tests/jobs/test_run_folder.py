@@ -160,8 +160,8 @@ def test_a_users_file_that_changed_is_another_experiment(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"student_accuracy": None}, "it has neither accuracies nor a student_agreement"),
-        ({"teacher_accuracy": None}, "it has neither accuracies nor a student_agreement"),
+        ({"student_accuracy": None}, "it has neither the networks' accuracy nor a student_agreement"),
+        ({"teacher_accuracy": None}, "it has neither the networks' accuracy nor a student_agreement"),
         ({"student_accuracy": math.nan}, "student_accuracy is nan, expected finite numbers"),
         ({"seconds": {"host": 1.0}}, "seconds has no total"),
         ({"seconds": {"total": math.inf}}, "seconds is {'total': inf}, expected finite numbers"),

@@ -155,7 +155,7 @@ def make(num_classes):
 
 
 def checked(name):
-    check_outputs(name, create_model(name, 3, bn_axis_name="devices"), (4, 4, 1), 3, "devices")
+    check_outputs(name, create_model(name, 3, bn_axis_name="devices"), (4, 4, 1), (3,), "devices")
 
 
 @pytest.mark.parametrize(

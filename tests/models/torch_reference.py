@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tests.models import torch_deeplab
+
 # Several threads wait for each other a hundred times longer than they compute where other tests keep the cores busy.
 torch.set_num_threads(1)
 
@@ -270,6 +272,8 @@ def build(name, classes):
         return Vgg(VGG_BLOCKS[int(found[1])], classes)
     if name == "lenet5":
         return LeNet5(classes)
+    if name.startswith("deeplabv3_mobilenet"):
+        return torch_deeplab.mobilenet(classes, output_stride=16 if name.endswith("_os16") else 8)
     if name.startswith("mobilenetv2"):
         return MobileNetV2(classes)
     return ShuffleNetV2(classes) if name == "shufflenetv2" else None

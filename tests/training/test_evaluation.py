@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from ssdkd_jax import tasks
 from ssdkd_jax.training import devices
 from ssdkd_jax.training.clock import Clock
-from ssdkd_jax.training.evaluation import accuracy, make_predictor
+from ssdkd_jax.training.evaluation import make_evaluator, make_predictor
 
 
 class Linear(nn.Module):
@@ -24,9 +24,9 @@ def test_every_image_counts_once(count, batch_size):
     images = rng.integers(0, 256, (11, 2, 2, 1), np.uint8)
     kernel, bias = rng.normal(size=(4, 3)).astype(np.float32), np.float32([0.1, 0.2, 0.3])
     chosen, clock = jax.local_devices()[:count], Clock()
-    predict = make_predictor(
-        Linear(), (0.5,), (0.25,), tasks.CLASSIFICATION, chosen, clock, batch_size=batch_size
-    )  # fmt: skip
+    given = Linear(), (0.5,), (0.25,), tasks.CLASSIFICATION
+    predict = make_predictor(*given, chosen, clock, batch_size=batch_size)
+    evaluate = make_evaluator(*given, 3, chosen, clock, batch_size=batch_size)
     variables = devices.spread({"params": {"dense": {"kernel": kernel, "bias": bias}}}, chosen)
     classes, confidences = predict(variables, images)
 
@@ -36,6 +36,10 @@ def test_every_image_counts_once(count, batch_size):
     assert_allclose(confidences, softmax.max(1), rtol=1e-5)
     assert clock.seconds["compile"] > 0
 
-
-def test_accuracy_is_percent():
-    assert accuracy([0, 1, 2, 3], [0, 1, 2, 0]) == 75.0
+    labels = rng.integers(0, 3, 11).astype(np.int32)
+    confusion, same_classes, same_confidences = evaluate(variables, images, labels)
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (labels, classes), 1)
+    assert_array_equal(confusion, expected)
+    assert_array_equal(same_classes, classes)
+    assert_allclose(same_confidences, confidences)

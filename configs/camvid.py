@@ -1,0 +1,18 @@
+"""SSD-KD for semantic segmentation on CamVid: 367 training and 233 test images of streets, 11 classes.
+
+    python -m experiments.main --config=configs/camvid.py:small --config.data_dir=FOLDER --workdir=runs/camvid
+
+FOLDER has train/images, train/labels, test/images and test/labels; docs/segmentation.md says what is in them.
+
+Arguments: TEACHER-STUDENT, default deeplabv3_resnet50-deeplabv3_mobilenet at 128x128, which is not measured yet;
+`small`: encoder_decoder_32-encoder_decoder_8 at 64x64 and a schedule for two CPU cores.
+"""
+
+from configs.segmentation import get_segmentation_config
+
+
+def get_config(argument=None):
+    """The config; `small` has 320 synthetic images, fewer than the 367 real training images."""
+    c = get_segmentation_config("camvid", argument)
+    c.ssdkd.buffer_size = 320 if c.image_size == 64 else 2000
+    return c

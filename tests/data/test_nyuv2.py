@@ -1,0 +1,56 @@
+"""NYUv2's converter on tiny files in the published format."""
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from ssdkd_jax.data import load_split, nyuv2
+from ssdkd_jax.data.label_maps import IGNORE
+from ssdkd_jax.errors import UserError
+
+h5py = pytest.importorskip("h5py")
+COUNT, HEIGHT, WIDTH = 4, 4, 6
+# 894 labels -> 40 classes -> 13 classes, all counted from 1.
+TO_40 = 1 + np.arange(894) % 40
+TO_13 = 1 + np.arange(40) % 13
+
+
+@pytest.fixture
+def published(tmp_path):
+    """(folder, images (n, h, w, 3), labels (n, h, w)); the file has all axes in reverse order, as MATLAB."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (COUNT, HEIGHT, WIDTH, 3), np.uint8)
+    labels = np.concatenate([np.arange(24), rng.integers(0, 895, 72)]).reshape(COUNT, HEIGHT, WIDTH).astype(np.uint16)
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "w") as file:
+        file["images"], file["labels"] = images.transpose(0, 3, 2, 1), labels.transpose(0, 2, 1)
+    savemat(tmp_path / "splits.mat", {"trainNdxs": np.array([[1], [4]]), "testNdxs": np.array([[2], [3]])})
+    savemat(tmp_path / "classMapping40.mat", {"mapClass": TO_40[None].astype(np.uint8)})
+    savemat(tmp_path / "class13Mapping.mat", {"classMapping13": {"labels13": TO_13[None].astype(np.uint8)}})
+    return tmp_path, images, labels
+
+
+def test_images_labels_and_splits_are_those_of_the_files(published, tmp_path):
+    folder, images, labels = published
+    assert nyuv2.convert(folder, tmp_path / "out") == {"train": 2, "test": 2}
+    expected = np.full(labels.shape, IGNORE)
+    known = labels > 0
+    expected[known] = TO_13[TO_40[labels[known] - 1] - 1] - 1
+    for split, rows in {"train": [0, 3], "test": [1, 2]}.items():
+        found = load_split("nyuv2", split, data_dir=tmp_path / "out")
+        np.testing.assert_array_equal(found.images, images[rows])
+        np.testing.assert_array_equal(found.labels, expected[rows])
+    assert found.class_names[0] == "bed" and len(found.class_names) == 13
+
+
+def test_files_that_are_not_as_published(published, tmp_path, monkeypatch):
+    folder, out = published[0], tmp_path / "out"
+    savemat(folder / "splits.mat", {"trainNdxs": np.array([[1]]), "testNdxs": np.array([[5]])})
+    with pytest.raises(UserError, match=r"^splits\.mat has indices of test beyond 1\.\.4; take"):
+        nyuv2.convert(folder, out)
+    assert not out.exists()
+    (folder / "splits.mat").unlink()
+    with pytest.raises(UserError, match=r"^there is no splits\.mat in .*; expected the published nyu_depth_v2_labeled"):
+        nyuv2.convert(folder, out)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs h5py; install it: pip install h5py$"):
+        nyuv2.convert(folder, out)
