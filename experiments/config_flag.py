@@ -15,7 +15,7 @@ from ssdkd_jax.errors import UserError
 
 SHIPPED = pathlib.Path(configs.__file__).parent
 # Files in that folder that are not configs.
-_HELPERS = {"__init__", "common", "presets", "cifar"}
+_HELPERS = {"__init__", "common", "presets", "cifar", "segmentation"}
 # Where ml_collections finds what sets fields: the command line as `read_flags` completed it.
 _ARGV: list[str] = []
 # What parsers say of a value, and what it means.

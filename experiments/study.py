@@ -20,7 +20,7 @@ from ssdkd_jax.errors import UserError
 FLAGS = flags.FLAGS
 SHIPPED = pathlib.Path(studies.__file__).parent
 # Files in that folder that are not studies.
-_HELPERS = {"__init__", "switches"}
+_HELPERS = {"__init__", "hidfd", "switches"}
 EXAMPLE = "--study=studies/digits_ablation.py --workdir=runs/ablation --out=results/digits_study.json"
 flags.DEFINE_string("study", None, "Python file with a function get_study(); docs/studies.md says what it returns.")
 flags.DEFINE_string("workdir", None, "Folder of the study; its runs are in VARIANT/seedN.")

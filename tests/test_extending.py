@@ -3,13 +3,11 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.tiny_job import ROOT
+from tests.tiny_job import ROOT, command_line
 
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 # A run of seconds in place of the config's own length.
@@ -38,10 +36,8 @@ def finished(tmp_path_factory):
     names = {argument.partition("=")[0] for argument in given}
     documented = [argument for argument in documented_command() if argument.partition("=")[0] not in names]
     arguments = [argument.replace("mine/", f"{folder}/mine/") for argument in documented] + given
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.main", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    status, _, err = command_line(arguments)
+    assert (status, err) == (0, "")
     return folder / "run"
 
 
@@ -66,8 +62,6 @@ def test_help_lists_the_settings_of_a_method_from_outside(tmp_path):
     path = tmp_path / "pixels.py"
     path.write_text(documented_files()["mine/pixels.py"])
     arguments = ["--help", "--config=configs/digits.py", f"--config.method={path}:Pixels"]
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.main", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0
-    assert "--config.Pixels.pixel_learning_rate=0.1: Adam learning rate of the pixels (more than 0)" in done.stdout
+    status, out, _ = command_line(arguments)
+    assert status == 0
+    assert "--config.Pixels.pixel_learning_rate=0.1: Adam learning rate of the pixels (more than 0)" in out

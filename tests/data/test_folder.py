@@ -48,7 +48,7 @@ def test_the_test_split_has_three_names(root, name):
 
 def test_the_info_agrees_with_the_images(root):
     info = dataset_info(f"folder:{root}")
-    assert info == ((4, 6, 3), ("ant", "cat"), {"train": 3, "test": 2})
+    assert info[:3] == ((4, 6, 3), ("ant", "cat"), {"train": 3, "test": 2})
     assert dataset_info(f"folder:{root}", image_size=8).image_shape == (8, 8, 3)
 
 

@@ -84,7 +84,7 @@ def test_a_prepared_set_is_read_back(data_dir):
 
 
 def test_the_info_agrees_with_the_images(data_dir):
-    assert dataset_info("tiny", data_dir) == ((4, 5, 3), ("ant", "bee", "cat"), {"train": 6, "test": 2})
+    assert dataset_info("tiny", data_dir)[:3] == ((4, 5, 3), ("ant", "bee", "cat"), {"train": 6, "test": 2})
 
 
 def test_the_place_comes_from_the_environment(data_dir, monkeypatch):

@@ -50,7 +50,7 @@ def test_a_split_is_what_the_function_returns(tmp_path, function):
 
 def test_the_info_agrees_with_the_images(tmp_path):
     name = written(tmp_path, GOOD)
-    assert dataset_info(name) == ((3, 5, 1), ("cat", "dog"), {"train": 4, "test": 2})
+    assert dataset_info(name)[:3] == ((3, 5, 1), ("cat", "dog"), {"train": 4, "test": 2})
     assert dataset_info(name, image_size=8).image_shape == (8, 8, 1)
 
 

@@ -151,7 +151,8 @@ def test_words_that_are_not_known_get_the_closest_match(tmp_path, argument, expe
 def test_names_are_listed():
     assert config_flag.names_of("networks") == model_names()
     assert {"ssdkd", "cmi500"} <= set(config_flag.names_of("methods"))
-    assert config_flag.names_of("configs") == ["cifar10", "cifar100", "digits", "fashion_mnist", "tiny_imagenet"]
+    images, maps = ["cifar10", "cifar100", "digits", "fashion_mnist", "tiny_imagenet"], ["camvid", "nyuv2", "shapes"]
+    assert config_flag.names_of("configs") == sorted(images + maps)
     with pytest.raises(UserError, match="--list=x, expected one of: methods, networks, configs"):
         config_flag.names_of("x")
 

@@ -99,7 +99,10 @@ def test_the_teacher_is_trained_once_before_all_runs(studied):
     ("path", "expected"),
     [
         ("studies/digits_ablations.py", "did you mean studies/digits_ablation.py? shipped are: digits_ablation, "),
-        ("/none/mine.py", "there is no study file '/none/mine.py' (a .py); shipped are: digits_ablation, fashion_"),
+        (
+            "/none/mine.py",
+            "there is no study file '/none/mine.py' (a .py); shipped are: digits_ablation, digits_hidfd, ",
+        ),
         ("switches", "there is no study file 'switches' (a .py); shipped are"),
     ],
 )
