@@ -4,7 +4,9 @@ import json
 import math
 import pathlib
 import shlex
+import tokenize
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,12 @@ SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.
 REPORT, IMAGES = "report.html", "images.png"
 MAPS = "maps.npz"
 STUDY, STUDY_PLOT = "study.md", "study.png"
+
+# What NumPy raises where bytes of an archive have changed.
+DAMAGES = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 # Field names that older versions wrote, and today's.
 _RENAMED_FIELDS = {
@@ -181,7 +189,7 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
                 shares=shares,
                 real_shares=real_shares,
             )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a buffer ({reason}); {_fix(path.parent)}") from error
     _check_buffer(buffer, path)

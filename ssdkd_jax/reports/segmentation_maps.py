@@ -3,7 +3,6 @@
 import base64
 import io
 import pathlib
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import charts, pages
-from ssdkd_jax.reports.run_files import MAPS, number, subobject
+from ssdkd_jax.reports.run_files import DAMAGES, MAPS, number, subobject
 
 # Pixels of an image's longer side on a page.
 _SIDE = 160
@@ -48,7 +47,7 @@ def read_maps(workdir: pathlib.Path) -> Maps | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Maps(*(arrays[name] for name in Maps._fields))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGES as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} holds no label maps ({reason}); run the same command again: --workdir=DIR") from error
 

@@ -16,6 +16,8 @@ from tests.random_networks import random_variables
 
 LAYOUTS = golden_values.layouts()
 PUBLIC = [name for name in model_names("classification") if name in LAYOUTS]
+# One of a family, since to tell it from its relatives they are all traced.
+INFERRED = ("resnet18", "resnet8", "resnet20_option_a", "vgg8", "wrn16_1", "mobilenetv2", "shufflenetv2", "lenet5")
 
 
 @functools.cache
@@ -29,17 +31,8 @@ def changed(**tensors):
     return {name: value for name, value in replaced.items() if value is not None}
 
 
-def test_every_network_is_inferred_and_keeps_every_bit_and_the_public_order():
-    """All in one test, since every process would trace all networks to tell one from the others."""
-    for name in PUBLIC:
-        same = {"mobilenetv2": ["mobilenetv2", "mobilenetv2_imagenet"]}.get(name, [name])
-        assert infer_architecture(weights(name)) == same
-        check_round_trip(name)
-    assert infer_architecture({"w": np.ones(3)}) == []
-    assert infer_architecture({}) == []
-
-
-def check_round_trip(name):
+@pytest.mark.parametrize("name", PUBLIC)
+def test_round_trip_keeps_every_bit_and_the_public_order(name):
     there = from_torch_state_dict(name, weights(name))
     back = to_torch_state_dict(name, there)
     assert {key: list(value.shape) for key, value in back.items()} == LAYOUTS[name]
@@ -200,6 +193,17 @@ def test_classes_and_channels_are_read_off(name, channels, classes):
 def test_unknown_architecture():
     with pytest.raises(UserError, match=r"^unknown model 'resnet9'; did you mean "):
         from_torch_state_dict("resnet9", {})
+
+
+@pytest.mark.parametrize("name", INFERRED)
+def test_architecture_is_inferred(name):
+    same = {"mobilenetv2": ["mobilenetv2", "mobilenetv2_imagenet"]}.get(name, [name])
+    assert infer_architecture(weights(name)) == same
+
+
+def test_no_architecture_is_inferred_from_strange_tensors():
+    assert infer_architecture({"w": np.ones(3)}) == []
+    assert infer_architecture({}) == []
 
 
 def test_one_network_under_two_names_is_no_ambiguity(tmp_path, capsys, monkeypatch):

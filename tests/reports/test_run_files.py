@@ -3,10 +3,12 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports.run_files import image_source, number, read_metrics, with_current_names
+from ssdkd_jax.reports.run_files import image_source, number, read_buffer, read_metrics, with_current_names
+from tests.reports.test_run_page import _buffer
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 OLD_NAMES = ("synthetic_images", "synthesised_images", "references")
@@ -93,3 +95,18 @@ def test_a_line_of_the_log_without_an_epoch_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"epoch": 2}}\n')
     with pytest.raises(UserError, match=r"metrics.jsonl, line 1 has no epoch: expected an object with one"):
         read_metrics(tmp_path)
+
+
+def test_a_buffer_with_flipped_bytes_is_whole_or_refused(tmp_path):
+    """Whatever zipfile, zlib and NumPy make of it."""
+    np.savez_compressed(tmp_path / "buffer.npz", **_buffer())
+    whole, refused, random = (tmp_path / "buffer.npz").read_bytes(), 0, np.random.default_rng(0)
+    for _ in range(120):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[random.integers(len(damaged), size=2)] = random.integers(256, size=2)
+        (tmp_path / "buffer.npz").write_bytes(damaged.tobytes())
+        try:
+            assert read_buffer(tmp_path).images.dtype == np.uint8
+        except UserError as error:
+            refused += "\n" not in str(error)
+    assert refused > 90
