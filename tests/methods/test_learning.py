@@ -24,7 +24,8 @@ LENET = {"epochs": 10, "teacher.epochs": 20, "image_size": 32, "teacher.learning
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}
 # Of the config.  Some need fewer epochs than noise is given.
 FIELDS = {"dfq": {"epochs": 10}, "hidfd": {"epochs": 12}}
-FIELDS |= {name: {"epochs": 7} for name in ("nayer", "cmi", "deepinversion", "zskt", "dfad")}
+FIELDS |= {name: {"epochs": 7} for name in ("nayer", "cmi", "deepinversion")}
+FIELDS |= {name: {"epochs": 5} for name in ("zskt", "dfad")}
 # Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them.
 SETTINGS = {
     "dfq": {"kd_steps_per_round": 2, "kd_steps": 120},
