@@ -280,7 +280,7 @@ def _where(argv, error):
     if isinstance(error, AttributeError) and "get_config" in str(error):
         return f"{path} has no function get_config(), which every config file has; configs/digits.py is an example"
     paths = {os.path.abspath(found[0]) for found in map(_config_path, argv) if found}
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if os.path.abspath(frame.filename) in paths]
+    frames = [frame for frame in _frames(error) if os.path.abspath(frame.filename) in paths]
     if any(frame.filename.endswith("config_path.py") for frame in traceback.extract_tb(error.__traceback__)):
         return f"{path}: a section that the command line changes is none; begin with configs.common.get_common_config()"
     if isinstance(error, TypeError) and not frames:  # raised by the call itself
@@ -288,6 +288,13 @@ def _where(argv, error):
         return f"the config cannot be read: {path}: {what}; expected `def get_config(argument=None):`"
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else path
     return f"the config cannot be read: {place}: {type(error).__name__}: {_reason(error)}"
+
+
+def _frames(error):
+    """Of an exception, and of those behind it, from which ml_collections makes a new one."""
+    while error is not None:
+        yield from traceback.extract_tb(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _reason(error):

@@ -1,5 +1,6 @@
 """A few collected images without labels: any images that are at hand, for methods that need some (HiDFD)."""
 
+import difflib
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,8 @@ def check(name: str, data_dir: str | None) -> None:
     """Raises UserError where there is nothing to read, without decoding an image."""
     if _is_folder(name):
         _files(_root(name))
+    elif difflib.get_close_matches(name, [PHOTOGRAPHS], cutoff=0.8) and name != PHOTOGRAPHS:
+        raise UserError(f"there are no collected images {name!r}; did you mean {PHOTOGRAPHS!r}?")
     elif name != PHOTOGRAPHS:
         dataset_info(name, data_dir, prepared_here=True)
 
@@ -71,7 +74,8 @@ def _is_folder(name):
 def _root(name):
     root = expand(name.removeprefix("folder:"))
     if not root.is_dir():
-        raise UserError(f"there is no folder {root}; expected one with collected images in it, or below it")
+        what = f"{root} is a file" if root.exists() else f"there is no folder {root}"
+        raise UserError(f"{what}; expected one with collected images in it, or below it")
     return root
 
 

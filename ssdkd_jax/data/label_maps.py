@@ -70,13 +70,13 @@ def read_labeling(path: pathlib.Path) -> Labeling:
     expected = f'{path}: expected {{"names": ["sky", ...], "colors": [[128, 128, 128], ...], "ignore": {IGNORE}}}'
     try:
         content = json.loads(path.read_text())
-        names = tuple(content["names"])
+        names = tuple(content["names"] if isinstance(content["names"], list) else ())
         colors = tuple(tuple(color) for color in content.get("colors", ()))
         ignore = content.get("ignore", IGNORE)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{expected} ({type(error).__name__}: {error}); mend it") from error
     if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
-        raise UserError(f"{expected}, but its names are {list(names)}; give each class a name of its own")
+        raise UserError(f"{expected}, but its names are {content['names']!r}; give each class a name of its own")
     in_range = all(isinstance(x, int) and 0 <= x <= 255 for color in colors for x in color)
     if colors and not (len(colors) == len(names) and all(len(color) == 3 for color in colors) and in_range):
         raise UserError(f"{expected}, but its colors are not three numbers in 0..255 for each of {len(names)} names")

@@ -97,13 +97,15 @@ def check_sizes(config, devices) -> None:
         )
     if config.evaluate_on == "test":
         sizes = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None).sizes
+        # Of a folder that is not there yet no sizes are known.
+        train, test = sizes.get("train", 0), sizes.get("test", 0)
         if not config.teacher.path:
-            check_teacher_training(config, sizes["train"])
+            check_teacher_training(config, train)
         host = jax.devices("cpu")[0]
         check_memory(
-            sizes["test"] * math.prod(shape),
+            test * math.prod(shape),
             host,
-            f"the {sizes['test']:,} test images {shape}",
+            f"the {test:,} test images {shape}",
             "choose smaller images with --config.image_size=N",
         )
 

@@ -78,6 +78,9 @@ def test_folders_without_images(tmp_path):
 
 def test_a_data_set_that_is_not_prepared(tmp_path):
     assert "cifar10 is not prepared" in refusal(collected.check, "cifar10", str(tmp_path))
+    assert "'photograph'; did you mean 'photographs'?" in refusal(collected.check, "photograph", str(tmp_path))
+    (tmp_path / "0.png").touch()
+    assert f"{tmp_path}/0.png is a file; expected" in refusal(collected.check, f"{tmp_path}/0.png", None)
 
 
 def test_a_data_set():

@@ -117,6 +117,11 @@ def bad_classes(root):
     return r'classes\.json: expected \{"names": .*give each class a name of its own$'
 
 
+def one_text_for_all_names(root):
+    (root / "classes.json").write_text('{"names": "abc"}')
+    return r"but its names are 'abc'; give each class a name of its own$"
+
+
 def ignored_class(root):
     (root / "classes.json").write_text('{"names": ["sky", "road", "car"], "ignore": 1}')
     return r"but ignore is 1; expected 3\.\.255, beside the classes$"
@@ -125,7 +130,9 @@ def ignored_class(root):
 MISTAKES = (broken_label, other_size, empty_split, missing_class, no_counterpart, colors_for_labels, no_image)
 
 
-@pytest.mark.parametrize("mistake", [*MISTAKES, bad_classes, ignored_class], ids=lambda mistake: mistake.__name__)
+@pytest.mark.parametrize(
+    "mistake", [*MISTAKES, bad_classes, one_text_for_all_names, ignored_class], ids=lambda mistake: mistake.__name__
+)
 def test_a_mistake_is_told_in_one_line(root, mistake):
     expected = mistake(root)
     with pytest.raises(UserError, match=expected) as error:

@@ -37,6 +37,10 @@ FILES = {
         "        c.epochs = 'many'\n    return c\n",
         "c.py: epochs is 'many', expected int such as 220",
     ),
+    "assigns another type": (
+        "from configs import digits\ndef get_config(a=None):\n    c = digits.get_config()\n    c.epochs = '3'\n",
+        "c.py, line 4: TypeError: ",
+    ),
     "lacks fields": (
         "import ml_collections\ndef get_config(a=None):\n    return ml_collections.ConfigDict({'seed': 1})\n",
         "the config lacks allow_weak_teacher, baselines, ",

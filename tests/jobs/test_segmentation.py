@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import shapes
+from configs import camvid, shapes
 from ssdkd_jax import models
 from ssdkd_jax.data import load_split
 from ssdkd_jax.errors import UserError
@@ -20,6 +20,7 @@ from ssdkd_jax.methods import find_method
 from ssdkd_jax.reports.run_files import read_buffer
 from ssdkd_jax.reports.segmentation_maps import read_maps
 from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.devices import local_devices
 
 CLASSES = ["ground", "disk", "square", "triangle", "ring"]
 TINY = {
@@ -124,3 +125,7 @@ def test_a_share_of_label_maps_is_at_least_one_image():
 
 def test_networks_know_their_task():
     assert models.task_of("deeplabv3_mobilenet") == "segmentation" and models.task_of("x.py:make") == ""
+
+
+def test_sizes_of_a_folder_that_is_not_there_yet_are_not_checked():
+    plausibility.check_sizes(camvid.get_config("small"), local_devices(1))
