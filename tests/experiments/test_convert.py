@@ -69,6 +69,12 @@ def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
         assert file.stat().st_size > 1000
 
 
+def test_nothing_is_written_into_the_networks_own_folder(tmp_path):
+    (tmp_path / "network.json").write_text("{}")
+    status, _, err = convert("to-torch", tmp_path, f"--out={tmp_path / 'student.pth'}")
+    assert status == 2 and "is in the saved network's own folder, which holds nothing else; choose another" in err
+
+
 def test_weights_whose_logits_are_no_numbers_are_refused(resnet8):
     network = load_teacher(resnet8)
     check_logits(network, (32, 32, 3), resnet8)
