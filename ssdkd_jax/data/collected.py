@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ssdkd_jax.data import folder, pixels
+from ssdkd_jax.data import image_files, pixels
 from ssdkd_jax.data.loading import dataset_info, load_split
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
@@ -88,7 +88,7 @@ def _files(root):
     found = []
     for place, folders, names in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [pathlib.Path(place, name) for name in names if folder.is_image_name(name)]
+        found += [pathlib.Path(place, name) for name in names if image_files.is_image_name(name)]
     if not found:
         raise UserError(f"no images in {root}, nor below it; expected PNG, JPEG or WebP files, at least {FEWEST}")
     return sorted(found)
@@ -121,7 +121,7 @@ def _decoded(files: Iterable, image_shape, broken: list) -> Iterator[tuple[np.nd
         try:
             if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
                 raise OSError("no file")
-            image, is_gray = pixels.decode(file, channels), folder.is_gray(file)
+            image, is_gray = pixels.decode(file, channels), image_files.is_gray(file)
         except (*pixels.DECODING_ERRORS, UserError):
             broken.append(file)
             continue

@@ -1,24 +1,18 @@
 """Images in folders, one per class: <path>/train/<class>/*.png and <path>/test/<class>/*.png.
 
 Images in folders below that of a class belong to it too.
-
-Files and folders whose names begin with a dot are none of the user's images: file managers leave them there.
 """
 
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ssdkd_jax.data import pixels
+from ssdkd_jax.data import image_files, pixels
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
+from ssdkd_jax.data.image_files import SPLIT_FOLDERS, split_folder
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
-
-_SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
-_GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
 def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> Dataset:
@@ -27,8 +21,8 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
     by_class = _files(root, split)
     class_names = _class_names(root)
     files = _all(by_class)
-    channels = _channels([file for s in _SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
-    images = pixels.stack((pixels.resize(_decode(file, channels), size) for file in files), files)
+    channels = _channels([file for s in SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
+    images = pixels.stack((pixels.resize(image_files.decode(file, channels), size) for file in files), files)
     labels = [class_names.index(folder.name) for folder, members in by_class.items() for _ in members]
     return Dataset(images, np.array(labels, np.int32), class_names)
 
@@ -36,14 +30,11 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
 def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
     """Describes the set by the headers of the image files."""
     root = _root(path)
-    splits = {split: _all(_files(root, split, required=False)) for split in _SPLIT_FOLDERS}
+    splits = {split: _all(_files(root, split, required=False)) for split in SPLIT_FOLDERS}
     files = splits["train"] + splits["test"]
     if not files:
         _files(root, "train")
-    if size is None:
-        size = _size(files[0])
-        for file in files:
-            pixels.check_same_size(_size(file), file, size, files[0])
+    size = size or image_files.common_size(files)
     class_names = _class_names(root)
     sizes = {split: len(members) for split, members in splits.items()}
     return DatasetInfo((*size, _channels(files)), class_names, sizes)
@@ -56,14 +47,9 @@ def _root(path):
     return root
 
 
-def _split_folder(root, split):
-    """The split's folder, or None."""
-    return next((root / name for name in _SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
-
-
 def _class_names(root):
     """The class folders of the training split; without one, those of the test split."""
-    train, test = ([] if f is None else _class_folders(f) for f in (_split_folder(root, s) for s in ("train", "test")))
+    train, test = ([] if f is None else _class_folders(f) for f in (split_folder(root, s) for s in ("train", "test")))
     names = tuple(folder.name for folder in train or test)
     for folder in test:
         if folder.name not in names:
@@ -71,7 +57,7 @@ def _class_names(root):
     missing = [name for name in names if test and name not in {folder.name for folder in test}]
     if missing:
         raise UserError(
-            f"{_split_folder(root, 'test')} has no folder of the class {', '.join(missing)}, which the training split "
+            f"{split_folder(root, 'test')} has no folder of the class {', '.join(missing)}, which the training split "
             "has; add it with images, or remove that class from both"
         )
     return names
@@ -79,16 +65,6 @@ def _class_names(root):
 
 def _class_folders(folder):
     return sorted(child for child in _visible(folder) if child.is_dir())
-
-
-def is_image_name(name: str) -> bool:
-    """True for the name of an image file that is the user's."""
-    return not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
-
-
-def is_gray(file: Path) -> bool:
-    """True for an image file without colors, by its header; UserError where it cannot be read."""
-    return _header(file).mode in _GRAY_MODES
 
 
 def _visible(folder):
@@ -100,8 +76,8 @@ def _images_in(folder):
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    images = sorted(file for file in found if file.suffix.lower() in _SUFFIXES)
+        found += [Path(place, name) for name in names if image_files.is_image_name(name)]
+    images = sorted(found)
     for file in images:
         if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
             raise UserError(f"{file} is no file, expected an image; move it elsewhere")
@@ -114,7 +90,7 @@ def _all(by_class):
 
 def _files(root, split, required=True):
     """{folder of a class: its image files} of a split; none is a UserError where they are required."""
-    folder = _split_folder(root, split)
+    folder = split_folder(root, split)
     classes = [] if folder is None else _class_folders(folder)
     by_class = {c: _images_in(c) for c in classes}
     empty = [str(c) for c, files in by_class.items() if not files]
@@ -124,36 +100,11 @@ def _files(root, split, required=True):
             "add some, or remove folders that are not classes"
         )
     if required and not classes:
-        wanted = " or ".join(f"{root / name}/<class>/" for name in _SPLIT_FOLDERS[split])
+        wanted = " or ".join(f"{root / name}/<class>/" for name in SPLIT_FOLDERS[split])
         raise UserError(f"no images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}")
     return by_class
 
 
 def _channels(files):
     """1 if every image is gray, else 3."""
-    return 1 if all(_header(file).mode in _GRAY_MODES for file in files) else 3
-
-
-def _size(file):
-    return _header(file).size[::-1]
-
-
-def _header(file):
-    """Mode and size of an image, which Pillow reads without decoding it."""
-    try:
-        with Image.open(file) as image:
-            return image
-    except pixels.DECODING_ERRORS as error:
-        raise _damaged(file, error) from error
-
-
-def _decode(file, channels):
-    try:
-        return pixels.decode(file, channels)
-    except pixels.DECODING_ERRORS as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file, error):
-    reason = " ".join(str(error).split())
-    return UserError(f"{file} cannot be read as an image ({reason}); replace it, or remove it: rm '{file}'")
+    return 1 if all(image_files.is_gray(file) for file in files) else 3

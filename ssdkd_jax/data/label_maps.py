@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ssdkd_jax.data import pixels
+from ssdkd_jax.data import image_files, pixels
 from ssdkd_jax.errors import UserError
 
 # Of pixels that count nowhere: the largest uint8, so that one more than it is 0.
 IGNORE = 255
 CLASSES_FILE = "classes.json"
 _MODES = ("L", "P", "1")
+_LOSSY = ("JPEG", "WEBP")
 
 
 class Labeling(NamedTuple):
@@ -93,6 +94,8 @@ def read_map(file: pathlib.Path) -> np.ndarray:
     """
     try:
         with Image.open(file) as image:
+            if image.format in _LOSSY:
+                raise UserError(f"{file} is a {image.format}, which changes numbers; expected a PNG: write it anew")
             if image.mode not in _MODES:
                 raise UserError(
                     f"{file} has pixels of mode {image.mode}, expected class numbers, a gray or palette PNG of 8 bits; "
@@ -100,8 +103,7 @@ def read_map(file: pathlib.Path) -> np.ndarray:
                 )
             return np.asarray(image).astype(np.uint8)
     except pixels.DECODING_ERRORS as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file} cannot be read as an image ({reason}); replace it") from error
+        raise image_files.damaged(file, error) from error
 
 
 def with_ignore(labels: np.ndarray, labeling: Labeling, file: pathlib.Path) -> np.ndarray:

@@ -6,19 +6,15 @@ without that file they are numbered up to the largest label of the training spli
 
 import functools
 import os
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from ssdkd_jax.data import label_maps, pixels
+from ssdkd_jax.data import image_files, label_maps, pixels
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
+from ssdkd_jax.data.image_files import SPLIT_FOLDERS, split_folder
 from ssdkd_jax.data.label_maps import Labeling
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
-
-_SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, known: Labeling | None = None) -> Dataset:
@@ -42,7 +38,7 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
     pairs = _pairs(root, split)
     images, labels = [], []
     for image_file, label_file in pairs:
-        image, numbers = _decoded(image_file), label_maps.read_map(label_file)
+        image, numbers = image_files.decode(image_file, 3), label_maps.read_map(label_file)
         _check_same_size(image.shape, image_file, numbers.shape, label_file)
         images.append(pixels.resize(image, size))
         labels.append(label_maps.resize(label_maps.with_ignore(numbers, labeling, label_file), size))
@@ -56,14 +52,11 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
 def info(path: str | os.PathLike, size: tuple[int, int] | None, known: Labeling | None = None) -> DatasetInfo:
     """Describes the set by the headers of its image files."""
     root = _root(path)
-    splits = {split: _pairs(root, split, required=False) for split in _SPLIT_FOLDERS}
+    splits = {split: _pairs(root, split, required=False) for split in SPLIT_FOLDERS}
     files = [image_file for pairs in splits.values() for image_file, _ in pairs]
     if not files:
         _pairs(root, "train")
-    if size is None:
-        size = _size(files[0])
-        for file in files:
-            pixels.check_same_size(_size(file), file, size, files[0])
+    size = size or image_files.common_size(files)
     labeling = _labeling(root, known)
     sizes = {split: len(pairs) for split, pairs in splits.items()}
     return DatasetInfo((*size, 3), labeling.class_names, sizes, "segmentation", labeling.colors)
@@ -94,8 +87,8 @@ def _numbered(root):
 
 def _pairs(root, split, required=True):
     """[(image file, label file)] of a split, by name; none is a UserError where they are required."""
-    names = _SPLIT_FOLDERS[split]
-    folder = next((root / name for name in names if (root / name).is_dir()), root / names[0])
+    names = SPLIT_FOLDERS[split]
+    folder = split_folder(root, split) or root / names[0]
     images, labels = (_by_stem(folder / kind) for kind in ("images", "labels"))
     for stem, file in {**images, **labels}.items():
         if stem not in images or stem not in labels:
@@ -110,33 +103,12 @@ def _pairs(root, split, required=True):
 def _by_stem(folder):
     """{name without suffix: file} of the images in a folder."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [file for file in files if file.suffix.lower() in _IMAGE_SUFFIXES and not file.name.startswith(".")]
     found = {}
-    for file in files:
+    for file in filter(lambda file: image_files.is_image_name(file.name), files):
         if file.stem in found:
             raise UserError(f"{found[file.stem]} and {file} have the same name; remove one of them")
         found[file.stem] = file
     return found
-
-
-def _decoded(file: Path):
-    try:
-        return pixels.decode(file, 3)
-    except pixels.DECODING_ERRORS as error:
-        raise _damaged(file, error) from error
-
-
-def _size(file):
-    try:
-        with Image.open(file) as image:
-            return image.size[::-1]
-    except pixels.DECODING_ERRORS as error:
-        raise _damaged(file, error) from error
-
-
-def _damaged(file, error):
-    reason = " ".join(str(error).split())
-    return UserError(f"{file} cannot be read as an image ({reason}); replace it, or remove it and its labels")
 
 
 def _check_same_size(shape, image_file, label_shape, label_file):

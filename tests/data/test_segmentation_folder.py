@@ -112,6 +112,12 @@ def no_image(root):
     return r"labels/a\.png cannot be read as an image"
 
 
+def lossy_labels(root):
+    (root / "train/labels/a.png").unlink()
+    Image.fromarray(np.zeros((2, 3), np.uint8)).save(root / "train/labels/a.jpg")
+    return r"labels/a\.jpg is a JPEG, which changes numbers; expected a PNG: write it anew$"
+
+
 def bad_classes(root):
     (root / "classes.json").write_text('{"names": ["sky", "sky"]}')
     return r'classes\.json: expected \{"names": .*give each class a name of its own$'
@@ -128,10 +134,13 @@ def ignored_class(root):
 
 
 MISTAKES = (broken_label, other_size, empty_split, missing_class, no_counterpart, colors_for_labels, no_image)
+OF_LABELS = (lossy_labels, bad_classes, one_text_for_all_names, ignored_class)
 
 
 @pytest.mark.parametrize(
-    "mistake", [*MISTAKES, bad_classes, one_text_for_all_names, ignored_class], ids=lambda mistake: mistake.__name__
+    "mistake",
+    [*MISTAKES, lossy_labels, bad_classes, one_text_for_all_names, ignored_class],
+    ids=lambda mistake: mistake.__name__,
 )
 def test_a_mistake_is_told_in_one_line(root, mistake):
     expected = mistake(root)
