@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax import losses
-from ssdkd_jax.collectives import pmean
 from ssdkd_jax.losses import NORM_EPSILON
 
 
@@ -75,15 +74,3 @@ def class_weights(counts, base=0.99):
 def decayed_counts(counts, new, decay=0.5):
     """Counts (classes,) after `new` samples (classes,): `decay * counts + (1 - decay) * new`, at least 1."""
     return jnp.maximum(decay * counts + (1 - decay) * new, 1.0)
-
-
-def frequency_smoothing(logits, weights, *, axis_name=None):
-    """HiDFD's category-frequency smoothing, `sum_c w_c p_c log p_c` with p the batch's mean prediction.
-
-    Args:
-      logits: (n, classes) of the teacher for generated images, this device's part of the batch.
-      weights: (classes,) from `class_weights`; all ones give `losses.class_balance`.
-      axis_name: the batch is averaged over this axis too.
-    """
-    mean = pmean(jnp.mean(jax.nn.softmax(logits.astype(jnp.float32)), axis=0), axis_name)
-    return jnp.sum(weights * mean * jnp.log(mean + NORM_EPSILON))

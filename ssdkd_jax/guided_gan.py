@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import collectives, gan_losses
+from ssdkd_jax import collectives, gan_losses, losses
 from ssdkd_jax.models.discriminators import Judgment
 from ssdkd_jax.models.spectral_norm import COLLECTION
 
@@ -198,7 +198,7 @@ def generator_loss(gan: GAN, judgment: Judgment, seen: Seen, classes, weights):
     hinge = gan_losses.hinge_generator(judgment.realness)
     towards = gan_losses.real_class_loss(judgment.classes, classes)
     away = gan_losses.fake_class_loss(judgment.classes, classes)
-    smoothing = gan_losses.frequency_smoothing(seen.logits, weights, axis_name=gan.axis_name)
+    smoothing = losses.class_balance(seen.logits, weights, axis_name=gan.axis_name)
     loss = hinge + gan.auxiliary * (towards - away) + gan.smoothing * smoothing
     return loss, {"generator_loss": hinge, "generator_class_loss": towards - away, "smoothing_loss": smoothing}
 
@@ -244,7 +244,7 @@ def _updated(gan, params, gradient, optimizer_state):
 def _moved(gan, average, generator, steps):
     """The moving average of all variables after so many steps."""
     decay = jnp.where(steps < gan.average_from, 0.0, gan.average_decay)
-    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, generator)
+    return optax.incremental_update(generator, average, 1 - decay)
 
 
 def spread(images, *, axis_name=None):

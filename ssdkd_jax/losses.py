@@ -81,17 +81,19 @@ def jensen_shannon(teacher_logits, student_logits, temperature=3.0):
     return jnp.sum(terms, axis=-1)
 
 
-def class_balance(logits, *, axis_name=None):
-    """Negative entropy of the batch's mean prediction, `sum_c p_c log p_c` (DAFL's information entropy loss).
+def class_balance(logits, weights=1.0, *, axis_name=None):
+    """Negative entropy of the batch's mean prediction, `sum_c w_c p_c log p_c` (DAFL's information entropy loss).
 
-    Least, `-log(classes)`, when the batch is spread evenly over the classes.
+    With equal weights least, `-log(classes)`, when the batch is spread evenly over the classes.  With those of
+    `gan_losses.class_weights` it is HiDFD's category-frequency smoothing.
 
     Args:
       logits: (n, classes), this device's part of the batch.
+      weights: (classes,), or one for all.
       axis_name: the batch is averaged over this axis too.
     """
     mean = pmean(jnp.mean(jax.nn.softmax(logits.astype(jnp.float32)), axis=0), axis_name)
-    return jnp.sum(mean * jnp.log(mean + NORM_EPSILON))
+    return jnp.sum(weights * mean * jnp.log(mean + NORM_EPSILON))
 
 
 def total_variation(images):

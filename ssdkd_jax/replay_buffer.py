@@ -164,10 +164,10 @@ def class_counts(buffer, num_classes):
     return jnp.zeros(num_classes, jnp.int32).at[buffer.predicted_class].add(buffer.valid.astype(jnp.int32))
 
 
-def class_entropy(buffer, num_classes):
-    """Entropy of the shares of the classes, as a share of the largest possible: float32 scalar, 1 is balanced."""
-    shares = class_counts(buffer, num_classes) / jnp.maximum(size(buffer), 1)
-    return -jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-12))) / jnp.log(num_classes)
+def evenness(class_counts):
+    """Entropy of the shares of classes, as a share of the largest possible: (classes,) -> float32, 1 is balanced."""
+    shares = class_counts / jnp.maximum(jnp.sum(class_counts), 1)
+    return -jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-12))) / jnp.log(len(class_counts))
 
 
 def size(buffer):

@@ -41,7 +41,7 @@ def test_three_rounds_of_category_frequency_smoothing():
     logits, counts = golden()["teacher_logits"], jnp.full(10, 50.0)
     new = np.bincount(logits.argmax(axis=1), minlength=10)
     for number, earlier in enumerate((512, 0, 0)):
-        loss = gan_losses.frequency_smoothing(logits, gan_losses.class_weights(counts))
+        loss = losses.class_balance(logits, gan_losses.class_weights(counts))
         close(loss, golden()[f"smoothing_loss_{number}"])
         counts = gan_losses.decayed_counts(counts, new + earlier)
         close(counts, golden()[f"class_counts_{number}"])
@@ -55,8 +55,3 @@ def test_a_class_that_is_never_made_counts_once():
     weights = gan_losses.class_weights(counts)
     assert counts[0] == 1.0 and weights[0] > weights[1] > weights[2] > 0
     assert weights.sum() == pytest.approx(3)
-
-
-def test_equal_weights_are_the_class_balance():
-    logits = golden()["teacher_logits"]
-    close(gan_losses.frequency_smoothing(logits, jnp.ones(10)), losses.class_balance(logits))

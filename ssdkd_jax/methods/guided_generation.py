@@ -63,7 +63,7 @@ class GuidedGeneration(HiDFDSettings):
         gan_key, fill_key, _ = jax.random.split(key, 3)
         steps = jnp.where(state.epoch < self.warmup_epochs, self.gan_steps, 0)
         state, metrics = repeat(lambda state, key: self.gan_step(state, teacher, key), state, gan_key, steps)
-        metrics["class_entropy"] = _entropy(state.gan.new_counts)
+        metrics["class_entropy"] = replay_buffer.evenness(state.gan.new_counts)
         if self.smoothing_counts:
             counted = guided_gan.count_classes(state.gan)
             gan = jax.tree.map(functools.partial(jnp.where, steps > 0), counted, state.gan)
@@ -125,9 +125,3 @@ class GuidedGeneration(HiDFDSettings):
     @functools.cached_property
     def _fills(self):
         return -(-self.generated_images // self.synthesis_batch_size)
-
-
-def _entropy(counts):
-    """Entropy of counts (classes,) as a share of the largest possible: float32 scalar, 1 is balanced."""
-    shares = counts / jnp.maximum(jnp.sum(counts), 1.0)
-    return -jnp.sum(shares * jnp.log(jnp.maximum(shares, 1e-12))) / jnp.log(len(counts))

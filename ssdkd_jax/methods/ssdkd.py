@@ -88,7 +88,7 @@ class SSDKD(SSDKDSettings):
         state = state._replace(synthesis=made.state, buffer=buffer, views=views)
         metrics = {
             "buffer_size": replay_buffer.size(buffer).astype(jnp.float32),
-            "class_entropy": replay_buffer.class_entropy(buffer, problem.num_classes),
+            "class_entropy": replay_buffer.evenness(replay_buffer.class_counts(buffer, problem.num_classes)),
         }
         return state, {**made.metrics, **metrics}
 
