@@ -13,9 +13,6 @@ from ml_collections import ConfigDict, config_flags
 import configs
 from ssdkd_jax.errors import UserError
 
-SHIPPED = pathlib.Path(configs.__file__).parent
-# Files in that folder that are not configs.
-_HELPERS = {"__init__", "common", "presets", "cifar", "segmentation"}
 # Where ml_collections finds what sets fields: the command line as `read_flags` completed it.
 _ARGV: list[str] = []
 # What parsers say of a value, and what it means.
@@ -102,13 +99,33 @@ def names_of(kind):
     known = {
         "methods": lambda: list(METHODS),
         "networks": model_names,
-        "configs": lambda: sorted(path.stem for path in SHIPPED.glob("*.py") if path.stem not in _HELPERS),
+        "configs": lambda: list(shipped_files(configs, "get_config")),
     }
     if not kind:
         raise UserError(f"--list needs a kind of names, one of: {', '.join(known)}; for example: --list=methods")
     if kind not in known:
         raise UserError(f"--list={kind}, expected one of: {', '.join(known)}")
     return known[kind]()
+
+
+def shipped_files(package, function):
+    """{name: file} of the files in a package's folder that define a function, by name; others help them."""
+    files = sorted(pathlib.Path(package.__file__).parent.glob("*.py"))
+    return {file.stem: file for file in files if f"\ndef {function}(" in file.read_text()}
+
+
+def shipped_file(path, package, function):
+    """The file that a user means by its name, or by its path in a checkout.
+
+    Raises:
+      UserError: there is none; the message goes on after "there is no ...; ".
+    """
+    name, files = pathlib.PurePath(path), shipped_files(package, function)
+    if str(name.parent) in (".", package.__name__) and name.stem in files:
+        return files[name.stem]
+    close = difflib.get_close_matches(name.stem, files, n=1)
+    meant = f"did you mean {package.__name__}/{close[0]}.py? " if close else ""
+    raise UserError(f"{meant}shipped are: {', '.join(files)}")
 
 
 def _joined(argv):
@@ -189,13 +206,10 @@ def _with_file(argument, example):
     path, preset = found
     if os.path.isfile(path):
         return argument
-    shipped = SHIPPED / f"{pathlib.PurePath(path).stem}.py"
-    if str(pathlib.PurePath(path).parent) in (".", "configs") and shipped.is_file():
-        return f"--config={shipped}{preset}"
-    names = names_of("configs")
-    close = difflib.get_close_matches(pathlib.PurePath(path).stem, names, n=1)
-    meant = f"did you mean configs/{close[0]}.py? " if close else ""
-    raise UserError(f"there is no config file {path!r}; {meant}shipped are: {', '.join(names)}; for example: {example}")
+    try:
+        return f"--config={shipped_file(path, configs, 'get_config')}{preset}"
+    except UserError as error:
+        raise UserError(f"there is no config file {path!r}; {error}; for example: {example}") from error
 
 
 def _register_methods(argv):

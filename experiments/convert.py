@@ -106,8 +106,9 @@ def _from_torch(path):
 def _check_is_ours(path):
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.files import expand
+    from ssdkd_jax.training.saved_network import METADATA
 
-    if (path / "network.json").is_file() and path.resolve() in expand(FLAGS.out).resolve().parents:
+    if (path / METADATA).is_file() and path.resolve() in expand(FLAGS.out).resolve().parents:
         raise UserError(
             f"--out={FLAGS.out} is in the saved network's own folder, which holds nothing else; choose another"
         )

@@ -7,20 +7,16 @@ Writes the JSON file, and study.md and study.png into the workdir, after every r
 reused, so an interrupted study resumes where it stopped, and variants and seeds can be added later.
 """
 
-import difflib
 import os
-import pathlib
 
 from absl import flags
 
 import studies
 from experiments.command_line import launch
+from experiments.config_flag import shipped_file
 from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
-SHIPPED = pathlib.Path(studies.__file__).parent
-# Files in that folder that are not studies.
-_HELPERS = {"__init__", "hidfd", "switches"}
 EXAMPLE = "--study=studies/digits_ablation.py --workdir=runs/ablation --out=results/digits_study.json"
 flags.DEFINE_string("study", None, "Python file with a function get_study(); docs/studies.md says what it returns.")
 flags.DEFINE_string("workdir", None, "Folder of the study; its runs are in VARIANT/seedN.")
@@ -55,13 +51,10 @@ def _file(path):
     """The study's file: the user's own, or a shipped one."""
     if os.path.isfile(path) and path.endswith(".py"):
         return path
-    name = pathlib.PurePath(path)
-    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.py")) if file.stem not in _HELPERS}
-    if str(name.parent) in (".", "studies") and name.stem in shipped:
-        return str(shipped[name.stem])
-    close = difflib.get_close_matches(name.stem, shipped, n=1)
-    meant = f"did you mean studies/{close[0]}.py? " if close else ""
-    raise UserError(f"there is no study file {path!r} (a .py); {meant}shipped are: {', '.join(shipped)}")
+    try:
+        return str(shipped_file(path, studies, "get_study"))
+    except UserError as error:
+        raise UserError(f"there is no study file {path!r} (a .py); {error}") from error
 
 
 def run():

@@ -16,15 +16,14 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
 from ssdkd_jax.jobs.networks import (
-    make_evaluator_of,
     make_method,
     make_predictor_of,
     network_metadata,
     trained_network,
 )
-from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task, check_teacher_knows
+from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
-from ssdkd_jax.jobs.scores import student_score
+from ssdkd_jax.jobs.scores import evaluate_teacher, student_score
 from ssdkd_jax.jobs.shown_maps import save_maps, shown_maps
 from ssdkd_jax.jobs.student_images import sample_of_collected, save_images, shown_images
 from ssdkd_jax.jobs.summary import Summary
@@ -115,7 +114,7 @@ def _run(context, command, note):
     predict_teacher = _predictor(context, teacher.architecture, images, teacher.variables)
     exports = from_first(lambda: _exports(config, teacher, folder))
     summary = _first_lines(context, teacher, images, command)
-    real = _evaluate_teacher(context, summary, teacher, images, test)
+    real = evaluate_teacher(context, summary, teacher, images, test)
     if config.epochs == 0:
         summary.seconds = clock.report()
         from_first(lambda: run_folder.write_summary(folder, summary))
@@ -190,22 +189,6 @@ def _predictor(context, architecture, images, variables):
     """images -> (classes, confidences) of a network with these variables."""
     predict, pmapped = make_predictor_of(context, architecture, images, variables)
     return lambda images: predict(pmapped, images)
-
-
-def _evaluate_teacher(context, summary, teacher, images, test):
-    """The teacher's Evaluation on the test images, or None without any."""
-    if test is None:
-        return None
-    metric = images.task.metric
-    with context.clock.measure("teacher"):
-        evaluate, variables = make_evaluator_of(context, teacher.architecture, images, teacher.variables)
-        real = evaluate(variables, test.images, test.labels)
-    score = metric.of(real.confusion)
-    summary.note("teacher", {metric.name: score, **metric.details(real.confusion, images.class_names)})
-    print(f"teacher {summary.teacher}: {score:.2f} {metric.unit} on real test images", flush=True)
-    if context.config.epochs:
-        check_teacher_knows(score, metric.chance(real.confusion), metric.words, context.config)
-    return real
 
 
 def _distill(context, method, teacher, score):

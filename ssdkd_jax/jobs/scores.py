@@ -1,10 +1,27 @@
-"""The student's score for the training loop: on real test images, or without any, against the teacher."""
+"""Scores of teacher and student on real test images; without any, the student's against the teacher."""
 
 import numpy as np
 
 from ssdkd_jax.jobs.networks import make_evaluator_of
+from ssdkd_jax.jobs.plausibility import check_teacher_knows
 from ssdkd_jax.jobs.student_images import held_out_program
 from ssdkd_jax.training.devices import spread
+
+
+def evaluate_teacher(context, summary, teacher, images, test):
+    """The teacher's Evaluation on the test images, or None without any."""
+    if test is None:
+        return None
+    metric = images.task.metric
+    with context.clock.measure("teacher"):
+        evaluate, variables = make_evaluator_of(context, teacher.architecture, images, teacher.variables)
+        real = evaluate(variables, test.images, test.labels)
+    score = metric.of(real.confusion)
+    summary.note("teacher", {metric.name: score, **metric.details(real.confusion, images.class_names)})
+    print(f"teacher {summary.teacher}: {score:.2f} {metric.unit} on real test images", flush=True)
+    if context.config.epochs:
+        check_teacher_knows(score, metric.chance(real.confusion), metric.words, context.config)
+    return real
 
 
 def student_score(context, method, student, images, test, predict_teacher):

@@ -22,12 +22,12 @@ _SHARED = (
     *("seed", "baselines", "devices", "dataset", "data_dir", "image_size", "image_shape", "normalization"),
     *("evaluate_on", "held_out_batches", "allow_weak_teacher", "matmul_precision"),
 )
+# And where the teacher is not given, those that its training heeds too.
+_OF_TRAINING = ("crop_padding", "flip", "dtype", "param_dtype")
 # Bytes of a variant's folder; file systems take 255, and seed and suffixes are added.
 LONGEST_NAME = 200
 # Files of a study, and those that say what else a folder is of.
 RESERVED = {run_files.STUDY, run_files.STUDY_PLOT, *run_folder.KINDS.values()}
-# And where the teacher is not given, those that its training heeds too.
-_OF_TRAINING = ("crop_padding", "flip", "dtype", "param_dtype")
 
 
 class Study(NamedTuple):
