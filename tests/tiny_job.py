@@ -1,15 +1,16 @@
 """A job of seconds on the real digits, from the command line or in this process."""
 
 import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
+
+import jax
+import numpy as np
 
 from configs import digits
 from ssdkd_jax.jobs.run import run_job
+from ssdkd_jax.training import saved_network
 from tests import programs
 
 # Few enough steps that rounding has not grown yet.
@@ -52,12 +53,8 @@ def xla_flags(devices=1):
 
 
 def start(arguments, devices=1):
-    """The job as a program of its own."""
-    environment = os.environ | {"XLA_FLAGS": xla_flags(devices)}
-    command = [sys.executable, "-m", "experiments.main", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    """The job as a program of its own, a `programs.Program`."""
+    return programs.Program("experiments.main", arguments, XLA_FLAGS=xla_flags(devices))
 
 
 def finish(process):
@@ -92,6 +89,13 @@ def config(cache_dir, **fields):
 def job(workdir, cache_dir, **fields):
     """Runs it in this process; the summary as in summary.json."""
     return run_job(config(cache_dir, **fields), workdir).to_dict()
+
+
+def assert_same_student(workdir, other, rtol):
+    """Every tensor of the saved students agrees, in relation to the tensor's norm."""
+    (one, _), (two, _) = (saved_network.load_network(folder / "student") for folder in (workdir, other))
+    distances = jax.tree.map(lambda a, b: float(np.linalg.norm(a - b) / np.linalg.norm(a)), one, two)
+    assert max(jax.tree.leaves(distances)) < rtol, distances
 
 
 def epochs_done(workdir):

@@ -1,8 +1,10 @@
 """One trained teacher and one finished job for all tests of the job."""
 
+import json
 import pathlib
 import shutil
 
+import jax
 import pytest
 
 from tests import tiny_job
@@ -25,6 +27,25 @@ def finished(shared, cache_dir, made_once):
         assert status == 0, err
 
     return made_once("finished", run)
+
+
+@pytest.fixture(scope="session")
+def one_device(finished, cache_dir, made_once):
+    """Workdir of the short job on one device; compilations.json has the epochs that were done at each compilation."""
+
+    def run(workdir):
+        compilations = []
+
+        def listen(event, _, **__):
+            if event == "/jax/core/compile/backend_compile_duration":
+                compilations.append(len(tiny_job.epochs_done(workdir)))
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        tiny_job.job(workdir, cache_dir, **tiny_job.SHORT)
+        jax.monitoring.unregister_event_duration_listener(listen)
+        (workdir / "compilations.json").write_text(json.dumps(compilations))
+
+    return made_once("one_device", run)
 
 
 @pytest.fixture

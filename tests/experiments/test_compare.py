@@ -1,10 +1,7 @@
 """A comparison through its real command line: interrupted, continued, with a method that diverges, and done again."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +16,7 @@ from ssdkd_jax.jobs.schedule import fitting_warmup
 from ssdkd_jax.reports import run_files
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
-from tests import tiny_job
+from tests import programs, tiny_job
 from tests.tiny_job import SIGNALS, finish, stop_when
 
 # With the last two there is little to compile.
@@ -43,16 +40,10 @@ def settings(cache_dir, methods=METHODS):
 
 def start(workdir, cache_dir):
     """experiments.compare as a program of its own."""
-    command = [sys.executable, "-m", "experiments.compare", f"--config=configs/digits.py:{tiny_job.PAIR}"]
-    command += [f"--workdir={workdir}", f"--methods={','.join(METHODS)}", "--seeds=2"]
-    return subprocess.Popen(
-        [*command, *(f"--config.{name}={value}" for name, value in settings(cache_dir).items())],
-        cwd=tiny_job.ROOT,
-        env=os.environ | {"XLA_FLAGS": XLA_FLAGS},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = [f"--config=configs/digits.py:{tiny_job.PAIR}", f"--workdir={workdir}"]
+    arguments += [f"--methods={','.join(METHODS)}", "--seeds=2"]
+    arguments += [f"--config.{name}={value}" for name, value in settings(cache_dir).items()]
+    return programs.Program("experiments.compare", arguments, XLA_FLAGS=XLA_FLAGS)
 
 
 @pytest.fixture(scope="module")

@@ -13,33 +13,11 @@ from ssdkd_jax import data, interop
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
-from tests.tiny_job import SHORT, config, epochs_done, job, summary
-
-
-@pytest.fixture(scope="module")
-def one_device(finished, cache_dir, tmp_path_factory):
-    """Workdir of the short job on one device, and the epochs that were done at each compilation."""
-    workdir, compilations = tmp_path_factory.mktemp("one_device"), []
-
-    def listen(event, _, **__):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compilations.append(len(epochs_done(workdir)))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    job(workdir, cache_dir, **SHORT)
-    jax.monitoring.unregister_event_duration_listener(listen)
-    return workdir, compilations
-
-
-def assert_same_student(workdir, other, rtol):
-    """Every tensor of the saved students agrees, in relation to the tensor's norm."""
-    (one, _), (two, _) = (saved_network.load_network(folder / "student") for folder in (workdir, other))
-    distances = jax.tree.map(lambda a, b: float(np.linalg.norm(a - b) / np.linalg.norm(a)), one, two)
-    assert max(jax.tree.leaves(distances)) < rtol, distances
+from tests.tiny_job import SHORT, assert_same_student, config, epochs_done, job, summary
 
 
 def test_nothing_is_compiled_after_the_first_evaluated_epoch(one_device):
-    _, compilations = one_device
+    compilations = json.loads((one_device / "compilations.json").read_text())
     assert compilations, "the listener heard nothing"
     assert set(compilations) == {0}, "the first epoch is evaluated before its line is written"
 
@@ -48,19 +26,14 @@ def test_a_short_run_shortens_its_warmup(one_device, cache_dir, tmp_path, capsys
     """`--config.epochs=3` alone must do, whatever the config's warm-up."""
     job(tmp_path, cache_dir, **{**SHORT, "ssdkd__warmup_epochs": 10})
     assert "the warm-up is shortened from 10 to 1 epochs" in capsys.readouterr().out
-    assert_same_student(one_device[0], tmp_path, 1e-7)
+    assert_same_student(one_device, tmp_path, 1e-7)
 
 
-def test_eight_devices_give_the_student_of_one(one_device, cache_dir, tmp_path):
-    """The buffer's 44 images are no multiple of 8."""
-    found = job(tmp_path, cache_dir, devices=8, **SHORT)
-    assert found["devices"] == 8
-    assert_same_student(one_device[0], tmp_path, 1e-3)
-    assert found["images_kept"] == summary(one_device[0])["images_kept"] == 44
+def test_resuming_with_other_devices_gives_the_student_of_one(one_device, cache_dir, tmp_path):
+    """The first epoch on eight devices, the second on four, the third on eight again.
 
-
-def test_resuming_with_other_devices(one_device, cache_dir, tmp_path):
-    """The first epoch on eight devices, the second on four, the third on eight again."""
+    The buffer's 44 images are no multiple of 8.
+    """
 
     class AfterEpochs(NamedTuple):
         number: int
@@ -73,7 +46,8 @@ def test_resuming_with_other_devices(one_device, cache_dir, tmp_path):
             run_job(config(cache_dir, devices=devices, **SHORT), tmp_path, interruption=AfterEpochs(number))
     found = job(tmp_path, cache_dir, devices=8, **SHORT)
     assert (found["devices"], epochs_done(tmp_path)) == (8, [1, 2, 3])
-    assert_same_student(one_device[0], tmp_path, 1e-3)
+    assert found["images_kept"] == summary(one_device)["images_kept"] == 44
+    assert_same_student(one_device, tmp_path, 1e-3)
 
 
 def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):
@@ -105,18 +79,18 @@ def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):
 def test_baselines_are_the_same_student_on_real_images(one_device, cache_dir, tmp_path):
     """A finished distillation is not done again: only the baselines are, from its last checkpoint."""
     workdir = tmp_path / "job"
-    shutil.copytree(one_device[0], workdir)
+    shutil.copytree(one_device, workdir)
     (workdir / "summary.json").unlink()
     experiment = json.loads((workdir / "experiment.json").read_text())
     (workdir / "experiment.json").write_text(json.dumps({**experiment, "baselines": [0.1]}))
     found = job(workdir, cache_dir, **{**SHORT, "baselines": (0.1,)})
-    assert found["student_sha256"] == summary(one_device[0])["student_sha256"]
+    assert found["student_sha256"] == summary(one_device)["student_sha256"]
     assert 0 < found["baselines"]["same student on 10% real images"] <= 100
 
 
 def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, cache_dir, tmp_path):
     workdir = tmp_path / "job"
-    shutil.copytree(one_device[0], workdir)
+    shutil.copytree(one_device, workdir)
     (workdir / "report.html").unlink()
     job(workdir, cache_dir, **SHORT)
     assert (workdir / "report.html").exists()
@@ -137,7 +111,7 @@ def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):
 
 
 def test_export_is_off_otherwise_and_can_be_asked_for_later(one_device, cache_dir, tmp_path):
-    copy = shutil.copytree(one_device[0], tmp_path / "copy")
+    copy = shutil.copytree(one_device, tmp_path / "copy")
     assert not (copy / "student.pth").exists()
     job(copy, cache_dir, export_torch=True, **SHORT)
     assert (copy / "student.pth").exists() and (copy / "student.pth.md").exists()

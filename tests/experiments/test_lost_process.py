@@ -2,17 +2,16 @@
 
 import signal
 
-from tests.experiments.test_job import assert_same_student
-from tests.tiny_job import SHORT, arguments, epochs_done, finish, job, stop_when
+from tests.tiny_job import SHORT, arguments, assert_same_student, epochs_done, finish, job, stop_when
 from tests.two_processes import start_two
 
 FIELDS = {**SHORT, "checkpoint_every": 1}
 
 
-def test_a_lost_process_ends_the_job_which_resumes_in_one(finished, cache_dir, tmp_path):
+def test_a_lost_process_ends_the_job_which_resumes_in_one(one_device, cache_dir, tmp_path):
     """Epoch 1 in two processes of two devices, the rest in one of four: the student of one device."""
     workdir = tmp_path / "parts"
-    first, second = start_two(["-m", "experiments.main", *arguments(workdir, cache_dir, **FIELDS)])
+    first, second = start_two("experiments.main", *arguments(workdir, cache_dir, **FIELDS))
     status, out, err = stop_when(second, signal.SIGKILL, (workdir / "checkpoints/latest/1").exists)
     assert status == -signal.SIGKILL and "teacher" not in out, "the first process writes for both"
     assert err.splitlines()[-1].startswith("error: process 1 of 2 ends, because it or another process of the job was")
@@ -25,5 +24,4 @@ def test_a_lost_process_ends_the_job_which_resumes_in_one(finished, cache_dir, t
 
     assert job(workdir, cache_dir, **FIELDS, devices=4)["devices"] == 4
     assert epochs_done(workdir) == [1, 2, 3]
-    job(tmp_path / "whole", cache_dir, **FIELDS)
-    assert_same_student(tmp_path / "whole", workdir, 1e-3)
+    assert_same_student(one_device, workdir, 1e-3)

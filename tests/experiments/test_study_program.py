@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -12,7 +10,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.study import load_study
 from ssdkd_jax.jobs.study_runs import run_study
 from ssdkd_jax.reports import result_checks
-from tests import tiny_job
+from tests import programs, tiny_job
 from tests.tiny_job import SIGNALS, stop_when
 
 AT_ONCE = min(2, len(os.sched_getaffinity(0)))
@@ -21,7 +19,7 @@ XLA_FLAGS = f"{tiny_job.xla_flags()} --xla_backend_optimization_level=0"
 FILE = """
 import numpy as np
 from ssdkd_jax.jobs.study import Study
-from tests import tiny_job
+from tests import programs, tiny_job
 
 
 def images(split):
@@ -42,15 +40,13 @@ def studied(tmp_path_factory):
     """(folder of the study file, what was printed when it was stopped, and the results when it went on to the end)."""
     folder = tmp_path_factory.mktemp("studied")
     (folder / "mine.py").write_text(FILE.format(cache_dir=str(folder / "teachers")))
-    command = [sys.executable, "-m", "experiments.study", f"--study={folder}/mine.py", f"--jobs={AT_ONCE}"]
-    process = subprocess.Popen(
-        [*command, f"--workdir={folder}/work", f"--out={folder}/out.json"],
-        cwd=tiny_job.ROOT,
-        env=os.environ | {"XLA_FLAGS": f"{tiny_job.xla_flags()} --xla_backend_optimization_level=0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = [
+        f"--study={folder}/mine.py",
+        f"--jobs={AT_ONCE}",
+        f"--workdir={folder}/work",
+        f"--out={folder}/out.json",
+    ]
+    process = programs.Program("experiments.study", [*arguments, f"--jobs={AT_ONCE}"], XLA_FLAGS=XLA_FLAGS)
     first = folder / "work" / "default" / "seed0" / "summary.json"
     status, stopped, err = stop_when(process, SIGNALS["SIGTERM"], first.exists)
     assert (status, err) == (143, "")

@@ -81,11 +81,16 @@ def a_teacher(problem):
 TEACHER = a_teacher(PROBLEM)
 
 
+def epoch_key(epoch, seed=0):
+    """The key with which `train` runs an epoch."""
+    return jax.random.fold_in(jax.random.key(seed + 1), epoch)
+
+
 def train(method, epoch, seed=0, epochs=TINY["epochs"]):
     """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
     states, metrics = [method.init(jax.random.key(seed), TEACHER)], []
     for i in range(epochs):
-        state, of_epoch = epoch(states[-1], TEACHER, jax.random.fold_in(jax.random.key(seed + 1), i))
+        state, of_epoch = epoch(states[-1], TEACHER, epoch_key(i, seed))
         states.append(state)
         metrics.append(of_epoch)
     return states, metrics

@@ -176,8 +176,8 @@ NOISY = {"synthesis": "noisy_layer", "generator_life": 2, "embedding_size": 5, "
 
 @pytest.mark.parametrize(
     "switches",
-    [{}, {"views": 6, "renewed_views": 8}, {**NOISY, "views": 6}],
-    ids=["recomputed", "kept", "noisy layers"],
+    [{}, {**NOISY, "views": 6, "renewed_views": 8}],
+    ids=["recomputed", "noisy layers and kept views"],
 )
 def test_eight_devices_are_one(switches):
     """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
