@@ -18,7 +18,10 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # What the programs import; nothing of it starts a thread or looks for devices.
-IMPORTS = ("ssdkd_jax.jobs.comparison", "ssdkd_jax.interop.torch_export", "experiments.command_line")
+IMPORTS = (
+    *("ssdkd_jax.jobs.comparison", "ssdkd_jax.interop.torch_export", "experiments.command_line"),
+    *("sklearn.datasets", "sklearn.model_selection"),
+)
 _LOCK, _SERVERS = threading.Lock(), []
 
 

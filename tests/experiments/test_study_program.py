@@ -46,7 +46,7 @@ def studied(tmp_path_factory):
         f"--workdir={folder}/work",
         f"--out={folder}/out.json",
     ]
-    process = programs.Program("experiments.study", [*arguments, f"--jobs={AT_ONCE}"], XLA_FLAGS=XLA_FLAGS)
+    process = programs.Program("experiments.study", arguments, XLA_FLAGS=XLA_FLAGS)
     first = folder / "work" / "default" / "seed0" / "summary.json"
     status, stopped, err = stop_when(process, SIGNALS["SIGTERM"], first.exists)
     assert (status, err) == (143, "")

@@ -23,7 +23,7 @@ BATCH_NORM = {"epochs": 20, "teacher.epochs": 20}
 LENET = {"epochs": 5, "teacher.epochs": 10, "image_size": 32, "teacher.learning_rate": 0.02}
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}
 # Of the config.  Some need fewer epochs than noise is given.
-FIELDS = {"dafl": {"epochs": 6}, "dfq": {"epochs": 8}, "hidfd": {"epochs": 12}}
+FIELDS = {"dafl": {"epochs": 8}, "dfq": {"epochs": 8}, "hidfd": {"epochs": 12}}
 FIELDS |= {name: {"epochs": 7} for name in ("nayer", "cmi", "deepinversion")}
 # Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them.
 SETTINGS = {
