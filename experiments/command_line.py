@@ -75,10 +75,10 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         lost = multiprocess.trouble(error, command)
         if lost:
             _fail(lost, status=1)
-        trouble, in_user_code = _trouble_with_files(error), user_code.described(error)
+        trouble, in_user_code = _trouble_with_files(error, command), user_code.described(error)
         if trouble:
             # At once, since writers would try again and complain when Python exits.
-            _fail(f"{trouble}; then run the same command again: {command}", leave=os._exit)
+            _fail(trouble, leave=os._exit)
         if not in_user_code or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
             if multiprocess.count() == 1:
                 raise
@@ -151,14 +151,18 @@ def _stop(interruption):
     sys.exit(128 + interruption.number)
 
 
-def _trouble_with_files(error):
+def _trouble_with_files(error, command):
     """What to fix where an exception, or one behind it, is about the disk and not about the program; else None."""
+    again = f"then run the same command again: {command}"
     while error is not None:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            longest = max(str(error.filename).split("/"), key=len)
+            return f"a name has {len(longest)} letters, expected one that the disk takes, mostly at most 255: {longest}"
         # Orbax and TensorStore hand the system's words on in exceptions of their own.
         if getattr(error, "errno", None) in NO_SPACE or any(os.strerror(number) in str(error) for number in NO_SPACE):
-            return f"the disk is full{_named(error)}; make room"
+            return f"the disk is full{_named(error)}; make room; {again}"
         if isinstance(error, OSError) and error.filename:
-            return f"{error.strerror or 'cannot be used'}{_named(error)}; fix that"
+            return f"{error.strerror or 'cannot be used'}{_named(error)}; fix that, {again}"
         error = error.__cause__ or error.__context__
     return None
 

@@ -201,8 +201,8 @@ def check_room(folder: pathlib.Path, room: int, flag: str = "--workdir") -> None
         )
 
 
-def make_folder(folder: pathlib.Path, flag: str = "--workdir") -> pathlib.Path:
-    """Creates a folder and makes sure that it can be written; `flag` is what chooses it, for the message.
+def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR") -> pathlib.Path:
+    """Creates a folder and makes sure that it can be written; `flag` and its `value` choose it, for the message.
 
     Raises:
       UserError: it cannot.
@@ -219,7 +219,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir") -> pathlib.Path:
             probe.write(b"\0" * 4096)
     except OSError as error:
         raise UserError(
-            f"the folder {folder} cannot be written ({error.strerror or error}); choose another: {flag}=DIR"
+            f"the folder {folder} cannot be written ({error.strerror or error}); choose another: {flag}={value}"
         ) from error
     return folder
 
@@ -258,5 +258,5 @@ def check_output(path: str | pathlib.Path, suffixes: Iterable[str] = (), *, over
         raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: --out={expected.upper()}")
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists already; choose another name with --out, or replace it with --overwrite")
-    make_folder(path.parent, "--out")
+    make_folder(path.parent, "--out", f"FILE{suffixes[0]}" if suffixes else "DIR")
     return path

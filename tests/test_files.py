@@ -136,7 +136,7 @@ def test_results_cannot_be_a_directory_or_below_a_file(tmp_path):
     with pytest.raises(UserError, match=r"out.json is a directory"):
         files.check_results_file(tmp_path / "out.json", "ablation")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written .*choose another: --out=DIR"):
+    with pytest.raises(UserError, match=r"cannot be written .*choose another: --out=FILE.json"):
         files.check_results_file(tmp_path / "file" / "out.json", "ablation")
 
 

@@ -125,6 +125,12 @@ def test_full_disk_is_one_line(end, error):
     assert "then run the same command again: python -m experiments.main" in err
 
 
+def test_a_name_too_long_for_the_disk_is_to_be_shortened(end):
+    status, out, err = end(OSError(errno.ENAMETOOLONG, "File name too long", f"/tmp/{'x' * 300}/summary.json"))
+    assert (status, out) == (2, "")
+    assert err == f"error: a name has 300 letters, expected one that the disk takes, mostly at most 255: {'x' * 300}\n"
+
+
 def test_our_own_mistakes_keep_their_traceback(end):
     with pytest.raises(ZeroDivisionError):
         end(ZeroDivisionError())

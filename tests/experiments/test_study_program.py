@@ -94,10 +94,13 @@ def test_the_teacher_is_trained_once_before_all_runs(studied):
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("studies/digits_ablations.py", "did you mean studies/digits_ablation.py? shipped are: digits_ablation, "),
+        (
+            "studies/digits_ablations.py",
+            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, digits_ablation, ",
+        ),
         (
             "/none/mine.py",
-            "there is no study file '/none/mine.py' (a .py); shipped are: digits_ablation, digits_hidfd, ",
+            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, digits_ablation, digits_hidfd, ",
         ),
         ("switches", "there is no study file 'switches' (a .py); shipped are"),
     ],

@@ -69,7 +69,7 @@ def test_every_switch_runs_and_makes_a_difference(switch, value):
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
 def test_images_are_stored_as_asked(dtype):
-    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype}))
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype, "kd_steps": 1}))
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
     assert np.isfinite(metrics[-1]["student_loss"])
     stored, floats = states[1].buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
