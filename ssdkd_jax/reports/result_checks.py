@@ -63,6 +63,11 @@ _PAIRED = {
     "beyond_noise": Maybe(FLAG),
 }
 _TIMES = Named({"median": NUMBER, "quartiles": POINT})
+_POINT = {
+    "refused": Maybe(TEXT),
+    "milliseconds": Maybe(_TIMES),
+    **dict.fromkeys(("compile_seconds", "memory_bytes"), Maybe(NUMBER)),
+}
 _COMPILED = {
     **dict.fromkeys(("config", "topology", "dtype"), TEXT),
     **dict.fromkeys(("memory_bytes", "chip_memory_bytes", "flops", "padded_flops", "bytes", "host_transfers"), NUMBER),
@@ -116,6 +121,7 @@ _EXPECTED = {
         "checkpoints": Named({"architecture": TEXT, "here": NUMBER, "exported": NUMBER}),
     },
     "buffer_benchmark": _SOURCE | {"milliseconds": Named(NUMBER)},
+    "growth": _SOURCE | {**dict.fromkeys(("teacher", "student", "dtype"), TEXT), "points": Named(Named(_POINT))},
     "compile_check": _SOURCE | {"rows": Named(_COMPILED)},
     "speed": _SOURCE
     | {

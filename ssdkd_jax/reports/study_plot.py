@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from ssdkd_jax.reports import charts
 from ssdkd_jax.reports.run_files import metric_of
 
-_STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
-_DOTS_PER_INCH = 130
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
+DOTS_PER_INCH = 130
 
 
 def study_plot(result: dict) -> bytes:
@@ -22,7 +22,7 @@ def study_plot(result: dict) -> bytes:
     Returns:
       A PNG file.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 4.5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -33,7 +33,7 @@ def study_plot(result: dict) -> bytes:
         axes.set(xlabel="seconds of training", ylabel=f"{metric_of(result).words} (%)")
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(stream, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return stream.getvalue()
 
 

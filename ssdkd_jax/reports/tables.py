@@ -28,6 +28,7 @@ def markdown(result: dict) -> str:
         "buffer_benchmark": _benchmark,
         "speed": _speed,
         "compile_check": _compile_check,
+        "growth": _growth,
     }
     if result["kind"] not in makers:
         raise UserError(f"there is no table for a result of kind {result['kind']!r}; known are: {', '.join(makers)}")
@@ -138,6 +139,25 @@ def _speed(result: dict) -> list[str]:
 
 def _compile_check(result: dict) -> list[str]:
     return _numbers(compile_figures.header(), compile_figures.rows(result), compile_figures.notes(result))
+
+
+def _growth(result: dict) -> list[str]:
+    names = list(dict.fromkeys(name for _, _, point in _points(result) for name in point.get("milliseconds", ())))
+    rows = []
+    for name, value, point in _points(result):
+        if "refused" in point:
+            rows.append([f"{name} {int(value):,}", "refused", *[_NOTHING] * (len(names) + 1)])
+            continue
+        times = (point["milliseconds"].get(figure) for figure in names)
+        medians = [f"{time['median']:.4g}" if time else _NOTHING for time in times]
+        memory = f"{point['memory_bytes'] / 1e6:,.0f}" if point.get("memory_bytes") else _NOTHING
+        rows.append([f"{name} {int(value):,}", f"{point['compile_seconds']:.1f}", memory, *medians])
+    header = ["", "compilation (s)", "planned memory (MB)", *(f"{name} (ms)" for name in names)]
+    return _numbers(header, rows, [f"Teacher {result['teacher']}, student {result['student']}, {result['dtype']}."])
+
+
+def _points(result):
+    return [(name, value, point) for name, points in result["points"].items() for value, point in points.items()]
 
 
 def _numbers(header: Sequence[str], lines: Iterable[Sequence[str]], notes: Iterable[str]) -> list[str]:

@@ -1,0 +1,82 @@
+"""How cost grows: what is measured at each value, that a stopped measurement goes on, its table and its plot."""
+
+import json
+
+import pytest
+
+from configs import digits
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.reports import tables
+from ssdkd_jax.reports.growth_plot import growth_plot
+from ssdkd_jax.reports.results_files import read_result
+from ssdkd_jax.speed import growth as module
+from ssdkd_jax.speed.growth import VALUES, fields_of, growth
+from ssdkd_jax.speed.timing import Budget
+from tests.tiny_job import FIELDS, PAIR
+
+BRIEF = Budget(1, 0.0)
+
+
+def config(**fields):
+    c = digits.get_config(PAIR)
+    c.update_from_flattened_dict({**FIELDS, "devices": 1, "ssdkd.kd_steps": 2})
+    c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return c
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """(file, content) of a size of the buffer, and of three devices, over which the batches cannot be divided."""
+    path = tmp_path_factory.mktemp("growth") / "growth.json"
+    values = {"buffer size": (4000,), "devices": (3,)}
+    return path, growth(config(), path, budget=BRIEF, values=values, command="the command")
+
+
+def test_every_value_is_measured(measured):
+    path, content = measured
+    assert json.loads(path.read_text()) == json.loads(json.dumps(content))
+    point = content["points"]["buffer size"]["4000"]
+    for figure in ("epoch", "inversion step", "student step", "buffer: sample"):
+        assert point["milliseconds"][figure]["median"] > 0
+    assert point["compile_seconds"] > 0
+    assert point["memory_bytes"] > 4000 * 64  # the images
+    assert "cannot be divided over 3 devices" in content["points"]["devices"]["3"]["refused"]
+
+
+def test_what_is_measured_is_not_measured_again(measured, monkeypatch, capsys):
+    path, content = measured
+    monkeypatch.setattr(module, "make_workload", lambda _: pytest.fail("measured again"))
+    again = growth(config(), path, budget=BRIEF, values={"buffer size": (4000,)}, command="another")
+    assert again["points"]["buffer size"] == content["points"]["buffer size"]
+    assert "buffer size 4,000: epoch " in capsys.readouterr().out
+    with pytest.raises(UserError, match="was measured with another config, and would be mixed; choose another file"):
+        growth(config(ssdkd__kd_steps=3), path, budget=BRIEF, values={"buffer size": (4000,)})
+
+
+def test_its_table_and_plot(measured):
+    path, _ = measured
+    result = read_result(path)
+    text = tables.markdown(result)
+    assert "| buffer size 4,000 | " in text and "| devices 3 | refused | – |" in text
+    assert "`the command`, " in text
+    assert growth_plot(result).startswith(b"\x89PNG")
+
+
+def test_every_name_stands_for_fields_of_the_config():
+    assert fields_of(config(), "batch size") == ["ssdkd.synthesis_batch_size", "ssdkd.kd_batch_size"]
+    for name in VALUES:
+        for field in fields_of(config(), name):
+            assert field in dict(config().items()) or field.partition(".")[2] in config().ssdkd
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "expected"),
+    [
+        ({}, {"teachers": ()}, "--only has 'teachers', expected some of buffer size, batch size, image size, devices"),
+        ({"method": "fastdfkd"}, VALUES, "fastdfkd has no fastdfkd.buffer_size; leave that out: --only='batch size,"),
+    ],
+)
+def test_mistakes(tmp_path, fields, values, expected):
+    with pytest.raises(UserError) as error:
+        growth(config(**fields), tmp_path / "out.json", budget=BRIEF, values=values)
+    assert expected in str(error.value)
