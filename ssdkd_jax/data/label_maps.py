@@ -129,10 +129,23 @@ def resize(labels: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     return np.asarray(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-def check_every_class(labels: np.ndarray, class_names: Sequence[str], owner: str) -> None:
-    """Raises UserError where a class has no pixel in the maps, which no network can learn."""
-    counts = np.bincount(labels.ravel(), minlength=len(class_names))
-    missing = [name for name, count in zip(class_names, counts, strict=False) if not count]
+def check_every_class(seen: set[int], resized: np.ndarray, class_names: Sequence[str], owner: str) -> None:
+    """Raises UserError where a class has no pixel, which no network can learn.
+
+    Args:
+      seen: classes in the files.
+      resized: the maps as they are used, (n, h, w).
+      class_names: of all classes.
+      owner: what the maps are called in the message.
+    """
+    missing = [name for number, name in enumerate(class_names) if number not in seen]
+    left = np.unique(resized)
+    lost = [name for number, name in enumerate(class_names) if number in seen and number not in left]
+    if lost and not missing:
+        raise UserError(
+            f"{owner} has no pixel of the class {', '.join(lost)} left at {resized.shape[1]}x{resized.shape[2]}; "
+            "choose a larger --config.image_size=N"
+        )
     if missing:
         raise UserError(
             f"{owner} has no pixel of the class {', '.join(missing)}; add images with it, or take it out of "

@@ -71,10 +71,11 @@ def class_numbers(source: Path) -> np.ndarray:
 def _array(file, name):
     """A variable of a MATLAB file of an older version than 7.3."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         return loadmat(file)[name]
-    except (OSError, ValueError, NotImplementedError, KeyError) as error:
+    except (OSError, ValueError, NotImplementedError, LookupError, TypeError, MatReadError) as error:
         raise UserError(f"{file} is no MATLAB file with {name} ({error}); take the published file") from error
 
 

@@ -36,16 +36,18 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
     root = _root(path)
     labeling = _labeling(root, known)
     pairs = _pairs(root, split)
-    images, labels = [], []
+    images, labels, seen = [], [], set()
     for image_file, label_file in pairs:
         image, numbers = image_files.decode(image_file, 3), label_maps.read_map(label_file)
         _check_same_size(image.shape, image_file, numbers.shape, label_file)
         images.append(pixels.resize(image, size))
-        labels.append(label_maps.resize(label_maps.with_ignore(numbers, labeling, label_file), size))
+        numbers = label_maps.with_ignore(numbers, labeling, label_file)
+        seen.update(np.unique(numbers).tolist())
+        labels.append(label_maps.resize(numbers, size))
     images = pixels.stack(images, [image_file for image_file, _ in pairs])
     labels = np.stack(labels)
     if split == "train":
-        label_maps.check_every_class(labels, labeling.class_names, f"{root / 'train' / 'labels'}")
+        label_maps.check_every_class(seen, labels, labeling.class_names, f"{root / 'train' / 'labels'}")
     return Dataset(images, labels, labeling.class_names)
 
 

@@ -11,7 +11,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import write_together
 from ssdkd_jax.interop import naming
 from ssdkd_jax.interop.torch_weights import to_torch_state_dict
-from ssdkd_jax.models import public_definition
+from ssdkd_jax.models import public_definition, task_of
 
 _NEEDS = {".pth": "torch", ".pt": "torch", ".th": "torch", ".safetensors": "safetensors"}
 
@@ -100,7 +100,7 @@ def _serialized(state_dict, suffix):
 
 
 def describe(path: pathlib.Path, metadata: dict, shapes: dict[str, tuple[int, ...]]) -> str:
-    """Writes Markdown: what the network is, its normalization and classes, and code that classifies an image with it.
+    """Writes Markdown: what the network is, its normalization and classes, and code that runs it on an image.
 
     Args:
       path: of the file with the weights.
@@ -116,7 +116,9 @@ def describe(path: pathlib.Path, metadata: dict, shapes: dict[str, tuple[int, ..
         load, load_import = f'load_file("{path.name}")', "from safetensors.torch import load_file\n"
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
     as_list = [float(f"{value:.6g}") for value in metadata["mean"]], [float(f"{v:.6g}") for v in metadata["std"]]
+    of_pixels = task_of(metadata["architecture"]) == "segmentation"
     return _NOTE.format(
+        ending=_OF_PIXELS if of_pixels else _OF_IMAGE,
         architecture=metadata["architecture"],
         height=height,
         width=width,
@@ -153,6 +155,9 @@ network calls them. A feature map that is flattened is flattened in the order he
 |---|---|
 {rows}
 """
+_OF_IMAGE = "    print(classes[int(model(x).argmax())])"
+_OF_PIXELS = """    seen = model(x)[0].argmax(0)  # the class of each pixel, (height, width)
+print({classes[number]: int((seen == number).sum()) for number in seen.unique()})"""
 # What a note of ours is known by, also one of an older version.
 _NOTE_BEGINS = "A PyTorch state_dict for "
 _NOTE = """# {architecture}
@@ -173,6 +178,6 @@ image = Image.open("image.png").convert("{mode}").resize(({width}, {height}))
 pixels = torch.from_numpy(np.array(image)).reshape({height}, {width}, -1) / 255
 x = ((pixels - mean) / std).permute(2, 0, 1)[None]
 with torch.no_grad():
-    print(classes[int(model(x).argmax())])
+{ending}
 ```
 {tensors}"""

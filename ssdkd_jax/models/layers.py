@@ -161,7 +161,10 @@ class Layers:
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """(n, h, w, c) -> (n, *size, c) with pixel centers at halves, as PyTorch with `align_corners=False`."""
-    return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "linear", antialias=False)
+    # What jax.image.resize does, which jax2onnx takes for a fixed number of images only.
+    scale = jnp.array(size, jnp.float32) / jnp.array(x.shape[1:3], jnp.float32)
+    shape = (x.shape[0], *size, x.shape[-1])
+    return jax.image.scale_and_translate(x, shape, (1, 2), scale, jnp.zeros(2), "linear", antialias=False)
 
 
 def max_pool_2x2(x: jax.Array) -> jax.Array:

@@ -31,6 +31,7 @@ def image_rows(buffer: Buffer | None) -> dict | None:
         "per_class": _IMAGES_PER_CLASS,
         "classes": len(buffer.class_names),
         "pixels": keeps_pixels(buffer),
+        "of_pixels": buffer.shares is not None,
         "rows": [
             {
                 "name": buffer.class_names[index],

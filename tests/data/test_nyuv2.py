@@ -48,6 +48,11 @@ def test_files_that_are_not_as_published(published, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^splits\.mat has indices of test beyond 1\.\.4; take"):
         nyuv2.convert(folder, out)
     assert not out.exists()
+    whole = (folder / nyuv2.TO_40).read_bytes()
+    for length in (0, 40, 130, len(whole) // 2):
+        (folder / nyuv2.TO_40).write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"is no MATLAB file with .*; take the published file$"):
+            nyuv2.convert(folder, out)
     (folder / "splits.mat").unlink()
     with pytest.raises(UserError, match=r"^there is no splits\.mat in .*; expected the published nyu_depth_v2_labeled"):
         nyuv2.convert(folder, out)

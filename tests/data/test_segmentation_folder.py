@@ -139,7 +139,7 @@ OF_LABELS = (lossy_labels, bad_classes, one_text_for_all_names, ignored_class)
 
 @pytest.mark.parametrize(
     "mistake",
-    [*MISTAKES, lossy_labels, bad_classes, one_text_for_all_names, ignored_class],
+    [*MISTAKES, *OF_LABELS],
     ids=lambda mistake: mistake.__name__,
 )
 def test_a_mistake_is_told_in_one_line(root, mistake):
@@ -158,3 +158,11 @@ def test_shapes_are_drawn_by_a_seed():
     shares = np.bincount(train.labels.ravel(), minlength=256) / train.labels.size
     assert shares[1:5].min() > 0.02 and 0.5 < shares[0] < 0.9 and 0 < shares[IGNORE] < 0.2
     assert dataset_info("shapes", image_size=16).image_shape == (16, 16, 3)
+
+
+def test_a_class_that_is_lost_by_shrinking_is_said_to_be_that(root):
+    put_pair(root, "train", "b", [[2, 1, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]])
+    with pytest.raises(
+        UserError, match=r"no pixel of the class car left at 2x2; choose a larger --config.image_size=N$"
+    ):
+        load_split(f"segmentation:{root}", "train", image_size=2)

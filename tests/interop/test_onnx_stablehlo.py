@@ -61,7 +61,10 @@ def test_stablehlo_is_for_accelerators_too(tmp_path):
     assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet18_imagenet", "vgg8", "mobilenetv2", "shufflenetv2", "lenet5"])
+FAMILIES = ("resnet8", "resnet18_imagenet", "vgg8", "mobilenetv2", "shufflenetv2", "lenet5", "encoder_decoder_8")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_onnx_of_every_family(tmp_path, name):
     pytest.importorskip("jax2onnx")
     channels = 1 if name == "lenet5" else 3

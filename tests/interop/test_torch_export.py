@@ -55,6 +55,18 @@ def test_the_note_classifies_an_image_as_we_do(tmp_path, monkeypatch, capsys, su
     assert {file.name for file in tmp_path.iterdir()} == {"image.png", path.name, note.name}
 
 
+def test_the_note_counts_the_pixels_of_each_class_for_segmentation(tmp_path, monkeypatch, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    metadata = METADATA | {"architecture": "encoder_decoder_8", "image_shape": (16, 32, 3)}
+    network = random_variables(create_model("encoder_decoder_8", 3), (16, 32, 3))
+    _, note = torch_export.export_network(tmp_path / "student.pth", network, metadata)
+    images = data.normalize(np.float32(pixels)[None] / 255, METADATA["mean"], METADATA["std"])
+    seen = np.argmax(create_model("encoder_decoder_8", 3).apply(network, images)[0], axis=-1)
+    counts = {METADATA["class_names"][number]: int((seen == number).sum()) for number in np.unique(seen)}
+    assert run_note(note, tmp_path, monkeypatch, capsys) == str(counts)
+
+
 def test_the_note_of_a_gray_network(tmp_path, monkeypatch, capsys):
     metadata = METADATA | {"image_shape": (8, 8, 1), "mean": (0.5,), "std": (0.5,), "architecture": "convnet_8"}
     network = random_variables(create_model("convnet_8", 3), (8, 8, 1))
