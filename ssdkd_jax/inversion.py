@@ -13,6 +13,7 @@ import optax
 
 from ssdkd_jax import batchnorm
 from ssdkd_jax.collectives import axis_size, pmean
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.loops import repeat
 
 META_UPDATES = ("fomaml", "reptile", "none")
@@ -121,6 +122,20 @@ class MetaState(NamedTuple):
     generator: dict
     optimizer_state: optax.OptState
     statistics_average: dict
+
+
+def check_images(made: Any, shape: tuple[int, ...], method: str) -> None:
+    """Raises UserError, while a program is traced, where a user's own method makes no Synthesis of such images."""
+    if not isinstance(made, Synthesis):
+        raise UserError(
+            f"make_images of {method} returns a {type(made).__name__}, expected a ssdkd_jax.inversion.Synthesis"
+        )
+    found = jnp.shape(made.images), jnp.result_type(made.images)
+    if found != (shape, jnp.float32):
+        raise UserError(
+            f"make_images of {method} returns images {found[0]} of {found[1]}, expected {shape} of float32 in [0, 1]: "
+            "as many as synthesis_batch_size says, over all devices"
+        )
 
 
 class Synthesis(NamedTuple):

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import inversion
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.inversion import Evaluation, MetaOptimizers, MetaState
 
 # A generator with one parameter: images are latents * w.
@@ -164,3 +165,20 @@ def test_learning_rates_of_the_three_optimizers():
         optimizer = getattr(optimizers, name)
         update, _ = optimizer.update(jnp.float32(5), optimizer.init(jnp.float32(0)))
         assert_allclose(update, -rate, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (None, "make_images of Mine returns a NoneType, expected a ssdkd_jax.inversion.Synthesis"),
+        (
+            inversion.Synthesis((), jnp.zeros((3, 8, 8, 1)), {}),
+            r"returns images \(3, 8, 8, 1\) of float32, expected \(4,",
+        ),
+        (inversion.Synthesis((), jnp.zeros((4, 8, 8, 1), jnp.uint8), {}), "of uint8, expected .* of float32 in"),
+    ],
+    ids=["nothing", "too few", "bytes"],
+)
+def test_what_a_method_of_ones_own_makes_is_checked(made, expected):
+    with pytest.raises(UserError, match=expected):
+        inversion.check_images(made, (4, 8, 8, 1), "Mine")

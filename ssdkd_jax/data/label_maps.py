@@ -76,7 +76,9 @@ def read_labeling(path: pathlib.Path) -> Labeling:
         ignore = content.get("ignore", IGNORE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{expected} ({type(error).__name__}: {error}); mend it") from error
-    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+    if len(names) > IGNORE:
+        raise UserError(f"{expected}, but has {len(names)}; expected at most {IGNORE}, which label files can number")
+    if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
         raise UserError(f"{expected}, but its names are {content['names']!r}; give each class a name of its own")
     in_range = all(isinstance(x, int) and 0 <= x <= 255 for color in colors for x in color)
     if colors and not (len(colors) == len(names) and all(len(color) == 3 for color in colors) and in_range):

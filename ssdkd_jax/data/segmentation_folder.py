@@ -44,6 +44,11 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
         numbers = label_maps.with_ignore(numbers, labeling, label_file)
         seen.update(np.unique(numbers).tolist())
         labels.append(label_maps.resize(numbers, size))
+    if not seen - {label_maps.IGNORE}:
+        raise UserError(
+            f"the label maps of {root / split} have no pixel of a class, only such to ignore; expected some of each; "
+            "add other images"
+        )
     images = pixels.stack(images, [image_file for image_file, _ in pairs])
     labels = np.stack(labels)
     if split == "train":

@@ -17,8 +17,10 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, read_object, write_together
 from ssdkd_jax.jobs import provenance
+from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.run import run_job
-from ssdkd_jax.jobs.run_folder import alone
+from ssdkd_jax.jobs.run_folder import REPORTED, alone, check_kind
+from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.speed.benchmark import benchmark
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.devices import local_devices
@@ -97,6 +99,7 @@ def make_stages(smoke, published: dict, teachers: dict, folder) -> list[Stage]:
     devices = local_devices()
     # What PyTorch is compared with, where it can be.
     against = "torch" if len(devices) == 1 and devices[0].platform != "tpu" and find_spec("torch") else ""
+    _check_teachers(published, teachers)
     timed, runs = [], []
     smoke.teacher.cache_dir = str(pathlib.Path(folder) / "teachers")
     for pair, config in published.items():
@@ -105,6 +108,17 @@ def make_stages(smoke, published: dict, teachers: dict, folder) -> list[Stage]:
         _give_teacher(config, teachers)
         runs.append(Stage(pair, config, distilling))
     return [Stage("smoke_test", smoke, distilling), *timed, *runs]
+
+
+def _check_teachers(published, teachers):
+    """Raises UserError before any minute is spent where a given teacher cannot be that of its pair."""
+    names = [config.teacher.name for config in published.values()]
+    for name in teachers:
+        if name not in names:
+            raise UserError(f"--teachers names {name!r}, expected teachers of the pairs: {', '.join(names)}")
+    for config in published.values():
+        if path := teachers.get(config.teacher.name):
+            load_teacher(path, config.teacher.name, image_shape=shape_and_classes(config)[0])
 
 
 def _give_teacher(config, teachers):
@@ -136,6 +150,7 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
       Interrupted: on request, after saving.
     """
     folder = make_folder(expand(folder))
+    check_kind(folder, REPORTED)
     path = folder / f"{FILE}.json"
     check_replaces(path, KIND, "choose another --workdir=DIR")
     check_written_by_us(folder, {f"{FILE}.md": r"\| stage \|"})

@@ -21,6 +21,8 @@ from ssdkd_jax.training.interruption import Interrupted, Interruption
 _PRELOADED = ["ssdkd_jax.jobs.run"]
 # What the command line sets in JAX, which another process does not know.
 _JAX_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+# What Python's own process for shared resources is to keep to itself.
+_NO_COMPLAINT = "ignore:resource_tracker:UserWarning"
 # Which devices of a kind a process sees, by JAX's names of the kinds.
 _VISIBLE = {"gpu": "CUDA_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
 # A TPU's process with one chip must know that it has no neighbors.
@@ -84,6 +86,9 @@ class Child:
         """`function` is one of a module; `share` is a Share, or None for the whole machine."""
         self.name, self.log = name, log and pathlib.Path(log)
         context = multiprocessing.get_context("forkserver")
+        # Of programs that are stopped at once, another process of Python's own would complain in two lines.
+        if _NO_COMPLAINT not in sys.warnoptions:
+            sys.warnoptions.append(_NO_COMPLAINT)
         context.set_forkserver_preload(_PRELOADED)
         self._answers, answers = context.Pipe(duplex=False)
         settings = {name: getattr(jax.config, name) for name in _JAX_SETTINGS}

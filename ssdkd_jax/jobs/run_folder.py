@@ -1,6 +1,7 @@
 """A run's folder: its owner, whether the run is finished, and its summary."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -31,8 +32,8 @@ CODE = "code_sha256"
 OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, "tensorboard", "checkpoints", "student")
 
 # What a folder can be of, and the file that says so.
-RUN, COMPARED, STUDIED = "a single run", "a comparison", "a study"
-KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY}
+RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
+KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: "accelerator_report.json"}
 
 
 def try_lock(path):
@@ -58,7 +59,13 @@ def alone(workdir):
     Raises:
       UserError: one does.
     """
-    lock = try_lock(workdir / ".lock")
+    try:
+        lock = try_lock(workdir / ".lock")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        yield  # where nothing can be written, a finished run can still be read
+        return
     if lock is None:
         raise UserError(f"another run is using the workdir {workdir}; wait for it, or choose another: --workdir=DIR")
     with lock:
@@ -149,6 +156,18 @@ def check_can_write(workdir):
             )
     for name in ("latest", "best"):
         check_ours(workdir / "checkpoints" / name, CHECKPOINT_LAYOUT)
+    _check_not_lost(workdir)
+
+
+def _check_not_lost(workdir):
+    """Raises UserError where results are there, but neither the summary nor the checkpoints that go with them."""
+    known = (workdir / SUMMARY).exists() or any((workdir / "checkpoints" / "latest").glob("[0-9]*"))
+    results = [name for name in ("student", BUFFER) if (workdir / name).exists()]
+    if results and not known:
+        raise UserError(
+            f"{workdir} holds {' and '.join(results)}, but neither {SUMMARY} nor a checkpoint; a run would replace "
+            "them: move them elsewhere, or choose another --workdir=DIR"
+        )
 
 
 def read_summary(workdir):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssdkd_jax import replay_buffer
+from ssdkd_jax import collectives, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
-from ssdkd_jax.inversion import Synthesis
+from ssdkd_jax.inversion import Synthesis, check_images
 from ssdkd_jax.methods.base import Window, preprocess
 from ssdkd_jax.methods.student_training import StudentTraining
 from ssdkd_jax.settings import setting
@@ -87,6 +87,8 @@ class ImageBank(StudentTraining):
         draw_key, step_key, _ = jax.random.split(key, 3)
         made = self.make_images(state, teacher, self.draw(state, draw_key), step_key)
         problem, task = self.problem, self.problem.task
+        count = self.synthesis_batch_size // collectives.axis_size(problem.axis_name)
+        check_images(made, (count, *problem.image_shape), type(self).__name__)
         output = problem.teacher.apply(teacher, normalize(made.images, problem.mean, problem.std))
         bank = replay_buffer.insert(
             state.bank,

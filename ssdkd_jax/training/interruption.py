@@ -1,13 +1,15 @@
-"""SIGTERM and Ctrl-C as a request to finish the epoch, save and stop."""
+"""SIGTERM, Ctrl-C and a closed terminal as a request to finish the epoch, save and stop."""
 
 import os
 import signal
+import stat
 
 
 class Interruption:
-    """A context in which the first SIGTERM or SIGINT is only noted: `if interruption: save and stop`.
+    """A context in which the first SIGTERM, SIGINT or SIGHUP is only noted: `if interruption: save and stop`.
 
-    It says at once what it waits for, unless `quiet`.  A second Ctrl-C stops at once.
+    It says at once what it waits for, unless `quiet`.  A second Ctrl-C stops at once.  Under `nohup`, a closed terminal
+    means nothing.
 
     number: of the signal that came; SIGINT's before any came.
     """
@@ -23,7 +25,10 @@ class Interruption:
         self._requested, self.number = True, number
 
     def __enter__(self):
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        heard = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            heard.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_):
@@ -33,10 +38,21 @@ class Interruption:
     def _note(self, number, _):
         if self._requested and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if number == signal.SIGHUP:
+            _leave_terminal()
         if not (self._requested or self._quiet):
             # Not by `print`, which a signal may have interrupted.
             os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, without this epoch\n")
         self.hear(number)
+
+
+def _leave_terminal():
+    """What is printed to a terminal that was closed would end the program before it has saved."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if stat.S_ISCHR(os.fstat(stream).st_mode):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 class Interrupted(Exception):

@@ -166,3 +166,15 @@ def test_a_class_that_is_lost_by_shrinking_is_said_to_be_that(root):
         UserError, match=r"no pixel of the class car left at 2x2; choose a larger --config.image_size=N$"
     ):
         load_split(f"segmentation:{root}", "train", image_size=2)
+
+
+def test_maps_with_nothing_to_measure_are_refused(root):
+    put_pair(root, "val", "c", [[9, 9, 9], [9, 9, 9]])
+    with pytest.raises(UserError, match=r"the label maps of .*test have no pixel of a class, only such to ignore"):
+        load_split(f"segmentation:{root}", "test")
+
+
+def test_more_classes_than_label_files_can_number(root):
+    (root / "classes.json").write_text(json.dumps({"names": [str(i) for i in range(300)]}))
+    with pytest.raises(UserError, match=r"but has 300; expected at most 255, which label files can number$"):
+        load_split(f"segmentation:{root}", "train")

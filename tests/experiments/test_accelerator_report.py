@@ -6,6 +6,7 @@ import pytest
 
 from configs import cifar10
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import accelerator_report as module
 from ssdkd_jax.jobs.accelerator_report import Stage, accelerator_report, distilling, make_stages, timing
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.interruption import Interrupted
@@ -73,11 +74,12 @@ def test_a_signal_stops_it_and_what_is_done_is_noted(tmp_path):
     assert json.loads((tmp_path / "accelerator_report.json").read_text())["stages"]["a"]["says"] == "fast"
 
 
-def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path):
+def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path, monkeypatch):
     names = ["wrn40_2-wrn16_1", "resnet34-resnet18"]
     published = {name: cifar10.get_config(name) for name in names}
     for one in published.values():
         one.data_dir = str(tmp_path / "none")
+    monkeypatch.setattr(module, "load_teacher", lambda *_, **__: None)
     stages = make_stages(config(tmp_path), published, {"wrn40_2": "w.pth"}, tmp_path)
     assert [stage.name for stage in stages] == ["smoke_test", *(f"benchmark_{name}" for name in names), *names]
     configs = {stage.name: stage.config for stage in stages}
@@ -86,3 +88,22 @@ def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path):
     assert (trained.teacher.path, trained.evaluate_on) == ("", "test")
     assert trained.teacher.cache_dir == str(tmp_path / "teachers")
     assert configs["benchmark_wrn40_2-wrn16_1"].teacher.path == ""
+
+
+@pytest.mark.parametrize(
+    ("teachers", "expected"),
+    [
+        ({"wrn402": "w.pth"}, "--teachers names 'wrn402', expected teachers of the pairs: wrn40_2$"),
+        ({"wrn40_2": "/none/w.pth"}, "there is no teacher at /none/w.pth"),
+    ],
+)
+def test_a_teacher_that_no_pair_can_have_is_refused_before_any_stage(tmp_path, teachers, expected):
+    with pytest.raises(UserError, match=expected):
+        make_stages(config(tmp_path), {"pair": cifar10.get_config("wrn40_2-wrn16_1")}, teachers, tmp_path)
+
+
+def test_the_folder_of_a_run_takes_no_report(tmp_path):
+    (tmp_path / "experiment.json").write_text("{}")
+    with pytest.raises(UserError, match="holds a single run, not an accelerator's report; choose another: --workdir"):
+        accelerator_report([], tmp_path, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["experiment.json"]

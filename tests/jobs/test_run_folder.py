@@ -1,5 +1,6 @@
 """Whose folder it is."""
 
+import errno
 import json
 import math
 import re
@@ -249,3 +250,23 @@ def test_a_student_that_is_damaged_is_left_to_the_user(student, damage):
     with pytest.raises(UserError, match=r"nothing was changed: move \S+/student elsewhere and run the same command ag"):
         run_folder.has_student(student.parent, SUMMARY)
     assert sorted(student.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["student", "buffer.npz"])
+def test_results_whose_record_is_lost_are_not_replaced(tmp_path, name):
+    (tmp_path / name).mkdir() if name == "student" else (tmp_path / name).write_text("")
+    with pytest.raises(
+        UserError, match=f"holds {name}, but neither summary.json nor a checkpoint; a run would replace"
+    ):
+        run_folder.check_can_write(tmp_path)
+    (tmp_path / "checkpoints" / "latest" / "3").mkdir(parents=True)
+    run_folder.check_can_write(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_needs_no_lock(tmp_path, monkeypatch):
+    def read_only(path):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(run_folder, "try_lock", read_only)
+    with run_folder.alone(tmp_path):
+        assert not list(tmp_path.iterdir())

@@ -1,13 +1,18 @@
 """The first signal is a request, a second Ctrl-C is obeyed at once."""
 
+import os
+import pty
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from ssdkd_jax.training.interruption import Interruption
+from tests.tiny_job import ROOT
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_first_signal_is_only_noted(number):
     with Interruption() as interruption:
         assert not interruption
@@ -26,3 +31,36 @@ def test_handlers_come_back():
     with Interruption():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_closed_terminal_means_nothing_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Interruption() as interruption:
+        signal.raise_signal(signal.SIGHUP)
+        assert not interruption
+    signal.signal(signal.SIGHUP, before)
+
+
+SAVES = """
+import time
+from ssdkd_jax.training.interruption import Interruption
+
+with Interruption() as interruption:
+    print("ready", flush=True)
+    while not interruption:
+        time.sleep(0.01)
+print("into the void", flush=True)
+open("saved", "w").close()
+"""
+
+
+def test_after_a_closed_terminal_nothing_is_printed_to_it(tmp_path):
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", SAVES], cwd=tmp_path, stdout=theirs, env=environment)
+    os.close(theirs)
+    assert os.read(ours, 5) == b"ready"
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 0
+    assert (tmp_path / "saved").exists()
