@@ -5,8 +5,8 @@
 FOLDER has train/images, train/labels, test/images and test/labels; docs/segmentation.md says what is in them.
 
 `small` reaches with --config.epochs=30: teacher 33.0 %, student 26.7 % mIoU from 320 synthetic images; FastDFKD 27.2 %
-from 960, DAFL 13.7 %, the same student on the real labels 32.1 % (mean of 3 seeds, one core of an Intel Xeon, 2026-11-28;
-results/camvid_comparison.json).
+from 960, DAFL 13.7 %, the same student on the real labels 32.1 % (mean of 3 seeds, one core of an Intel Xeon,
+2026-11-28; results/camvid_comparison.json).
 
 Arguments: TEACHER-STUDENT, default deeplabv3_resnet50-deeplabv3_mobilenet at 128x128, which is not measured yet;
 `small`: encoder_decoder_32-encoder_decoder_8 at 64x64 and a schedule for two CPU cores.

@@ -30,13 +30,18 @@ def load_split(config, split):
     )
 
 
+def dataset_info(config):
+    """The data.DatasetInfo of a config."""
+    return data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+
+
 def shape_and_classes(config, num_classes=None):
     """(shape (h, w, c), class names) of the data set, or of the config where the data set is not built in."""
     if any(config.image_shape):
         names = tuple(str(i) for i in range(num_classes or 10))
         return tuple(config.image_shape), names
     try:
-        info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+        info = dataset_info(config)
     except UserError as error:
         if config.evaluate_on == "none":
             raise UserError(f"{error} Or say what the images are: --config.image_shape='(32,32,3)'.") from error
@@ -51,7 +56,7 @@ def task_of(config):
     if any(config.image_shape):
         names = filter(None, (models.task_of(name) for name in (config.student.name, config.teacher.name)))
         return TASKS[next(names, CLASSIFICATION.name)]
-    info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+    info = dataset_info(config)
     return TASKS[info.task]
 
 

@@ -6,9 +6,9 @@ import os
 import jax
 import numpy as np
 
-from ssdkd_jax import data, kept_views, models
+from ssdkd_jax import kept_views, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs.image_spec import shape_and_classes, task_of
+from ssdkd_jax.jobs.image_spec import dataset_info, shape_and_classes, task_of
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.methods import METHODS, find_method, section_of
 
@@ -96,7 +96,7 @@ def check_sizes(config, devices) -> None:
             f"keep fewer views: {prefix}=N, or none: {prefix}=0",
         )
     if config.evaluate_on == "test":
-        sizes = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None).sizes
+        sizes = dataset_info(config).sizes
         # Of a folder that is not there yet no sizes are known.
         train, test = sizes.get("train", 0), sizes.get("test", 0)
         if not config.teacher.path:

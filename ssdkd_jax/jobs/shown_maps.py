@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ssdkd_jax import data
 from ssdkd_jax.data.label_maps import default_colors
 from ssdkd_jax.files import replaced_file
+from ssdkd_jax.jobs.image_spec import dataset_info
 from ssdkd_jax.jobs.networks import make_predictor_of
 from ssdkd_jax.reports.run_files import MAPS, evenly_spaced
 from ssdkd_jax.reports.segmentation_maps import Maps
@@ -50,7 +50,7 @@ def _predict(context, images, architecture, variables):
 def _colors(config, count):
     if any(config.image_shape):
         return default_colors(count)
-    info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+    info = dataset_info(config)
     return info.colors or default_colors(count)
 
 

@@ -9,10 +9,11 @@ import math
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import data, distillation, losses, models, replay_buffer, train_state
+from ssdkd_jax import distillation, losses, models, replay_buffer, train_state
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
+from ssdkd_jax.jobs.image_spec import dataset_info
 from ssdkd_jax.jobs.plausibility import check_memory
 from ssdkd_jax.speed.timing import Budget, measure
 from ssdkd_jax.speed.workload import filled
@@ -102,7 +103,7 @@ def benchmark(config, capacity, repeats, out, *, command=""):
     out = check_results_file(out, KIND)
     config_checks.check_values(config)
     settings = config.ssdkd
-    info = data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+    info = dataset_info(config)
     shape, num_classes = tuple(info.image_shape), len(info.class_names)
     _check(config, capacity, shape)
     empty = replay_buffer.init(capacity, shape, dtype=jnp.dtype(settings.buffer_dtype))
