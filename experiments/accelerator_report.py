@@ -35,11 +35,18 @@ def main(command, interruption):
     smoke = digits.get_config("convnet_8-convnet_8")
     smoke.update(epochs=3, baselines=())
     smoke.teacher.epochs = 10
-    published = {pair: cifar10.get_config(pair) for pair in FLAGS.pairs}
+    published = {pair: _published(cifar10, pair) for pair in FLAGS.pairs}
     for config in published.values():
         config.update(dtype=FLAGS.dtype, data_dir=FLAGS.data_dir)
     stages = make_stages(smoke, published, _teachers(FLAGS.teachers), FLAGS.workdir)
     accelerator_report(stages, FLAGS.workdir, FLAGS.minutes, command=command, interruption=interruption)
+
+
+def _published(cifar10, pair):
+    try:
+        return cifar10.get_config(pair)
+    except UserError as error:
+        raise UserError(f"--pairs: {error}") from error
 
 
 def _teachers(given):

@@ -46,7 +46,7 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected a file of PyTorch weights")
     if not path.is_file():
-        raise UserError(f"no such file: {path}")
+        raise UserError(f"{path} is no regular file" if path.exists() else f"no such file: {path}")
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path} ends in {path.suffix!r}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)

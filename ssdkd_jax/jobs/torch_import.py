@@ -5,6 +5,7 @@ import pathlib
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
@@ -71,13 +72,20 @@ def describe_conversion(
 
 
 def check_logits(network, image_shape, path):
-    """Raises UserError where a Teacher's finite weights give logits that are not, on an image of the mean color."""
+    """Raises UserError where a Teacher's finite weights give logits that are not, or the same for any image."""
     classes, _ = interop.classes_and_channels(network.architecture, network.variables, image_shape)
     apply = jax.jit(models.create_model(network.architecture, classes).apply)
-    if not jnp.isfinite(apply(network.variables, jnp.zeros((1, *image_shape), jnp.float32))).all():
+    noise = np.random.default_rng(0).standard_normal(image_shape).astype(np.float32)
+    logits = np.asarray(apply(network.variables, np.stack([np.zeros_like(noise), noise])))
+    if not np.isfinite(logits).all():
         raise UserError(
-            f"{path}: the {network.architecture}'s logits are infinite or NaN on a gray image; its training diverged, "
-            "or the file is damaged"
+            f"{path}: the {network.architecture}'s logits are infinite or NaN on a gray image or on noise; its "
+            "training diverged, or the file is damaged"
+        )
+    if np.array_equal(*logits):
+        raise UserError(
+            f"{path}: the {network.architecture}'s logits are the same for a gray image and for noise, expected those "
+            "of a trained network; its weights are zero, or the file is damaged"
         )
 
 

@@ -79,8 +79,11 @@ def test_weights_whose_logits_are_no_numbers_are_refused(resnet8):
     network = load_teacher(resnet8)
     check_logits(network, (32, 32, 3), resnet8)
     params = jax.tree.map(lambda x: x * np.float32(1e30), network.variables["params"])
-    with pytest.raises(UserError, match=r"the resnet8's logits are infinite or NaN on a gray image; its training"):
+    with pytest.raises(UserError, match=r"the resnet8's logits are infinite or NaN on a gray image or on noise"):
         check_logits(network._replace(variables={**network.variables, "params": params}), (32, 32, 3), resnet8)
+    zeros = jax.tree.map(np.zeros_like, network.variables["params"])
+    with pytest.raises(UserError, match=r"the resnet8's logits are the same for a gray image and for noise, expected"):
+        check_logits(network._replace(variables={**network.variables, "params": zeros}), (32, 32, 3), resnet8)
 
 
 @pytest.mark.parametrize(
