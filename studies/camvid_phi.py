@@ -1,6 +1,7 @@
 """Whether phi helps where an image has many classes: SSD-KD on small CamVid without each part of it.
 
-    python -m experiments.study --study=studies/camvid_phi.py --workdir=runs/camvid_phi --out=results/camvid_phi.json
+    python -m experiments.study --study=studies/camvid_phi.py --workdir=runs/camvid_phi --jobs=2 \\
+        --out=results/camvid_phi.json
 
 CamVid is expected in the folder camvid, for which a link will do; docs/segmentation.md says what is in it.
 """
