@@ -1,13 +1,7 @@
 """How cost grows, as a picture: time and memory against each thing that was changed."""
 
-import io
-
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from ssdkd_jax.reports import charts
-from ssdkd_jax.reports.study_plot import DOTS_PER_INCH, STYLE
+from ssdkd_jax.reports.png_figure import png_figure
 
 _TIMES = ("epoch", "synthesis", "inversion step", "student step", "student step without teacher")
 
@@ -23,25 +17,19 @@ def growth_plot(result: dict) -> bytes:
     """
     columns = {name: _measured(points) for name, points in result["points"].items()}
     columns = {name: points for name, points in columns.items() if points}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * max(len(columns), 2), 5.0), layout="constrained")
-        FigureCanvasAgg(figure)
-        rows = figure.subplots(2, len(columns), squeeze=False, sharex="col", sharey="row")
-        for (name, points), (above, below) in zip(columns.items(), rows.T, strict=True):
+
+    def draw(figure):
+        rows = figure.subplots(2, max(len(columns), 1), squeeze=False, sharex="col", sharey="row")
+        for (name, points), (above, below) in zip(columns.items(), rows.T, strict=False):
             _draw_times(above, points)
-            sizes = [point["memory_bytes"] for _, point in points]
-            if None not in sizes:
-                below.plot(
-                    [value for value, _ in points], [size / 1e6 for size in sizes], "o-", color="0.3", markersize=3
-                )
-            below.set(xscale="log", yscale="log", xlabel=name)
+            _draw_memory(below, points)
+            below.set_xlabel(name)
         rows[0, 0].set_ylabel("milliseconds")
         rows[1, 0].set_ylabel("planned memory (MB)")
         handles, labels = rows[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=7, frameon=False)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return stream.getvalue()
+
+    return png_figure((2.9 * max(len(columns), 2), 5.0), draw)
 
 
 def _measured(points):
@@ -50,10 +38,18 @@ def _measured(points):
 
 
 def _draw_times(axes, points):
-    values = [value for value, _ in points]
     for index, figure in enumerate(_TIMES):
         times = [point["milliseconds"].get(figure) for _, point in points]
         if all(times):
-            medians = [time["median"] for time in times]
-            axes.plot(values, medians, "o-", color=charts.pen(index).color, markersize=3, label=figure)
+            _draw(axes, points, [time["median"] for time in times], color=charts.pen(index).color, label=figure)
+
+
+def _draw_memory(axes, points):
+    sizes = [point["memory_bytes"] for _, point in points]
+    if None not in sizes:
+        _draw(axes, points, [size / 1e6 for size in sizes], color="0.3")
+
+
+def _draw(axes, points, y, **look):
+    axes.plot([value for value, _ in points], y, "o-", markersize=3, **look)
     axes.set(xscale="log", yscale="log")

@@ -1,16 +1,8 @@
 """A study's plot: accuracy over the training's time."""
 
-import io
-
-import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from ssdkd_jax.reports import charts
+from ssdkd_jax.reports.png_figure import png_figure
 from ssdkd_jax.reports.run_files import metric_of
-
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
-DOTS_PER_INCH = 130
 
 
 def study_plot(result: dict) -> bytes:
@@ -22,9 +14,8 @@ def study_plot(result: dict) -> bytes:
     Returns:
       A PNG file.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.0, 4.5), layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure):
         axes = figure.add_subplot()
         axes.axhline(result["teacher_accuracy"], color="0.3", linestyle="--", linewidth=0.9, label="teacher")
         for index, (name, row) in enumerate(result["variants"].items()):
@@ -32,9 +23,8 @@ def study_plot(result: dict) -> bytes:
                 _draw(axes, charts.pen(index), name, row["curves"])
         axes.set(xlabel="seconds of training", ylabel=f"{metric_of(result).words} (%)")
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return stream.getvalue()
+
+    return png_figure((8.0, 4.5), draw)
 
 
 def _draw(axes, pen, name, curves):
