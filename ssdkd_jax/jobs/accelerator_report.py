@@ -4,7 +4,6 @@ Every stage is noted as soon as it ends, and one that the minutes did not suffic
 """
 
 import copy
-import datetime
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -21,13 +20,13 @@ from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import REPORTED, alone, check_kind
 from ssdkd_jax.jobs.teacher import load_teacher
+from ssdkd_jax.reports.run_files import ACCELERATOR_REPORT
 from ssdkd_jax.speed.benchmark import benchmark
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.devices import local_devices
 from ssdkd_jax.training.interruption import Interrupted
 
 KIND = "accelerator_report"
-FILE = "accelerator_report"
 TO_COME = {"state": "to come", "says": "", "seconds": 0}
 # Characters of what is said about a failure.
 MOST_WORDS = 500
@@ -151,17 +150,15 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
     """
     folder = make_folder(expand(folder))
     check_kind(folder, REPORTED)
-    path = folder / f"{FILE}.json"
+    path = folder / ACCELERATOR_REPORT
     check_replaces(path, KIND, "choose another --workdir=DIR")
-    check_written_by_us(folder, {f"{FILE}.md": r"\| stage \|"})
+    check_written_by_us(folder, {path.with_suffix(".md").name: r"\| stage \|"})
     with alone(folder):
         noted = read_object(path)["stages"] if path.exists() else {}
         report = {
             "kind": KIND,
             "command": command,
-            "hardware": provenance.hardware(local_devices()),
-            "date": datetime.date.today().isoformat(),
-            "versions": provenance.versions(),
+            **provenance.made_with(local_devices()),
             "stages": {stage.name: noted.get(stage.name, {**TO_COME}) for stage in stages},
         }
         deadline = Deadline(60 * minutes, interruption)

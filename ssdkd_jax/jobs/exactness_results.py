@@ -1,6 +1,5 @@
 """The results file of experiments.exactness.  Needs torch."""
 
-import datetime
 import pathlib
 from collections.abc import Sequence
 
@@ -51,12 +50,12 @@ def write(out: pathlib.Path, command: str, networks: dict, checkpoints: dict) ->
     """
     import torch
 
+    made_with = provenance.made_with(jax.local_devices())
+    made_with["versions"]["torch"] = torch.__version__
     result = {
         "kind": KIND,
         "command": command,
-        "hardware": provenance.hardware(jax.local_devices()),
-        "date": datetime.date.today().isoformat(),
-        "versions": {**provenance.versions(), "torch": torch.__version__},
+        **made_with,
         "networks": networks,
         "checkpoints": checkpoints,
     }

@@ -1,11 +1,17 @@
-"""What a result was made with: versions and hardware."""
+"""What a result was made with: versions, hardware and date."""
 
+import datetime
 import importlib.metadata
 import os
 import pathlib
 import platform
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def made_with(devices):
+    """{"hardware", "date", "versions"} of a result that was measured on these devices today."""
+    return {"hardware": hardware(devices), "date": datetime.date.today().isoformat(), "versions": versions()}
 
 
 def versions():

@@ -1,7 +1,6 @@
 """A whole run, from a config to a student, stage by stage."""
 
 import contextlib
-import datetime
 import json
 
 import jax
@@ -225,10 +224,8 @@ def _first_lines(context, teacher, images, command):
         epochs=config.epochs,
         seed=config.seed,
         devices=len(context.devices),
-        hardware=provenance.hardware(context.devices),
         command=command,
-        date=datetime.date.today().isoformat(),
-        versions=provenance.versions(),
+        **provenance.made_with(context.devices),
         teacher_sha256=sha256(teacher.variables),
         teacher_recipe=recipe_in_words(config),
         differs=find_method(config.method).method.differs,

@@ -12,6 +12,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, expand, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports.run_files import (
+    ACCELERATOR_REPORT,
     BUFFER,
     COMPARISON,
     IMAGES,
@@ -33,7 +34,7 @@ OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, "tensorboard", "checkpoints", "
 
 # What a folder can be of, and the file that says so.
 RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
-KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: "accelerator_report.json"}
+KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: ACCELERATOR_REPORT}
 
 
 def try_lock(path):

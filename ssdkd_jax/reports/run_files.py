@@ -20,6 +20,7 @@ SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.
 REPORT, IMAGES = "report.html", "images.png"
 MAPS = "maps.npz"
 STUDY, STUDY_PLOT = "study.md", "study.png"
+ACCELERATOR_REPORT = "accelerator_report.json"
 
 # What NumPy raises where bytes of an archive have changed.
 DAMAGES = (

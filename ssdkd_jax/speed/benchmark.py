@@ -8,7 +8,6 @@ of a step are counted as `speed.flops` says; their share is that of what a matri
 same run.
 """
 
-import datetime
 import math
 import os
 
@@ -82,9 +81,7 @@ class _Results:
             {
                 "kind": KIND,
                 "command": command,
-                "hardware": provenance.hardware(work.context.devices),
-                "date": datetime.date.today().isoformat(),
-                "versions": provenance.versions(),
+                **provenance.made_with(work.context.devices),
                 **{name: config[name] for name in ("method", "dtype", "matmul_precision")},
                 "image_shape": work.images.shape,
                 "teacher": config.teacher.name,

@@ -3,7 +3,6 @@
 Every figure is the median of repeated calls of a compiled program, after a first call that does not count.
 """
 
-import datetime
 import math
 
 import jax
@@ -116,9 +115,7 @@ def benchmark(config, capacity, repeats, out, *, command=""):
     result = {
         "kind": KIND,
         "command": command,
-        "hardware": provenance.hardware(jax.local_devices()[:1]),
-        "date": datetime.date.today().isoformat(),
-        "versions": provenance.versions(),
+        **provenance.made_with(jax.local_devices()[:1]),
         "capacity": capacity,
         "image_shape": shape,
         "teacher": config.teacher.name,

@@ -5,7 +5,6 @@ what XLA's compiler plans for the larger of an epoch's two programs, on one devi
 """
 
 import copy
-import datetime
 
 import jax
 
@@ -68,7 +67,7 @@ def fields_of(config, name: str) -> list[str]:
 
 
 def _check(config, values):
-    known = dict(config.items(), **{f"{config.method}.{name}": None for name in config[config.method]})
+    known = {*config, *(f"{config.method}.{name}" for name in config[config.method])}
     for name in values:
         if name not in VALUES:
             raise UserError(f"--only has {name!r}, expected some of {', '.join(VALUES)}")
@@ -86,14 +85,11 @@ def _changed(config, name, value):
 
 def _start(config, out, command):
     """What the file has, if it is of the same work on the same machine; else nothing but who measures."""
-    work = config.to_json_best_effort(sort_keys=True)
     content = {
         "kind": KIND,
         "command": command,
-        "hardware": provenance.hardware(jax.local_devices()[:1]),
-        "date": datetime.date.today().isoformat(),
-        "versions": provenance.versions(),
-        "config": work,
+        **provenance.made_with(jax.local_devices()[:1]),
+        "config": config.to_json_best_effort(sort_keys=True),
         **{name: config[name] for name in ("method", "dtype")},
         "teacher": config.teacher.name,
         "student": config.student.name,
