@@ -141,15 +141,15 @@ def check_every_class(seen: set[int], resized: np.ndarray, class_names: Sequence
       owner: what the maps are called in the message.
     """
     missing = [name for number, name in enumerate(class_names) if number not in seen]
-    left = np.unique(resized)
-    lost = [name for number, name in enumerate(class_names) if number in seen and number not in left]
-    if lost and not missing:
-        raise UserError(
-            f"{owner} has no pixel of the class {', '.join(lost)} left at {resized.shape[1]}x{resized.shape[2]}; "
-            "choose a larger --config.image_size=N"
-        )
     if missing:
         raise UserError(
             f"{owner} has no pixel of the class {', '.join(missing)}; add images with it, or take it out of "
             f"{CLASSES_FILE} and of the labels"
+        )
+    left = np.unique(resized)
+    lost = [name for number, name in enumerate(class_names) if number not in left]
+    if lost:
+        raise UserError(
+            f"{owner} has no pixel of the class {', '.join(lost)} left at {resized.shape[1]}x{resized.shape[2]}; "
+            "choose a larger --config.image_size=N"
         )

@@ -50,8 +50,7 @@ def _predict(context, images, architecture, variables):
 def _colors(config, count):
     if any(config.image_shape):
         return default_colors(count)
-    info = dataset_info(config)
-    return info.colors or default_colors(count)
+    return dataset_info(config).colors or default_colors(count)
 
 
 def save_maps(folder, maps):

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import digits
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.config_checks import check_overrides
 from ssdkd_jax.reports import tables
@@ -15,16 +14,10 @@ from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import flops, peer, timing, workload
 from ssdkd_jax.speed.benchmark import benchmark
 from ssdkd_jax.speed.timing import Budget
-from tests.tiny_job import FIELDS, PAIR
+from tests import tiny_job
 
 BRIEF = Budget(2, 0.0)
-
-
-def config(**fields):
-    c = digits.get_config(PAIR)
-    c.update_from_flattened_dict({**FIELDS, "devices": 1, "ssdkd.kd_steps": 3})
-    c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
-    return c
+config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=3)
 
 
 @pytest.fixture

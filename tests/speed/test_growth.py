@@ -1,10 +1,10 @@
 """How cost grows: what is measured at each value, that a stopped measurement goes on, its table and its plot."""
 
+import functools
 import json
 
 import pytest
 
-from configs import digits
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import tables
 from ssdkd_jax.reports.growth_plot import growth_plot
@@ -12,16 +12,10 @@ from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import growth as module
 from ssdkd_jax.speed.growth import VALUES, fields_of, growth
 from ssdkd_jax.speed.timing import Budget
-from tests.tiny_job import FIELDS, PAIR
+from tests import tiny_job
 
 BRIEF = Budget(1, 0.0)
-
-
-def config(**fields):
-    c = digits.get_config(PAIR)
-    c.update_from_flattened_dict({**FIELDS, "devices": 1, "ssdkd.kd_steps": 2})
-    c.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
-    return c
+config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=2)
 
 
 @pytest.fixture(scope="module")
