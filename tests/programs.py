@@ -2,7 +2,7 @@
 
     python -m tests.programs < REQUESTS
 
-`start` and `run` are for tests; a request is a line of JSON, and so is its answer.
+`Program` and `run` are for tests; a request is a line of JSON, and so is its answer.
 """
 
 import atexit
