@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec, describe_images, shape_and_classes
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_sizes
+from ssdkd_jax.jobs.plausibility import check_memory, check_sizes
 from ssdkd_jax.jobs.run_settings import TeacherSettings
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.methods import METHODS
@@ -67,6 +68,7 @@ def make_workload(config) -> Workload:
     network = make_model(context, config.teacher.name, len(class_names))
     key, teacher_key, method_key = jax.random.split(jax.random.key(config.seed), 3)
     teacher = jit_for_one_call(network.init)(teacher_key, jnp.zeros((1, *shape)))
+    _check_state(jax.eval_shape(method.init, method_key, teacher), context.devices[0])
     state = jit_for_one_call(method.init)(method_key, teacher)
     state = _under_way(method, state, len(class_names), key)
     # On the host, or they would count as memory that the programs use.
@@ -96,6 +98,13 @@ def _check_method(config, method):
         )
 
 
+def _check_state(shapes, device):
+    """Raises UserError where the state cannot be held, on the host and, if that is the device too, once more."""
+    copies = 2 if device.platform == "cpu" else 1
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    check_memory(copies * size, jax.devices("cpu")[0], "the run's arrays", "time a smaller buffer or smaller networks")
+
+
 def _under_way(method, state, num_classes, key):
     """The state when the warm-up is over and every entry of the buffer holds an image."""
     if hasattr(state, "epoch"):
@@ -109,9 +118,11 @@ def _under_way(method, state, num_classes, key):
 def filled(buffer: replay_buffer.ReplayBuffer, num_classes: int, key) -> replay_buffer.ReplayBuffer:
     """A buffer whose entries are all valid, with random images, classes, confidences and priorities."""
     keys, capacity = jax.random.split(key, 4), len(buffer.valid)
-    images = jax.random.uniform(keys[0], buffer.images.shape)
+    # A few images over and over: random numbers for a large buffer take several times its memory.
+    pixels = jax.random.bits(keys[0], (min(capacity, 1000), *buffer.images.shape[1:]), jnp.uint8)
+    pixels = pixels[jnp.arange(capacity) % len(pixels)]
     return buffer._replace(
-        images=data.to_uint8(images) if buffer.images.dtype == jnp.uint8 else images.astype(buffer.images.dtype),
+        images=pixels if buffer.images.dtype == jnp.uint8 else data.to_unit(pixels, buffer.images.dtype),
         predicted_class=jax.random.randint(keys[1], (capacity,), 0, num_classes),
         confidence=jax.random.uniform(keys[2], (capacity,)),
         priority=jax.random.uniform(keys[3], (capacity,)),

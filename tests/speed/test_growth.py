@@ -6,6 +6,7 @@ import json
 import pytest
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import plausibility
 from ssdkd_jax.reports import tables
 from ssdkd_jax.reports.growth_plot import growth_plot
 from ssdkd_jax.reports.results_files import read_result
@@ -35,6 +36,13 @@ def test_every_value_is_measured(measured):
     assert point["compile_seconds"] > 0
     assert point["memory_bytes"] > 4000 * 64  # the images
     assert "cannot be divided over 3 devices" in content["points"]["devices"]["3"]["refused"]
+
+
+def test_sizes_beyond_the_memory_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(plausibility, "memory_of", lambda device: 10**6)
+    content = growth(config(), tmp_path / "growth.json", budget=BRIEF, values={"buffer size": (40_000,)})
+    refused = content["points"]["buffer size"]["40000"]["refused"]
+    assert refused.startswith("the run's arrays take at least 0.0 GB, but there are 0.0 GB; time a smaller buffer")
 
 
 def test_what_is_measured_is_not_measured_again(measured, monkeypatch, capsys):
