@@ -23,6 +23,9 @@ def growth_plot(result: dict) -> bytes:
         for (name, points), (above, below) in zip(columns.items(), rows.T, strict=False):
             _draw_times(above, points)
             _draw_memory(below, points)
+            values = [value for value, _ in points]
+            below.set_xticks(values, [f"{value:,}" for value in values])
+            below.set_xticks([], minor=True)
             below.set_xlabel(name)
         rows[0, 0].set_ylabel("milliseconds")
         rows[1, 0].set_ylabel("planned memory (MB)")

@@ -149,11 +149,15 @@ def _growth(result: dict) -> list[str]:
             rows.append([f"{name} {int(value):,}", "refused", *[_NOTHING] * (len(names) + 1)])
             continue
         times = (point["milliseconds"].get(figure) for figure in names)
-        medians = [f"{time['median']:.4g}" if time else _NOTHING for time in times]
+        medians = [_milliseconds(time["median"]) if time else _NOTHING for time in times]
         memory = f"{point['memory_bytes'] / 1e6:,.0f}" if point.get("memory_bytes") else _NOTHING
         rows.append([f"{name} {int(value):,}", f"{point['compile_seconds']:.1f}", memory, *medians])
     header = ["", "compilation (s)", "planned memory (MB)", *(f"{name} (ms)" for name in names)]
     return _numbers(header, rows, [f"Teacher {result['teacher']}, student {result['student']}, {result['dtype']}."])
+
+
+def _milliseconds(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _points(result):
