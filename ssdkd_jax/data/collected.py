@@ -57,6 +57,29 @@ def load(
     return pixels.with_channels(images, image_shape[-1])
 
 
+def choose(classes: np.ndarray, confidences: np.ndarray, most: int, by: str) -> np.ndarray:
+    """Which collected images are kept, given what the teacher says of them.
+
+    Args:
+      classes: (n,) the teacher's classes.
+      confidences: (n,) its confidences.
+      most: how many are kept.
+      by: "confidence", the surest; "classes", equally many of each class, its surest, and of the others more where a
+        class has fewer [ours]; "random", for images that were drawn already, the first.
+
+    Returns:
+      (at most `most`,) rows in ascending order.
+    """
+    order = np.arange(len(classes)) if by == "random" else np.argsort(-confidences, kind="stable")
+    if by == "classes":
+        rank = np.empty(len(order), int)
+        for of_class in np.unique(classes):
+            rows = order[classes[order] == of_class]
+            rank[rows] = np.arange(len(rows))
+        order = order[np.argsort(rank[order], kind="stable")]
+    return np.sort(order[:most])
+
+
 def check(name: str, data_dir: str | None) -> None:
     """Raises UserError where there is nothing to read, without decoding an image."""
     if _is_folder(name):

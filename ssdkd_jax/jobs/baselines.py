@@ -80,25 +80,33 @@ def _collected_images(config, shape):
     return GivenImages(values["images"], images, np.zeros(len(images), np.int32))
 
 
-def labeled(config, given, predict_teacher):
+def labeled(config, given, predict_teacher, class_names):
     """GivenImages with the teacher's labels where they have none, as many as the method keeps; others unchanged.
 
     Args:
       config: the run's.
       given: GivenImages or None.
       predict_teacher: images -> (classes, confidences).
+      class_names: of the teacher's classes.
     """
     if find_method(config.method).method.given != "collected":
         return given
     values = method_settings(config, config.method)
     classes, confidences = predict_teacher(given.images)
-    kept = np.arange(len(classes))
-    if values["collected_by"] == "confidence":
-        kept = np.sort(np.argsort(-confidences, kind="stable")[: values["collected_images"]])
+    kept = collected.choose(classes, confidences, values["collected_images"], values["collected_by"])
     source = f"{len(kept):,} collected images of {given.source}"
-    seen = len(np.unique(classes[kept]))
-    print(f"{source}: the teacher sees {seen} class{'es' * (seen != 1)} in them", flush=True)
+    print(f"{source}: {_seen_in_them(classes[kept], class_names, values['collected_by'])}", flush=True)
     return GivenImages(source, given.images[kept], classes[kept])
+
+
+def _seen_in_them(classes, class_names, kept_by):
+    """What the teacher sees in collected images, and what helps where that is nearly always the same class."""
+    seen, counts = np.unique(classes, return_counts=True)
+    largest, share = class_names[seen[np.argmax(counts)]], counts.max() / len(classes)
+    text = f"the teacher sees {len(seen)} class{'es' * (len(seen) != 1)} in them, {largest} in {share:.0%}"
+    if len(seen) > 1 and share > 0.5 and kept_by != "classes":
+        return f"{text}; to keep more of the others: --config.hidfd.collected_by=classes"
+    return text
 
 
 def with_given(teacher, given):

@@ -125,7 +125,7 @@ def _run(context, command, note):
     method = make_method(context, teacher.architecture, images)
     student_name = trained_network(config, teacher.architecture)
     with clock.measure("setup"):
-        given = baselines.labeled(config, given, predict_teacher)
+        given = baselines.labeled(config, given, predict_teacher, images.class_names)
     frozen = baselines.with_given(teacher.variables, given)
     score = student_score(context, method, student_name, images, test, predict_teacher)
     result = _distill(context, method, frozen, score)

@@ -32,8 +32,8 @@ class HiDFDSettings(StudentTraining):
     )
     collected_images: int = setting(5000, "number of collected images that are kept, at most", at_least=2)
     collected_by: str = setting(
-        "random", "which collected images are kept: random ones, or those that the teacher is surest of",
-        choices=("random", "confidence"),
+        "random", "which collected images are kept: random ones, those that the teacher is surest of, or equally many "
+        "of each of its classes [ours]", choices=("random", "confidence", "classes"),
     )  # fmt: skip
     inflation: float = setting(10.0, "how often the hybrid set holds each collected image", at_least=0)
     generated_images: int = setting(

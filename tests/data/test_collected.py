@@ -94,3 +94,18 @@ def test_photographs():
     assert np.all(gray.max(axis=(1, 2, 3)) == 255) and np.all(np.median(gray, axis=(1, 2, 3)) < 5)
     assert len(np.unique(colored.reshape(20, -1), axis=0)) == 20
     assert np.array_equal(gray, collected.load("photographs", (8, 8, 1), most=20))
+
+
+@pytest.mark.parametrize(
+    ("by", "most", "expected"),
+    [
+        ("random", 9, [0, 1, 2, 3, 4, 5]),
+        ("confidence", 3, [0, 1, 3]),
+        # Two of class 0, and the only ones of classes 1 and 2.
+        ("classes", 4, [0, 1, 4, 5]),
+        ("classes", 5, [0, 1, 3, 4, 5]),
+    ],
+)
+def test_which_are_kept(by, most, expected):
+    classes, confidences = np.array([0, 0, 0, 0, 1, 2]), np.array([0.9, 0.8, 0.6, 0.7, 0.1, 0.2])
+    assert collected.choose(classes, confidences, most, by).tolist() == expected
