@@ -25,7 +25,8 @@ def get_config(argument=None):
     c.teacher.name, c.student.name = teacher, student
     c.crop_padding = 2
     c.ssdkd.buffer_size = 6000
-    set_all_methods(c, HIDFD, images="cifar10")  # in gray, without its labels
+    # In gray, without its labels; to the teacher nearly all of them are bags, so that each class must get its share.
+    set_all_methods(c, HIDFD, images="cifar10", collected_by="classes", resized_crop=1.0)
     if small:
         c.teacher.epochs = 8
         c.generator.latent_size = 64
@@ -47,5 +48,6 @@ def get_config(argument=None):
         c.cmi.inversion_steps = 25
         c.deepinversion.inversion_steps = 50
         set_all_methods(c, kd_steps=30)
-        set_all_methods(c, FAST_FAMILY, warmup_epochs=5)
+        set_all_methods(c, (*FAST_FAMILY, *HIDFD), warmup_epochs=5)
+        set_all_methods(c, HIDFD, width=16, synthesis_batch_size=64, gan_learning_rate=1e-3, average_from=125)
     return c

@@ -1,4 +1,4 @@
-"""HiDFD's parts on small Fashion-MNIST.
+"""HiDFD's parts on Fashion-MNIST, in short runs; and which collected images are kept.
 
     python -m experiments.study --study=studies/fashion_mnist_hidfd.py --workdir=runs/hidfd_fashion_mnist --jobs=2 \\
         --out=results/fashion_mnist_hidfd.json
@@ -10,7 +10,8 @@ from studies.hidfd import parts
 
 
 def get_study():
-    """The study of `fashion_mnist.py:small` with `method=hidfd`."""
-    config = fashion_mnist.get_config("small")
+    """The study of `fashion_mnist.py:short` with `method=hidfd`."""
+    config = fashion_mnist.get_config("short")
     config.method = "hidfd"
-    return Study(config, variants=parts(config), seeds=3)
+    drawn = {"hidfd.collected_by": "random"}
+    return Study(config, variants=parts(config) | {"collected images drawn at random": drawn}, seeds=3)
