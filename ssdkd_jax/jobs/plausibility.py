@@ -89,10 +89,12 @@ def check_sizes(config, devices) -> None:
     if values.get("views"):
         views = min(values["views"], kept_views.count(config.crop_padding, config.flip))
         prefix = f"--config.{section_of(config.method)}.views"
+        # A bank without a size keeps every image of the run.
+        entries = values.get("buffer_size", config.epochs * values["synthesis_batch_size"])
         check_memory(
-            4 * values["buffer_size"] * views * classes // len(devices),
+            4 * entries * views * classes // len(devices),
             devices[0],
-            f"the teacher's outputs for {views} views of {values['buffer_size']:,} images",
+            f"the teacher's outputs for {views} views of {entries:,} images",
             f"keep fewer views: {prefix}=N, or none: {prefix}=0",
         )
     if config.evaluate_on == "test":

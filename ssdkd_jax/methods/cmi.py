@@ -180,7 +180,7 @@ class CMI(ImageBank):
         variables = {"params": optimized["generator"], "batch_stats": batch_stats}
         images, variables = generate(problem.generator, variables, optimized["latents"])
         view_key, negative_key = jax.random.split(key)
-        global_view, local_view = self.views(view_key, images)
+        global_view, local_view = self.two_views(view_key, images)
         output, statistics, global_features = self._features_of(teacher, global_view, problem.axis_name)
         _, _, local_features = self._features_of(teacher, local_view)
         student_output = problem.student.apply(state.student.variables, global_view)
@@ -206,7 +206,7 @@ class CMI(ImageBank):
             self.problem.teacher, teacher, images, layers=self.feature_layers, axis_name=axis_name
         )
 
-    def views(self, key, images):
+    def two_views(self, key, images):
         """(global, local) view, normalized: crop and flip as in training; a random window stretched to the image."""
         problem = self.problem
         global_key, crop_key, flip_key = jax.random.split(key, 3)

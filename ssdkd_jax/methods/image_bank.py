@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssdkd_jax import collectives, replay_buffer
+from ssdkd_jax import collectives, kept_views, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
 from ssdkd_jax.inversion import Synthesis, check_images
-from ssdkd_jax.methods.base import Window, preprocess
-from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.methods.base import Window
+from ssdkd_jax.methods.view_keeping import ViewKeeping
 from ssdkd_jax.settings import setting
 from ssdkd_jax.train_state import TrainState
 
@@ -25,16 +25,18 @@ class State(NamedTuple):
     synthesis: state carried from one synthesis to the next.
     bank: replay_buffer.ReplayBuffer with room for every image of the run, or a window onto such a bank.
     epoch: int32 scalar, epochs done.
+    views: kept_views.KeptViews of the bank's images; () where none are kept.
     """
 
     student: TrainState
     synthesis: Any
     bank: replay_buffer.ReplayBuffer
     epoch: jax.Array
+    views: kept_views.KeptViews | tuple = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageBank(StudentTraining):
+class ImageBank(ViewKeeping):
     """One epoch: a synthesis, whose images enter the bank; then the student learns from uniform batches of the bank.
 
     A method adds `make_images`, and where it needs them `draw` and `init_synthesis`.
@@ -45,7 +47,8 @@ class ImageBank(StudentTraining):
     [ours, not the papers']  Without the training loop, `epoch` has the newest images in the window.
 
     Raises:
-      ValueError: a setting outside its range; `bank_megabytes` is too little for all images and for two batches.
+      ValueError: a setting outside its range; `bank_megabytes` is too little for all images and for two batches, or for
+        all images although views are kept.
     """
 
     synthesis_batch_size: int = setting(256, "images made per epoch, over all devices", at_least=1)
@@ -59,7 +62,12 @@ class ImageBank(StudentTraining):
 
     def __post_init__(self):
         super().__post_init__()
-        _ = self._window_size  # which may be too small
+        # Which may be too small.
+        if self._window_size and self.views:
+            raise ValueError(
+                f"views is {self.views}, expected 0 where the devices have no room for all {self._images_of_the_run:,} "
+                f"images: bank_megabytes is {self.bank_megabytes}"
+            )
 
     def init_synthesis(self, key, teacher) -> Any:
         """What the first synthesis finds: any pytree."""
@@ -84,7 +92,7 @@ class ImageBank(StudentTraining):
 
     def synthesize(self, state, teacher, key):
         """A batch of images enters the bank."""
-        draw_key, step_key, _ = jax.random.split(key, 3)
+        draw_key, step_key, view_key = jax.random.split(key, 3)
         made = self.make_images(state, teacher, self.draw(state, draw_key), step_key)
         problem, task = self.problem, self.problem.task
         count = self.synthesis_batch_size // collectives.axis_size(problem.axis_name)
@@ -98,23 +106,24 @@ class ImageBank(StudentTraining):
             state.bank.priority,
             axis_name=problem.axis_name,
         )
+        views = state.views
+        if self.views:
+            slots = replay_buffer.slots_to_fill(state.bank, state.bank.priority, self.synthesis_batch_size)
+            views = self.with_new_views(views, bank, teacher, slots, view_key)
         size = replay_buffer.size(bank)
         if self._window_size:
             # They got the largest priority, which is that of an image drawn for many.
             new = bank.valid & (bank.age == 0)
             bank = bank._replace(priority=jnp.where(new, replay_buffer.FIRST_PRIORITY, bank.priority))
             size = (state.epoch + 1) * self.synthesis_batch_size
-        state = state._replace(synthesis=made.state, bank=bank)
+        state = state._replace(synthesis=made.state, bank=bank, views=views)
         return state, {**made.metrics, "buffer_size": size.astype(jnp.float32)}
 
     def distill_step(self, state, teacher, key):
         """One student step on a batch drawn uniformly from the bank."""
-        problem = self.problem
-        sample_key, augment_key = jax.random.split(key)
+        sample_key, view_key = jax.random.split(key)
         indices, weights = self.sample(state.bank, sample_key)
-        images = replay_buffer.read(state.bank, indices, axis_name=problem.axis_name)
-        images = preprocess(problem, augment_key, images)
-        student, loss, _ = self.student_step(state.student, teacher, images, weights)
+        student, loss, _ = self.step_on_stored(state, state.bank, teacher, indices, weights, view_key)
         return state._replace(student=student), {"student_loss": loss}
 
     def sample(self, bank, key):
@@ -143,6 +152,7 @@ class ImageBank(StudentTraining):
                 predicted_class=self.problem.task.no_image_classes(capacity, self.problem.num_classes),
             ),
             epoch=jnp.int32(0),
+            views=self.init_views(capacity),
         )
 
     def buffer(self, state):

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from ssdkd_jax import batchnorm, collectives, inversion, kept_views, modulation, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
-from ssdkd_jax.methods.base import preprocess, see
+from ssdkd_jax.methods.base import see
 from ssdkd_jax.methods.ssdkd_settings import SSDKDSettings
 from ssdkd_jax.methods.ssdkd_sources import SOURCES
 from ssdkd_jax.train_state import TrainState
@@ -60,7 +60,7 @@ class SSDKD(SSDKDSettings):
                 batch_size=self.synthesis_batch_size,
                 predicted_class=self.problem.task.no_image_classes(self.buffer_size, self.problem.num_classes),
             ),
-            views=kept_views.init(self.buffer_size, self._views, self.problem.num_classes) if self.views else (),
+            views=self.init_views(self.buffer_size),
             epoch=jnp.int32(0),
         )
 
@@ -168,24 +168,11 @@ class SSDKD(SSDKDSettings):
     def keep_views(self, views, buffer, teacher, epoch, slots, key):
         """The kept views: new ones of the entries at `slots`, which are new, and of the next entries in turn."""
         new_key, renewal_key = jax.random.split(key)
-        views = self._with_new_views(views, buffer, teacher, slots, new_key)
+        views = self.with_new_views(views, buffer, teacher, slots, new_key)
         if not self.renewed_views:
             return views
         turn = (epoch * self.renewed_views + jnp.arange(self.renewed_views)) % self.buffer_size
-        return self._with_new_views(views, buffer, teacher, turn, renewal_key)
-
-    def _with_new_views(self, views, buffer, teacher, slots, key):
-        problem, view = self.problem, {"padding": self.problem.crop_padding, "flip": self.problem.flip}
-        # As they are stored, which is how the student will see them.
-        images = replay_buffer.read(buffer, slots, axis_name=problem.axis_name)
-        number = kept_views.draw(key, len(slots), self._views, kept_views.count(**view))
-        number = collectives.local_part(number, problem.axis_name)
-
-        def run_teacher(images):
-            return problem.teacher.apply(teacher, normalize(images, problem.mean, problem.std))
-
-        output = kept_views.answers(run_teacher, images, number, **view)
-        return kept_views.put(views, slots, number, output, axis_name=problem.axis_name)
+        return self.with_new_views(views, buffer, teacher, turn, renewal_key)
 
     def reward(self, buffer, key):
         """(B,) what each entry is worth; new images replace the lowest."""
@@ -212,16 +199,7 @@ class SSDKD(SSDKDSettings):
             epsilon=self.priority_epsilon,
             normalize_by=self.weight_normalization,
         )
-        images = replay_buffer.read(state.buffer, indices, axis_name=problem.axis_name)
-        if self.views:
-            columns = jax.random.randint(augment_key, (self.kd_batch_size,), 0, self._views)
-            number, output = kept_views.pick(state.views, indices, columns, axis_name=problem.axis_name)
-            images = kept_views.look(images, number, padding=problem.crop_padding, flip=problem.flip)
-            images = normalize(images, problem.mean, problem.std)
-            student, loss, divergence = self.student_step_given(state.student, images, weights, output)
-        else:
-            images = preprocess(problem, augment_key, images)
-            student, loss, divergence = self.student_step(state.student, teacher, images, weights)
+        student, loss, divergence = self.step_on_stored(state, state.buffer, teacher, indices, weights, augment_key)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)
@@ -260,11 +238,3 @@ class SSDKD(SSDKDSettings):
     def images_processed(self, epoch):
         """Images processed by synthesis and student steps."""
         return self.synthesis_batch_size + self.student_steps(epoch) * self.kd_batch_size
-
-    def sharded(self, state):
-        """Kept views are split over the devices like the images."""
-        return super().sharded(state)._replace(views=jax.tree.map(lambda _: True, state.views))
-
-    @functools.cached_property
-    def _views(self):
-        return min(self.views, kept_views.count(self.problem.crop_padding, self.problem.flip))

@@ -3,12 +3,12 @@
 import dataclasses
 
 from ssdkd_jax import inversion, modulation, replay_buffer
-from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.methods.view_keeping import ViewKeeping
 from ssdkd_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SSDKDSettings(StudentTraining):
+class SSDKDSettings(ViewKeeping):
     """Settings of SSD-KD.  Where the paper leaves a choice open, the setting's meaning says "our reading".
 
     Raises:
@@ -57,10 +57,6 @@ class SSDKDSettings(StudentTraining):
         5000, "number of images in the replay buffer; the paper's is 10 % of the training set", at_least=1
     )
     buffer_dtype: str = setting("uint8", "dtype of stored images", choices=("uint8", "bfloat16", "float32"))
-    views: int = setting(
-        0, "number of views per buffer entry whose teacher outputs are kept, capped at the number of distinct views; "
-        "0 runs the teacher in every student step [ours]", at_least=0,
-    )  # fmt: skip
     renewed_views: int = setting(
         0, "number of entries that get new views in each epoch, over all devices [ours]", at_least=0
     )

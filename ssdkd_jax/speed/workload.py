@@ -20,6 +20,7 @@ from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Method
 from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.methods.view_keeping import ViewKeeping
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.compilation import jit_for_one_call
 from ssdkd_jax.training.devices import local_devices
@@ -136,15 +137,16 @@ VIEWS = 8
 
 def keeps_views(method: Method) -> bool:
     """Whether the student learns from kept views, without the teacher."""
-    return isinstance(method, SSDKD) and method.views > 0
+    return isinstance(method, ViewKeeping) and method.views > 0
 
 
 def other_views(work: Workload) -> Workload | None:
     """The same work with kept views where it has none, and without them where it has; None of a method without."""
     method = work.method
-    if not isinstance(method, SSDKD):
+    if not isinstance(method, ViewKeeping):
         return None
-    other = dataclasses.replace(method, views=0 if method.views else VIEWS, renewed_views=0)
+    renewed = {"renewed_views": 0} if isinstance(method, SSDKD) else {}
+    other = dataclasses.replace(method, views=0 if method.views else VIEWS, **renewed)
     shapes = jax.eval_shape(other.init, jax.random.key(0), work.teacher).views
     # The values make no difference to the time.
     views = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -28,6 +28,10 @@ def a_config(**fields):
             {"ssdkd__views": 9, "ssdkd__buffer_size": 10**10},
             "the teacher's outputs for 9 views of 10,000,000,000 images take at least 3,600.0 GB, but there are",
         ),
+        (
+            {"method": "fastdfkd", "fastdfkd__views": 9, "epochs": 10**9},
+            "the teacher's outputs for 9 views of 64,000,000,000 images take at least 23,040.0 GB, but there are",
+        ),
         ({"crop_padding": 8}, "crop_padding is 8, expected less than the images' 8 pixels: --config.crop_padding=N"),
         ({"crop_padding": 100}, "crop_padding is 100, expected less than the images' 8 pixels"),
     ],

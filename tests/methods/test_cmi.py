@@ -21,7 +21,7 @@ from tests import tiny_problem
 class MirroredView(CMI):
     """The golden file's views: the image, and the mirrored image."""
 
-    def views(self, key, images):
+    def two_views(self, key, images):
         images = normalize(images, self.problem.mean, self.problem.std)
         return images, images[:, :, ::-1]
 

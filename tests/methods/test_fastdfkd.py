@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import models, replay_buffer
+from ssdkd_jax import kept_views, models, replay_buffer
+from ssdkd_jax.data.preprocessing import normalize
 from ssdkd_jax.interop import naming
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, Draws, FastDFKD, reset_first_layers
@@ -183,10 +184,21 @@ def test_only_fastdfkd_itself_resets_its_generator(name):
     assert METHODS[name].settings["reset_after"] == {"fast": 0, "fastdfkd": 120}[name]
 
 
-def test_eight_devices_are_one():
-    method = FastDFKD(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY)
+def test_eight_devices_are_one_also_in_what_they_keep_of_the_teacher():
+    """And the teacher says of the kept views what was kept of it."""
+    problem = tiny_problem.problem(**tiny_problem.ON_DEVICES)
+    method = FastDFKD(problem=problem._replace(crop_padding=1), **TINY, views=3)
     (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, first_epoch=1) for count in (1, 8))
     assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
+    assert_array_equal(one.views.number, eight.views.number)
+    assert_allclose(one.views.output, eight.views.output, atol=1e-2)
+    made = np.asarray(one.bank.valid)
+    stored = replay_buffer.read(one.bank, np.arange(len(made)))
+    for column in range(3):
+        images = kept_views.look(stored, one.views.number[:, column], padding=1, flip=problem.flip)
+        images = normalize(images, problem.mean, problem.std)
+        output = problem.teacher.apply(tiny_problem.teacher(), images)
+        assert_allclose(one.views.output[made, column], output[made], rtol=1e-4, atol=1e-4)
     jax.tree.map(functools.partial(assert_allclose, rtol=5e-2, atol=5e-3), one.student.params, eight.student.params)
 
 

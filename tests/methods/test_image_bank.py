@@ -81,6 +81,11 @@ def test_each_image_of_the_whole_bank_is_drawn_equally_often(count):
     assert_array_equal(priority[:, old : old + BATCH], 1)
 
 
+def test_a_bank_in_host_memory_keeps_no_views():
+    with pytest.raises(ValueError, match=r"views is 2, expected 0 where the devices have no room for all 64 images"):
+        NumberedImages(problem=a_problem(), bank_megabytes=megabytes(63), views=2)
+
+
 def test_a_bank_that_fits_is_none_of_this():
     fitting = NumberedImages(problem=a_problem(), bank_megabytes=megabytes(64))
     assert fitting.window is None

@@ -174,12 +174,7 @@ def test_a_buffer_smaller_than_a_batch_is_refused():
 NOISY = {"synthesis": "noisy_layer", "generator_life": 2, "embedding_size": 5, "targets": "drawn"}
 
 
-@pytest.mark.parametrize(
-    "switches",
-    [{}, {**NOISY, "views": 6, "renewed_views": 8}],
-    ids=["recomputed", "noisy layers and kept views"],
-)
-def test_eight_devices_are_one(switches):
+def test_eight_devices_are_one():
     """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
 
     Devices sum up in another order than one does, which can tip a decision: which entry has the lowest priority, on
@@ -194,8 +189,9 @@ def test_eight_devices_are_one(switches):
         models.create_generator((8, 8, 1), 8, 4, **kwargs),
         tasks.CLASSIFICATION, (8, 8, 1), CLASSES, MEAN, STD, crop_padding=1, flip=True, axis_name=devices.AXIS,
     )  # fmt: skip
-    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False, **switches}
-    method, teacher = SSDKD(problem=problem, **(TINY | settings)), a_teacher(problem)
+    settings = {"synthesis_batch_size": 16, "kd_batch_size": 16, "buffer_size": 37, "adv_masked": False}
+    switches = {**NOISY, "views": 6, "renewed_views": 8}
+    method, teacher = SSDKD(problem=problem, **(TINY | settings | switches)), a_teacher(problem)
     start = jax.jit(method.init)(jax.random.key(0), teacher)
     sharded = method.sharded(start)
 
