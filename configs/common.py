@@ -56,7 +56,10 @@ def shorten_synthesis(c):
 
 
 def shorten_hidfd(c, *, warmup_epochs, gan_steps, width, generated_images):
-    """Fits HiDFD to two CPU cores: a narrow GAN, and a moving average that follows within its few steps.
+    """Fits HiDFD to two CPU cores: a narrow GAN, a moving average that follows within its few steps, a fast student.
+
+    SimKD's loss is a mean over features, so that its gradients are small.  The published rate, 0.05, was made for
+    375,000 student steps; after a hundredth of them the student of digits is at 87 %, and at 96 % with 0.5 (seed 0).
 
     Of the collected images there are a tenth as many as of the generated ones, as published.
     """
@@ -71,4 +74,5 @@ def shorten_hidfd(c, *, warmup_epochs, gan_steps, width, generated_images):
         collected_images=generated_images // 10,
         average_from=warmup_epochs * gan_steps // 4,
         average_decay=0.99,
+        student_learning_rate=0.5,
     )

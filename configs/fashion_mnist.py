@@ -50,4 +50,5 @@ def get_config(argument=None):
         set_all_methods(c, kd_steps=30)
         set_all_methods(c, (*FAST_FAMILY, *HIDFD), warmup_epochs=5)
         set_all_methods(c, HIDFD, width=16, synthesis_batch_size=64, gan_learning_rate=1e-3, average_from=125)
+        set_all_methods(c, HIDFD, student_learning_rate=1.0)
     return c
