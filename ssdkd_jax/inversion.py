@@ -138,6 +138,11 @@ def check_images(made: Any, shape: tuple[int, ...], method: str) -> None:
         )
 
 
+def share_outside(images: jax.Array) -> jax.Array:
+    """Share of pixels that are outside [0, 1], beyond rounding, or no numbers: float32 scalar."""
+    return jnp.mean(~((images >= -1e-3) & (images <= 1 + 1e-3)), dtype=jnp.float32)
+
+
 class Synthesis(NamedTuple):
     """What a synthesis made.
 

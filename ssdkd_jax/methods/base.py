@@ -12,6 +12,9 @@ from ssdkd_jax import batchnorm, settings
 from ssdkd_jax.data.preprocessing import augment, normalize
 from ssdkd_jax.tasks import Task
 
+# Metric of a user's own method: the share of pixels that it made and that are not in [0, 1].  The training loop stops.
+PIXELS_OUTSIDE = "pixels_outside"
+
 
 class Problem(NamedTuple):
     """The networks and the kind of images; the same for every method that is compared.

@@ -11,8 +11,8 @@ import numpy as np
 
 from ssdkd_jax import collectives, kept_views, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
-from ssdkd_jax.inversion import Synthesis, check_images
-from ssdkd_jax.methods.base import Window
+from ssdkd_jax.inversion import Synthesis, check_images, share_outside
+from ssdkd_jax.methods.base import PIXELS_OUTSIDE, Window
 from ssdkd_jax.methods.view_keeping import ViewKeeping
 from ssdkd_jax.settings import setting
 from ssdkd_jax.train_state import TrainState
@@ -117,7 +117,11 @@ class ImageBank(ViewKeeping):
             bank = bank._replace(priority=jnp.where(new, replay_buffer.FIRST_PRIORITY, bank.priority))
             size = (state.epoch + 1) * self.synthesis_batch_size
         state = state._replace(synthesis=made.state, bank=bank, views=views)
-        return state, {**made.metrics, "buffer_size": size.astype(jnp.float32)}
+        metrics = {**made.metrics, "buffer_size": size.astype(jnp.float32)}
+        # This project's generators end in a sigmoid.
+        if not type(self).__module__.startswith("ssdkd_jax."):
+            metrics[PIXELS_OUTSIDE] = collectives.pmean(share_outside(made.images), problem.axis_name)
+        return state, metrics
 
     def distill_step(self, state, teacher, key):
         """One student step on a batch drawn uniformly from the bank."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.methods.base import Method
+from ssdkd_jax.methods.base import PIXELS_OUTSIDE, Method
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.clock import Clock, training_seconds
 from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
@@ -271,6 +271,13 @@ def _check_same_run(restored, info, folder):
 
 
 def _check_metrics(metrics, epoch, checkpoints):
+    outside = metrics.get(PIXELS_OUTSIDE, 0.0)
+    if outside:
+        raise UserError(
+            f"{outside:.1%} of the pixels that were made in epoch {epoch} are not numbers in [0, 1]: "
+            f"stopped{_what_stays(checkpoints)}; return such images from make_images, for instance by jax.nn.sigmoid, "
+            "and start from scratch in another workdir"
+        )
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise Diverged(

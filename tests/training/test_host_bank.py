@@ -1,12 +1,15 @@
 """Whole runs of the loop with a bank in host memory."""
 
+import dataclasses
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods.fastdfkd import FastDFKD
 from ssdkd_jax.training import devices
 from ssdkd_jax.training.clock import Clock
@@ -14,7 +17,7 @@ from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.loop import Plan, distill
 from tests import tiny_problem
 from tests.methods.test_fastdfkd import TINY as TINY_FASTDFKD
-from tests.numbered_images import NumberedImages, a_problem, megabytes
+from tests.numbered_images import NumberedImages, a_problem, megabytes, numbers
 from tests.tiny_job import epochs_done
 
 EPOCHS, BATCH, WINDOW = 8, 8, 28
@@ -130,3 +133,22 @@ def test_fastdfkd_with_a_window_on_eight_devices(tmp_path):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(student.params))
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["buffer_size"] for line in lines] == [8, 16, 24, 32]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Straying(NumberedImages):
+    """In the third epoch, the second half of the images, which the second device makes, is no number, or too bright."""
+
+    what: float = float("nan")
+
+    def make_images(self, state, teacher, drawn, key):
+        made = super().make_images(state, teacher, drawn, key)
+        wrong = (state.epoch == 2) & (numbers(made.images) % 8 >= 4)
+        return made._replace(images=jnp.where(wrong[:, None, None, None], self.what, made.images))
+
+
+@pytest.mark.parametrize("what", [float("nan"), 1.1, -0.1])
+def test_images_of_a_users_method_that_are_not_within_their_range(tmp_path, what):
+    method = Straying(problem=a_problem(devices.AXIS), epochs=EPOCHS, what=what)
+    with pytest.raises(UserError, match=r"^50\.0% of the pixels that were made in epoch 3 are not numbers in \[0, 1\]"):
+        Run(tmp_path, method, devices_used=2)
