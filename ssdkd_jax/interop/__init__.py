@@ -7,6 +7,7 @@ from ssdkd_jax.interop.naming import LayoutError
 from ssdkd_jax.interop.torch_files import load_torch_file
 from ssdkd_jax.interop.torch_weights import (
     classes_and_channels,
+    describe_closest,
     from_torch_state_dict,
     infer_architecture,
     to_torch_state_dict,
@@ -15,6 +16,7 @@ from ssdkd_jax.interop.torch_weights import (
 __all__ = [
     "LayoutError",
     "classes_and_channels",
+    "describe_closest",
     "from_torch_state_dict",
     "infer_architecture",
     "load_torch_file",

@@ -63,8 +63,21 @@ def to_torch_state_dict(arch: str, variables: Mapping, image_shape: ImageShape =
 def infer_architecture(state_dict: Mapping) -> list[str]:
     """Lists those of `model_names()` whose tensors have exactly these names and shapes; empty if there is none."""
     shapes = {name: shape for name, shape in _shapes(state_dict).items() if not name.endswith(naming.COUNTER)}
-    named_alike = [arch for arch in model_names() if _has_names(arch, shapes.keys())]
+    named_alike = [arch for arch in model_names() if _names_within(arch, shapes.keys()) == shapes.keys()]
     return [arch for arch in named_alike if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
+
+
+def describe_closest(state_dict: Mapping) -> str:
+    """How a state_dict that fits no network differs from the largest whose names it has, in words; "" without one."""
+    names = {name for name in state_dict if not name.endswith(naming.COUNTER)}
+    within = {arch: layout for arch in model_names() if (layout := _names_within(arch, names))}
+    if not within:
+        return ""
+    closest = max(within, key=lambda arch: len(within[arch]))
+    more = sorted(names - within[closest])
+    rest = f" and {len(more) - 3} more" if len(more) > 3 else ""
+    differing = f"and besides them {', '.join(more[:3])}{rest}" if more else "in other shapes"
+    return f"has the tensors of a {closest}, {differing}"
 
 
 def _shapes(state_dict):
@@ -119,12 +132,14 @@ def _fitting_template(arch, shapes, image_shape=None):
     return _template(arch, num_classes, (height, width, channels))
 
 
-def _has_names(arch, names):
+def _names_within(arch, names):
+    """Names of the network's tensors, if all of them are among these; else none."""
     try:
         template = naming.template(create_model(arch), _images(ANY_SHAPE), within=names)
     except naming.UnknownModule:
-        return False
-    return naming.torch_layout(template).keys() == names
+        return set()
+    found = set(naming.torch_layout(template))
+    return found if found <= names else set()
 
 
 def _first_and_classifier(layout):

@@ -73,7 +73,7 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
         return Teacher(metadata["architecture"], variables, metadata, FROM_TORCH in metadata)
     state_dict = interop.load_torch_file(path)
     if not architecture:
-        architecture = _only_one(interop.infer_architecture(state_dict), path, flag)
+        architecture = _only_one(interop.infer_architecture(state_dict), state_dict, path, flag)
     try:
         variables = interop.from_torch_state_dict(architecture, state_dict, image_shape)
     except interop.LayoutError as error:
@@ -86,7 +86,7 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
     return Teacher(architecture, variables, {}, from_torch=True)
 
 
-def _only_one(candidates, path, flag):
+def _only_one(candidates, state_dict, path, flag):
     """The first of several names of one network; several networks, or none, are the user's to choose from."""
     if len({models.create_model(name) for name in candidates}) == 1:
         if len(candidates) > 1:
@@ -94,6 +94,12 @@ def _only_one(candidates, path, flag):
         return candidates[0]
     if candidates:
         raise UserError(f"{path} fits several architectures: {', '.join(candidates)}; say which with {flag}=NAME")
+    closest = interop.describe_closest(state_dict)
+    if closest:
+        raise UserError(
+            f"{path} fits no architecture that is built in; it {closest}; take out what does not belong to it, or "
+            f"bring the definition as a Linen module: {flag}=path/to/file.py:make (docs/extending.md)"
+        )
     raise UserError(
         f"{path} fits no architecture that is built in ({', '.join(models.model_names())}); bring its definition as a "
         f"Linen module: {flag}=path/to/file.py:make (docs/extending.md)"

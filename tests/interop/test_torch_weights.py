@@ -223,6 +223,24 @@ def test_several_networks_are_listed(tmp_path, monkeypatch):
         load_teacher(tmp_path / "w.safetensors", flag="--arch")
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda w: w | {f"extra{i}": np.ones(2, np.float32) for i in range(4)},
+            "besides them extra0, extra1, extra2 and 1 more",
+        ),
+        (lambda w: w | {"bn1.weight": np.ones(5, np.float32)}, "in other shapes"),
+    ],
+)
+def test_a_network_that_is_almost_one(tmp_path, change, expected):
+    np_file = pytest.importorskip("safetensors.numpy")
+    np_file.save_file(change(weights("resnet20")), tmp_path / "w.safetensors")
+    with pytest.raises(UserError) as error:
+        load_teacher(tmp_path / "w.safetensors", flag="--arch")
+    assert "it has the tensors of a resnet20, " in str(error.value) and expected in str(error.value)
+
+
 def test_a_network_that_is_not_built_in_is_to_be_brought_along(tmp_path):
     np_file = pytest.importorskip("safetensors.numpy")
     np_file.save_file({"w": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
