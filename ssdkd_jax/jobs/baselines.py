@@ -95,18 +95,18 @@ def labeled(config, given, predict_teacher, class_names):
     classes, confidences = predict_teacher(given.images)
     kept = collected.choose(classes, confidences, values["collected_images"], values["collected_by"])
     source = f"{len(kept):,} collected images of {given.source}"
-    print(f"{source}: {_seen_in_them(classes[kept], class_names, values['collected_by'])}", flush=True)
+    seen, share = _seen_in_them(classes[kept], class_names)
+    advice = f"; to keep more of the others: --config.{section_of(config.method)}.collected_by=classes"
+    others_are_left = values["collected_by"] != "classes" and len(given.images) >= values["collected_images"]
+    print(f"{source}: {seen}{advice * (0.5 < share < 1 and others_are_left)}", flush=True)
     return GivenImages(source, given.images[kept], classes[kept])
 
 
-def _seen_in_them(classes, class_names, kept_by):
-    """What the teacher sees in collected images, and what helps where that is nearly always the same class."""
+def _seen_in_them(classes, class_names):
+    """(what the teacher sees in collected images, in words; the share of the most frequent class)."""
     seen, counts = np.unique(classes, return_counts=True)
     largest, share = class_names[seen[np.argmax(counts)]], counts.max() / len(classes)
-    text = f"the teacher sees {len(seen)} class{'es' * (len(seen) != 1)} in them, {largest} in {share:.0%}"
-    if len(seen) > 1 and share > 0.5 and kept_by != "classes":
-        return f"{text}; to keep more of the others: --config.hidfd.collected_by=classes"
-    return text
+    return f"the teacher sees {len(seen)} class{'es' * (len(seen) != 1)} in them, {largest} in {share:.0%}", share
 
 
 def with_given(teacher, given):

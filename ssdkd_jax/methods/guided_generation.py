@@ -63,13 +63,17 @@ class GuidedGeneration(HiDFDSettings):
         gan_key, fill_key, _ = jax.random.split(key, 3)
         steps = jnp.where(state.epoch < self.warmup_epochs, self.gan_steps, 0)
         state, metrics = repeat(lambda state, key: self.gan_step(state, teacher, key), state, gan_key, steps)
-        metrics["class_entropy"] = replay_buffer.evenness(state.gan.new_counts)
+        made = state.gan.new_counts
         if self.smoothing_counts:
             counted = guided_gan.count_classes(state.gan)
-            gan = jax.tree.map(functools.partial(jnp.where, steps > 0), counted, state.gan)
-            state = state._replace(gan=gan)
+        else:
+            counted = state.gan._replace(new_counts=jnp.zeros_like(made))
+        state = state._replace(gan=jax.tree.map(functools.partial(jnp.where, steps > 0), counted, state.gan))
         fills = jnp.where(state.epoch == self.warmup_epochs - 1, self._fills, 0)
         state, _ = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
+        # The student sees the averaged generator's images, which may be of fewer classes than the others.
+        made = jnp.where(fills > 0, replay_buffer.class_counts(state.bank, self.problem.num_classes), made)
+        metrics["class_entropy"] = replay_buffer.evenness(made)
         return state, {**metrics, "buffer_size": replay_buffer.size(state.bank).astype(jnp.float32)}
 
     def gan_step(self, state, teacher, key):
@@ -111,7 +115,7 @@ class GuidedGeneration(HiDFDSettings):
         return epoch < self.warmup_epochs
 
     def concern(self, epoch, metrics):
-        """What tells a collapse in stage 1's last epoch, whose generator makes the images."""
+        """What tells a collapse in stage 1's last epoch, when the bank is filled."""
         if epoch != self.warmup_epochs - 1:
             return ""
         if metrics["diversity"] < LEAST_DIVERSITY:

@@ -30,7 +30,9 @@ class StudentTraining(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.student_final_learning_rate > self.student_learning_rate:
+        # Where a schedule is a choice, only the cosine has a final rate.
+        falls = getattr(self, "student_schedule", "cosine") == "cosine"
+        if falls and self.student_final_learning_rate > self.student_learning_rate:
             raise ValueError(
                 f"student_final_learning_rate is {self.student_final_learning_rate}, expected at most "
                 f"student_learning_rate={self.student_learning_rate}, from which it falls"

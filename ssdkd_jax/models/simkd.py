@@ -111,8 +111,7 @@ _IN_PYTORCH = """
 class SimKD(torch.nn.Module):  # of ssdkd_jax, where the whole network is called {name}
     def __init__(self, backbone, widths, classes):
         super().__init__()
-        self.backbone, self.maps = backbone, []
-        backbone.get_submodule("{last_map}").register_forward_hook(lambda module, x, y: self.maps.append(y))
+        self.backbone = backbone
         parts = []
         for inputs, outputs, size in zip(widths, widths[1:], (1, 3, 1)):
             convolution = torch.nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
@@ -121,8 +120,11 @@ class SimKD(torch.nn.Module):  # of ssdkd_jax, where the whole network is called
         self.classifier = torch.nn.Linear(widths[-1], classes)
 
     def forward(self, x):
+        maps = []
+        hook = self.backbone.get_submodule("{last_map}").register_forward_hook(lambda module, x, y: maps.append(y))
         self.backbone(x)
-        x = self.maps.pop()
+        hook.remove()
+        x = maps[0]
         x = (x[0] if isinstance(x, tuple) else x).relu()
         x = self.transfer(torch.nn.functional.adaptive_avg_pool2d(x, {size}))
         return self.classifier(x.mean((2, 3)))

@@ -103,7 +103,10 @@ def test_stage_1_trains_the_gan_and_fills_the_bank():
     for part in ("generator", "discriminator"):
         kinds = getattr(before.gan, part).keys()
         assert all(differs(getattr(before.gan, part)[kind], getattr(after.gan, part)[kind]) for kind in kinds)
-    assert 0 < metrics["diversity"] < 1 and 0 <= metrics["class_entropy"] <= 1
+    assert 0 < metrics["diversity"] < 1
+    # Of what the student will see.
+    in_bank = replay_buffer.class_counts(after.bank, CLASSES)
+    assert_allclose(metrics["class_entropy"], replay_buffer.evenness(in_bank), atol=1e-5)
 
 
 def differs(one, other):
@@ -166,6 +169,12 @@ def test_a_collapse_is_told_when_stage_1_ends():
     assert of.concern(0, fine) == of.concern(1, {}) == ""
     assert "differ 5 % as much" in of.concern(0, fine | {"diversity": 0.05})
     assert "entropy is 10 %" in of.concern(0, fine | {"class_entropy": 0.1})
+
+
+def test_a_rate_that_falls_in_steps_has_no_final_one():
+    assert method(student_learning_rate=1e-5).student_final_learning_rate > 1e-5
+    with pytest.raises(ValueError, match=r"student_final_learning_rate is 0\.0002, expected at most"):
+        method(student_learning_rate=1e-5, student_schedule="cosine")
 
 
 @pytest.mark.parametrize(

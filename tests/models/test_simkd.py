@@ -1,5 +1,6 @@
 """SimKD's projector against public PyTorch code (`golden/hidfd.npz`), and the whole network."""
 
+import copy
 import json
 
 import flax.linen as nn
@@ -95,5 +96,6 @@ def test_pytorch_computes_the_same(student):
     scope["model"].load_state_dict(tensors, strict=True)
     images = np.random.default_rng(0).random((2, *shape), np.float32)
     with torch.no_grad():
-        expected = scope["model"].eval()(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+        # A copy, as of a model that is averaged or pickled.
+        expected = copy.deepcopy(scope["model"].eval())(torch.from_numpy(images.transpose(0, 3, 1, 2)))
     assert_allclose(model.apply(variables, images), expected, rtol=1e-4, atol=1e-5)
