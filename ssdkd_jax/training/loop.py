@@ -98,7 +98,8 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
 class _Run:
     """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
-    info: what a checkpoint remembers next to the state: epoch, scores, the teacher's sha256, the experiment.
+    info: what a checkpoint remembers next to the state: epoch, scores, the sha256 of the teacher and of the
+      images that the method is given, the experiment.
     """
 
     def __init__(self, method, teacher, plan, folder, devices, clock):
@@ -111,7 +112,10 @@ class _Run:
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0}
-        self.info |= {"teacher_sha256": sha256(teacher), "experiment": plan.experiment}
+        given = teacher.get("given")
+        variables = {name: part for name, part in teacher.items() if name != "given"}
+        self.info |= {"teacher_sha256": sha256(variables), "experiment": plan.experiment}
+        self.info |= {"given_sha256": sha256(given)} if given is not None else {}
         self._host_bank = HostBank(method, self._shapes, self._sharded, devices, clock) if method.window else None
         canonical = self._restore(folder)
         self._teacher = spread(teacher, devices)
@@ -261,6 +265,12 @@ def _check_same_run(restored, info, folder):
         raise UserError(
             f"the checkpoint in {folder} is of a run with other settings than {folder}/experiment.json says, such as "
             "another seed; delete the checkpoints, or choose another --workdir=DIR"
+        )
+    there, here = (of.get("given_sha256", "none") for of in (restored, info))
+    if there != here:
+        raise UserError(
+            f"the checkpoint in {folder} was made with other given images (sha256 {there[:12]}) than those here "
+            f"({here[:12]}); give the same images, or another --workdir=DIR"
         )
     there, here = restored["teacher_sha256"], info["teacher_sha256"]
     if there != here:

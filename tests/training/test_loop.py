@@ -56,7 +56,7 @@ class Counting(Method):
         return 1
 
 
-def run(folder, *, interruption=False, scores=None, teacher=1.0, method=None, **changes):
+def run(folder, *, interruption=False, scores=None, teacher=1.0, given=None, method=None, **changes):
     """A run of six epochs; `scores` maps an epoch to its score, 10 times the epoch by default."""
 
     def score(variables, state, teacher):
@@ -66,7 +66,7 @@ def run(folder, *, interruption=False, scores=None, teacher=1.0, method=None, **
     plan = Plan(epochs=6, evaluate_every=1, checkpoint_every=2, seed=0, score=score, score_name="student_accuracy")
     return distill(
         method or Counting(problem=None),
-        {"params": np.float32([teacher])},
+        {"params": np.float32([teacher])} | ({} if given is None else {"given": {"images": np.uint8([given])}}),
         plan._replace(**changes),
         folder=folder,
         devices=jax.local_devices()[:1],
@@ -114,6 +114,16 @@ def test_resuming_with_another_teacher_is_refused(tmp_path):
     with pytest.raises(UserError, match="was made with another teacher"):
         run(tmp_path, teacher=2.0)
     assert run(tmp_path).score == 60.0
+
+
+def test_resuming_with_other_given_images_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, given=1, interruption=AfterEpoch(tmp_path, 3))
+    with pytest.raises(UserError, match="was made with other given images"):
+        run(tmp_path, given=2)
+    with pytest.raises(UserError, match="was made with another teacher"):
+        run(tmp_path, given=1, teacher=2.0)
+    assert run(tmp_path, given=1).score == 60.0
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
