@@ -96,9 +96,9 @@ def labeled(config, given, predict_teacher, class_names):
     kept = collected.choose(classes, confidences, values["collected_images"], values["collected_by"])
     source = f"{len(kept):,} collected images of {given.source}"
     seen, share = _seen_in_them(classes[kept], class_names)
-    advice = f"; to keep more of the others: --config.{section_of(config.method)}.collected_by=classes"
-    others_are_left = values["collected_by"] != "classes" and len(given.images) >= values["collected_images"]
-    print(f"{source}: {seen}{advice * (0.5 < share < 1 and others_are_left)}", flush=True)
+    if 0.5 < share < 1 and values["collected_by"] != "classes" and len(given.images) >= values["collected_images"]:
+        seen += f"; to keep more of the others: --config.{section_of(config.method)}.collected_by=classes"
+    print(f"{source}: {seen}", flush=True)
     return GivenImages(source, given.images[kept], classes[kept])
 
 
