@@ -26,6 +26,7 @@ def get_config(argument=None):
     c.crop_padding = 2
     c.ssdkd.buffer_size = 6000
     # In gray, without its labels; to the teacher nearly all of them are bags, so that each class must get its share.
+    # Random crops are by crop_padding, as for the other methods.
     set_all_methods(c, HIDFD, images="cifar10", collected_by="classes", resized_crop=1.0)
     if small:
         c.teacher.epochs = 8
@@ -48,7 +49,7 @@ def get_config(argument=None):
         c.cmi.inversion_steps = 25
         c.deepinversion.inversion_steps = 50
         set_all_methods(c, kd_steps=30)
-        set_all_methods(c, (*FAST_FAMILY, *HIDFD), warmup_epochs=5)
-        set_all_methods(c, HIDFD, width=16, synthesis_batch_size=64, gan_learning_rate=1e-3, average_from=125)
-        set_all_methods(c, HIDFD, student_learning_rate=1.0)
+        set_all_methods(c, FAST_FAMILY, warmup_epochs=5)
+        shorten_hidfd(c, warmup_epochs=5, gan_steps=100, width=16, generated_images=10_000)
+        set_all_methods(c, HIDFD, synthesis_batch_size=64, gan_learning_rate=1e-3, student_learning_rate=1.0)
     return c

@@ -12,7 +12,8 @@ from ssdkd_jax import batchnorm, settings
 from ssdkd_jax.data.preprocessing import augment, normalize
 from ssdkd_jax.tasks import Task
 
-# Metric of a user's own method: the share of pixels that it made and that are not in [0, 1].  The training loop stops.
+# Share of pixels that a synthesis made and that are not in [0, 1], as those of a user's own method may be.  Among the
+# metrics, of which the training loop takes it out, and stops unless it is 0.
 PIXELS_OUTSIDE = "pixels_outside"
 
 

@@ -160,7 +160,7 @@ class HiDFD(GuidedGeneration):
 
     @functools.cached_property
     def _schedule(self):
-        if self.student_schedule == "cosine":
+        if self.has_final_learning_rate:
             return super()._schedule
         steps = max(1, (self.epochs - self.warmup_epochs) * self.kd_steps)
         return optax.piecewise_constant_schedule(

@@ -110,6 +110,11 @@ class HiDFDSettings(StudentTraining):
         }
         return {name: why for why, names in by_switch.items() for name in names}
 
+    @property
+    def has_final_learning_rate(self):
+        """Only the cosine has."""
+        return self.student_schedule == "cosine"
+
     def __post_init__(self):
         super().__post_init__()
         if 0 < self.generated_images < self.synthesis_batch_size:

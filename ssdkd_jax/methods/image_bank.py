@@ -62,8 +62,9 @@ class ImageBank(ViewKeeping):
 
     def __post_init__(self):
         super().__post_init__()
-        # Which may be too small.
-        if self._window_size and self.views:
+        # Which itself refuses too little memory.
+        window_size = self._window_size
+        if window_size and self.views:
             raise ValueError(
                 f"views is {self.views}, expected 0 where the devices have no room for all {self._images_of_the_run:,} "
                 f"images: bank_megabytes is {self.bank_megabytes}"
@@ -117,11 +118,8 @@ class ImageBank(ViewKeeping):
             bank = bank._replace(priority=jnp.where(new, replay_buffer.FIRST_PRIORITY, bank.priority))
             size = (state.epoch + 1) * self.synthesis_batch_size
         state = state._replace(synthesis=made.state, bank=bank, views=views)
-        metrics = {**made.metrics, "buffer_size": size.astype(jnp.float32)}
-        # This project's generators end in a sigmoid.
-        if not type(self).__module__.startswith("ssdkd_jax."):
-            metrics[PIXELS_OUTSIDE] = collectives.pmean(share_outside(made.images), problem.axis_name)
-        return state, metrics
+        outside = collectives.pmean(share_outside(made.images), problem.axis_name)
+        return state, {**made.metrics, PIXELS_OUTSIDE: outside, "buffer_size": size.astype(jnp.float32)}
 
     def distill_step(self, state, teacher, key):
         """One student step on a batch drawn uniformly from the bank."""

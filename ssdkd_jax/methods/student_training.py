@@ -30,15 +30,18 @@ class StudentTraining(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        # Where a schedule is a choice, only the cosine has a final rate.
-        falls = getattr(self, "student_schedule", "cosine") == "cosine"
-        if falls and self.student_final_learning_rate > self.student_learning_rate:
+        if self.has_final_learning_rate and self.student_final_learning_rate > self.student_learning_rate:
             raise ValueError(
                 f"student_final_learning_rate is {self.student_final_learning_rate}, expected at most "
                 f"student_learning_rate={self.student_learning_rate}, from which it falls"
             )
         if self.epochs * self.kd_steps >= 2**31:  # counted in int32
             raise ValueError(f"kd_steps is {self.kd_steps}, expected less than {2**31} in all epochs={self.epochs}")
+
+    @property
+    def has_final_learning_rate(self):
+        """Whether the student's schedule ends at `student_final_learning_rate`."""
+        return True
 
     def distill_step(self, state, teacher, key):
         """One student step: (new state, {name: float32 scalar})."""

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec, describe_images, shape_and_classes
+from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.networks import make_method, make_model
 from ssdkd_jax.jobs.plausibility import check_memory, check_sizes
 from ssdkd_jax.jobs.run_settings import TeacherSettings
@@ -102,8 +102,9 @@ def _check_method(config, method):
 def _check_state(shapes, device):
     """Raises UserError where the state cannot be held, on the host and, if that is the device too, once more."""
     copies = 2 if device.platform == "cpu" else 1
-    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-    check_memory(copies * size, jax.devices("cpu")[0], "the run's arrays", "time a smaller buffer or smaller networks")
+    check_memory(
+        copies * size_of(shapes), jax.devices("cpu")[0], "the run's arrays", "time a smaller buffer or smaller networks"
+    )
 
 
 def _under_way(method, state, num_classes, key):

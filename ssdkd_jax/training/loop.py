@@ -158,6 +158,7 @@ class _Run:
         if self._host_bank:
             self._state = self._host_bank.fill(self._state, np.random.default_rng((self.plan.seed, epoch)))
         metrics = self._rounds(epoch)
+        _check_pixels(metrics.pop(PIXELS_OUTSIDE, 0.0), epoch, self.latest)
         _check_metrics(metrics, epoch, self.latest)
         if self._host_bank:
             self._host_bank.collect(self._state)
@@ -280,14 +281,16 @@ def _check_same_run(restored, info, folder):
         )
 
 
-def _check_metrics(metrics, epoch, checkpoints):
-    outside = metrics.get(PIXELS_OUTSIDE, 0.0)
+def _check_pixels(outside, epoch, checkpoints):
     if outside:
         raise UserError(
             f"{outside:.1%} of the pixels that were made in epoch {epoch} are not numbers in [0, 1]: "
             f"stopped{_what_stays(checkpoints)}; return such images from make_images, for instance by jax.nn.sigmoid, "
             "and start from scratch in another workdir"
         )
+
+
+def _check_metrics(metrics, epoch, checkpoints):
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise Diverged(

@@ -43,18 +43,18 @@ def studied(tmp_path_factory):
     arguments = [
         f"--study={folder}/mine.py",
         f"--jobs={AT_ONCE}",
-        f"--workdir={folder}/work",
+        f"--workdir={folder}/runs",
         f"--out={folder}/out.json",
     ]
     process = programs.Program("experiments.study", arguments, XLA_FLAGS=XLA_FLAGS)
-    first = folder / "work" / "default" / "seed0" / "summary.json"
+    first = folder / "runs" / "default" / "seed0" / "summary.json"
     status, stopped, err = stop_when(process, SIGNALS["SIGTERM"], first.exists)
     assert (status, err) == (143, "")
     before = first.stat().st_mtime_ns
     with pytest.MonkeyPatch.context() as patch:
         # The rest one after another in this process, which costs no further start, and without pages.
         patch.setattr("ssdkd_jax.jobs.run.write_report", lambda folder: None)
-        result = run_study(load_study(f"{folder}/mine.py"), folder / "work", folder / "out.json")
+        result = run_study(load_study(f"{folder}/mine.py"), folder / "runs", folder / "out.json")
     assert first.stat().st_mtime_ns == before, "what was finished was done again"
     return folder, stopped, result
 
@@ -67,24 +67,24 @@ def test_an_interrupted_study_says_how_to_resume_and_does(studied):
     assert result_checks.problem(result) is None
     for name in ("default", "slow"):
         row = result["variants"][name]
-        summaries = [tiny_job.summary(folder / "work" / name / f"seed{seed}") for seed in (0, 1)]
+        summaries = [tiny_job.summary(folder / "runs" / name / f"seed{seed}") for seed in (0, 1)]
         assert row["accuracies"] == [summary["student_accuracy"] for summary in summaries]
         assert [curve[-1] for curve in row["step_curves"]] == [[8.0, accuracy] for accuracy in row["accuracies"]]
     assert row["fields"] == {"noise_kd.student_learning_rate": 0.01}
     assert row["paired"]["low"] <= row["paired"]["mean"] <= row["paired"]["high"]
-    assert "| slow |" in (folder / "work" / "study.md").read_text()
-    assert (folder / "work" / "study.png").exists()
+    assert "| slow |" in (folder / "runs" / "study.md").read_text()
+    assert (folder / "runs" / "study.png").exists()
 
 
 def test_the_teacher_is_trained_once_before_all_runs(studied):
     folder, stopped, _ = studied
     assert len(list((folder / "teachers").glob("*/network.json"))) == 1
-    assert stopped.index("teacher convnet_8: epoch 1/1") < stopped.index("== default, seed 0: run 1 of 4")
     if AT_ONCE > 1:
-        assert f"its output: {folder}/work/default/seed0/run.log" in stopped
-        assert "epoch 2/2" in (folder / "work" / "default" / "seed0" / "run.log").read_text()
+        assert stopped.index("teacher convnet_8: epoch 1/1") < stopped.index("== default, seed 0: run 1 of 4")
+        assert f"its output: {folder}/runs/default/seed0/run.log" in stopped
+        assert "epoch 2/2" in (folder / "runs" / "default" / "seed0" / "run.log").read_text()
     share = len(os.sched_getaffinity(0)) // AT_ONCE
-    first = tiny_job.summary(folder / "work" / "default" / "seed0")
+    first = tiny_job.summary(folder / "runs" / "default" / "seed0")
     assert first["hardware"].startswith(f"{share} core{'s' if share > 1 else ''} of ")
 
 
