@@ -34,14 +34,16 @@ def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Raises:
       UserError: the path is a folder.
+      OSError: of the block, with a file's name, which that of a failed write has not.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected the name of a file to write")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        yield unfinished
-        unfinished.replace(path)
+        with _named(path):
+            yield unfinished
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -59,7 +61,18 @@ def write_together(contents: dict[pathlib.Path, Any]) -> None:
             if not isinstance(content, bytes):
                 text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
                 content = text.encode("utf-8", errors="replace")
-            unfinished[path].write_bytes(content)
+            with _named(path):
+                unfinished[path].write_bytes(content)
+
+
+@contextlib.contextmanager
+def _named(path):
+    """Puts a file's name into an OSError that has none, as of a failed write."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextlib.contextmanager

@@ -153,3 +153,10 @@ def test_a_full_disk_costs_nothing_that_was_there(disk, writer):
         WRITERS[writer](disk.folder, 2)
     assert content(disk.folder) == before
     WRITERS[writer](disk.folder, 2)
+
+
+def test_a_full_disk_names_the_file_that_did_not_fit(disk):
+    # The file with the weights, not its small note, which is opened last.
+    with disk.full(), pytest.raises(OSError) as failure:
+        torch_export.export_network(disk.folder / "s.pth", variables(1), METADATA)
+    assert failure.value.filename == str(disk.folder / "s.pth")
