@@ -2,6 +2,7 @@
 
 import inspect
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,13 @@ def check_outputs(
             return output if train else (output, variables)
 
         with reported_errors(name):
-            found = jax.eval_shape(jax.pmap(apply, axis_name, in_axes=(None, 0)), variables, images[None])
+            try:
+                found = jax.eval_shape(jax.pmap(apply, axis_name, in_axes=(None, 0)), variables, images[None])
+            except flax.errors.InvalidRngError as error:
+                raise UserError(
+                    f"{name} draws at random with train={train}, expected a network that does not, as train steps have "
+                    "no random key for it: leave Dropout out, or write nn.Dropout(rate, deterministic=True)"
+                ) from error
         output, updated = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), found)
         owner = f"{name} returned for {len(images)} images with train={train}"
         _check_logits(output, (len(images), *logits_shape), owner)
