@@ -1,6 +1,7 @@
 """HiDFD's networks with the golden weights: 32x32 pixels, 10 classes, latents of 24 numbers, 32 channels everywhere."""
 
 import functools
+import json
 
 import golden_values
 import jax
@@ -63,6 +64,11 @@ def golden_variables(model, *inputs):
     return traverse_util.unflatten_dict(flat)
 
 
+def layouts():
+    """network ("G", "G_shared", "D_guided", "D_script") -> names of its tensors in PyTorch, in order."""
+    return json.loads((golden_values.FOLDER / "hidfd_layout.json").read_text())
+
+
 def thinned(value):
     """Long tensors as the golden file has them."""
     return value.ravel()[:: max(1, value.size // 1024)]
@@ -102,17 +108,28 @@ class Compiled:
             self.init, self.update = of.init, jax.jit(of.update)
 
 
+@functools.cache
+def generator(shared):
+    """Compiled generator, the same for all variants that have it."""
+    return Compiled(ConditionalGenerator(IMAGE_SHAPE, LATENT_SIZE, CLASSES, WIDTH, shared, Layers()))
+
+
+@functools.cache
+def discriminator(guided):
+    """Compiled discriminator, the same for all variants that have it."""
+    guided_one = GuidedDiscriminator(CLASSES, WIDTH, Layers())
+    return Compiled(guided_one if guided else PlainDiscriminator(CLASSES, WIDTH, FEATURES, Layers()))
+
+
+@functools.cache
+def adam():
+    """Compiled optimizer of both networks; its moment mu, without a momentum, is the last gradient."""
+    return Compiled(optax.adam(2e-4, b1=0.0, b2=0.999))
+
+
 def gan(*, guided=True, shared=False, **changes):
     """GAN of these networks."""
-    discriminator = GuidedDiscriminator(CLASSES, WIDTH, Layers())
-    if not guided:
-        discriminator = PlainDiscriminator(CLASSES, WIDTH, FEATURES, Layers())
-    return guided_gan.GAN(
-        Compiled(ConditionalGenerator(IMAGE_SHAPE, LATENT_SIZE, CLASSES, WIDTH, shared, Layers())),
-        Compiled(discriminator),
-        Compiled(optax.adam(2e-4, b1=0.0, b2=0.999)),
-        **changes,
-    )
+    return guided_gan.GAN(generator(shared), discriminator(guided), adam(), **changes)
 
 
 def state(of):
