@@ -122,7 +122,8 @@ class HiDFD(GuidedGeneration):
         indices, weights = replay_buffer.sample(bank, key, self.kd_batch_size, **sampling)
         counts = replay_buffer.class_counts(bank, self.problem.num_classes)
         phi = modulation.phi(counts, bank.predicted_class[indices], bank.confidence[indices], gamma=self.gamma)
-        weights = weights * phi
+        # phi is zero everywhere in a bank of a single class.
+        weights = weights * jnp.where(jnp.any(phi > 0), phi, 1.0)
         return indices, weights / jnp.mean(weights)
 
     def view(self, key, images):

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from ssdkd_jax import models, replay_buffer, tasks
+from ssdkd_jax import guided_gan, models, replay_buffer, tasks
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.methods.hidfd import HiDFD
 from ssdkd_jax.models import simkd
 from ssdkd_jax.models.layers import Layers
+from ssdkd_jax.models.spectral_norm import COLLECTION
 from ssdkd_jax.training import devices
+from ssdkd_jax.training.checkpoints import Checkpoints
 
 CLASSES, IMAGE_SHAPE = 3, (8, 8, 1)
 TINY = {
@@ -75,22 +77,44 @@ def method(distillation="simkd", count=0, **settings):
     )
 
 
+# Everything that the default does not do, on the generator and discriminator of the released script.
+OTHER = {
+    **{"distillation": "kd", "replay": True, "discriminator": "plain", "integration_gradient": False},
+    **{"smoothing_counts": False, "shared_embedding": False, "kd_steps": 3},
+}
+
+
 @functools.cache
-def states(count):
+def runner(count, other=False):
+    """(initial state, epoch: (state, number) -> (state, metrics)) on so many devices; states as one device has them."""
+    of = method(**(OTHER if other else {}), count=count)
+    chosen = devices.local_devices(count)
+    start = jax.jit(of.init)(jax.random.key(0), teacher())
+    sharded = of.sharded(start)
+    program, there = devices.pmap(of.epoch, chosen, in_axes=(0, 0, None)), devices.spread(teacher(), chosen)
+
+    def epoch(state, number):
+        after, measured = program(devices.spread(state, chosen, sharded), there, jax.random.key(number))
+        return devices.gather(after, start, sharded), {
+            name: float(value) for name, value in devices.gather(measured).items()
+        }
+
+    return start, epoch
+
+
+@functools.cache
+def states(count, other=False):
     """(states, metrics): the initial state and that after every epoch, on so many devices; metrics of every epoch.
 
     Several devices begin each epoch with the state of one, since images are rounded to 8 bits and that grows.
     """
-    of, chosen = method(count=count), devices.local_devices(count)
-    start = jax.jit(of.init)(jax.random.key(0), teacher())
-    sharded = of.sharded(start)
-    epoch = devices.pmap(of.epoch, chosen, in_axes=(0, 0, None))
-    there, found, metrics = devices.spread(teacher(), chosen), [start], []
-    for number in range(of.epochs):
-        before = found[-1] if count == 1 else states(1)[0][number]
-        after, measured = epoch(devices.spread(before, chosen, sharded), there, jax.random.key(number))
-        found.append(devices.gather(after, start, sharded))
-        metrics.append({name: float(value) for name, value in devices.gather(measured).items()})
+    start, epoch = runner(count, other)
+    found, metrics = [start], []
+    for number in range(TINY["epochs"]):
+        before = found[-1] if count == 1 else states(1, other)[0][number]
+        after, measured = epoch(before, number)
+        found.append(after)
+        metrics.append(measured)
     return found, metrics
 
 
@@ -129,17 +153,43 @@ def test_the_average_is_a_copy_first():
         assert differs(gan.average[part], gan.generator[part]) and differs(gan.average[part], start.generator[part])
 
 
-def test_several_devices_compute_what_one_computes():
-    (one, of_one), (two, of_two) = states(1), states(2)
-    for state, other in zip(one[1:], two[1:], strict=True):
-        jax.tree.map(functools.partial(assert_allclose, rtol=1e-4, atol=1e-5), other.student, state.student)
-        jax.tree.map(
-            functools.partial(assert_allclose, rtol=1e-4, atol=1e-5), other.gan.discriminator, state.gan.discriminator
-        )
-        assert_array_equal(other.gan.counts, state.gan.counts)
-        assert np.abs(other.bank.images.astype(int) - state.bank.images).max() <= 1
-    for measured, other in zip(of_one, of_two, strict=True):
-        assert other == pytest.approx(measured, rel=1e-3, abs=1e-4)
+@pytest.mark.parametrize("other", [False, True])
+def test_several_devices_compute_what_one_computes(other):
+    (one, of_one), (two, of_two) = states(1, other), states(2, other)
+    close = functools.partial(assert_allclose, rtol=1e-4, atol=1e-5)
+    for state, of_several in zip(one[1:], two[1:], strict=True):
+        jax.tree.map(close, of_several.student, state.student)
+        jax.tree.map(close, of_several.gan.discriminator, state.gan.discriminator)
+        assert_array_equal(of_several.gan.counts, state.gan.counts)
+        assert_allclose(of_several.bank.priority, state.bank.priority, rtol=1e-3)
+        assert np.abs(of_several.bank.images.astype(int) - state.bank.images).max() <= 1
+    for measured, of_several in zip(of_one, of_two, strict=True):
+        assert of_several == pytest.approx(measured, rel=1e-3, abs=1e-4)
+
+
+def test_replay_replaces_a_batch_and_learns_priorities():
+    """In stage 2 a batch enters the bank, and what was drawn has its loss there; the networks are the script's."""
+    (_, before, after), (_, metrics) = states(1, True)
+    assert differs(before.student, after.student) and metrics["student_loss"] > 0
+    new = np.any(before.bank.images != after.bank.images, axis=(1, 2, 3))
+    assert 0 < new.sum() <= TINY["synthesis_batch_size"]
+    drawn = after.bank.priority != before.bank.priority
+    assert np.any(drawn & ~new) and np.all(np.isfinite(after.bank.priority))
+    # No counts, as in the released code.
+    assert_array_equal(after.gan.counts, guided_gan.FIRST_COUNT)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_checkpoint_of_stage_1_goes_on_bit_for_bit(tmp_path, other):
+    """Singular vectors, conditional BatchNorm, the moving average and both optimizers are in it."""
+    (_, before, after), _ = states(1, other)
+    assert {"params", "batch_stats", COLLECTION} == set(before.gan.generator)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, jax.device_get(before), {"epoch": 1})
+    restored, _ = checkpoints.restore(jax.eval_shape(lambda: before))
+    checkpoints.close()
+    resumed, _ = runner(1, other)[1](restored, 1)
+    jax.tree.map(assert_array_equal, resumed, after)
 
 
 def test_replay_weighs_by_priority_and_phi():
@@ -155,6 +205,13 @@ def test_replay_weighs_by_priority_and_phi():
     rare, common = weights[indices == 0], weights[(indices > 0) & (indices < 10)]
     assert np.all(rare > 10 * common[0]) and len(set(np.asarray(common).round(5))) == 1
     assert (of.images_made(0), of.images_made(1)) == (24, 8)
+
+
+def test_replay_of_a_single_class_weighs_by_priority_alone():
+    of = method("kd", replay=True)
+    bank = replay_buffer.init(20, IMAGE_SHAPE)._replace(valid=jnp.ones(20, bool), confidence=jnp.full(20, 0.5))
+    _, weights = of.sample(bank, jax.random.key(0))
+    assert_allclose(weights, 1, rtol=1e-6)
 
 
 def test_only_collected_images():
