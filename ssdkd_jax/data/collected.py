@@ -3,6 +3,7 @@
 import difflib
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -11,13 +12,15 @@ from ssdkd_jax.data import image_files, pixels
 from ssdkd_jax.data.loading import dataset_info, load_split
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
-from ssdkd_jax.user_code import is_user_code
+from ssdkd_jax.user_code import absolute, is_user_code
 
 # Crops of the two photographs that come with scikit-learn.
 PHOTOGRAPHS = "photographs"
 # Sides of their crops, in pixels, are log-uniform from this to the photograph's own; smaller ones are mostly flat.
 SMALLEST_CROP = 32
 FEWEST = 2
+# Crops of the photographs, where nobody says how many.
+MANY = 5000
 
 
 def load(
@@ -33,7 +36,7 @@ def load(
         are taken without their labels.
       image_shape: (h, w, c) of the images returned.
       data_dir: where prepared TFDS sets are stored.
-      most: how many are drawn at random; None keeps all (of 'photographs', which have no end, 5,000).
+      most: how many are drawn at random; None keeps all (of 'photographs', which have no end, `MANY`).
       seed: of the draw.
 
     Returns:
@@ -44,7 +47,7 @@ def load(
     """
     rng = np.random.default_rng(seed)
     if name == PHOTOGRAPHS:
-        images = _crops(rng, most or 5000, image_shape[:2])
+        images = _crops(rng, most or MANY, image_shape[:2])
         return _bright_on_black(pixels.with_channels(images, 1)) if image_shape[-1] == 1 else images
     elif _is_folder(name):
         images = _in_folder(_root(name), image_shape, most, rng)
@@ -80,14 +83,31 @@ def choose(classes: np.ndarray, confidences: np.ndarray, most: int, by: str) -> 
     return np.sort(order[:most])
 
 
-def check(name: str, data_dir: str | None) -> None:
-    """Raises UserError where there is nothing to read, without decoding an image."""
+def check(name: str, data_dir: str | None, most: int | None = None) -> int:
+    """How many images `load` keeps in memory, at most; without decoding one.
+
+    Raises:
+      UserError: there is nothing to read.
+    """
+    if name == PHOTOGRAPHS:
+        return most or MANY
     if _is_folder(name):
-        _files(_root(name))
-    elif difflib.get_close_matches(name, [PHOTOGRAPHS], cutoff=0.8) and name != PHOTOGRAPHS:
+        files = len(_files(_root(name)))
+        return files if most is None else min(files, most)
+    if difflib.get_close_matches(name, [PHOTOGRAPHS], cutoff=0.8):
         raise UserError(f"there are no collected images {name!r}; did you mean {PHOTOGRAPHS!r}?")
-    elif name != PHOTOGRAPHS:
-        dataset_info(name, data_dir, prepared_here=True)
+    return dataset_info(name, data_dir, prepared_here=True).sizes.get("train", 0)
+
+
+def is_same(name: str, dataset: str) -> bool:
+    """Tells whether collected images and a data set are the same, however they are spelled."""
+    return _in_full(name) == _in_full(dataset)
+
+
+def _in_full(name):
+    if _is_folder(name):
+        return expand(name.removeprefix("folder:")).resolve()
+    return absolute(name) if is_user_code(name) else re.sub(r":\d[\d.]*$", "", name)
 
 
 def _is_folder(name):
@@ -113,7 +133,8 @@ def _files(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [pathlib.Path(place, name) for name in names if image_files.is_image_name(name)]
     if not found:
-        raise UserError(f"no images in {root}, nor below it; expected PNG, JPEG or WebP files, at least {FEWEST}")
+        names = ", ".join(sorted(image_files.SUFFIXES))
+        raise UserError(f"no images in {root}, nor below it; expected at least {FEWEST} files that end in {names}")
     return sorted(found)
 
 

@@ -14,7 +14,7 @@ from ssdkd_jax.errors import UserError
 
 # Names of a split's folder; the first that is there is taken.
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
@@ -25,7 +25,7 @@ def split_folder(root: Path, split: str) -> Path | None:
 
 def is_image_name(name: str) -> bool:
     """True for the name of an image file that is the user's."""
-    return not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
 def is_gray(file: Path) -> bool:

@@ -1,7 +1,9 @@
 """Real and other images that a run compares its student with: what a baseline is given, and baselines within a run."""
 
+import math
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from ssdkd_jax import data
@@ -9,11 +11,14 @@ from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes, task_of
 from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings
-from ssdkd_jax.jobs.plausibility import check_shares
+from ssdkd_jax.jobs.plausibility import check_memory, check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.training import supervised
 from ssdkd_jax.training.devices import AXIS
+
+# Of photographs, whose crops have no end, so many times more are made than the teacher is to choose.
+CROPS_TO_CHOOSE_FROM = 4
 
 
 class GivenImages(NamedTuple):
@@ -42,15 +47,34 @@ def check_given_images(config):
         if not source:
             what = "another data set" if given == "named" else "collected images"
             raise UserError(f"{field} is '', expected {what}, such as --config.{field}=folder:/path")
-        if source == config.dataset:
+        if collected.is_same(source, config.dataset):
             raise UserError(
                 f"{field} is {source}, the run's own data set; expected another one, such as "
                 f"--config.{field}=folder:/path, or --config.method=vanilla_kd"
             )
     if given == "collected":
-        collected.check(source, config.data_dir or None)
+        _check_collected(config, source, field)
     if given == "named":
         data.dataset_info(source, config.data_dir or None, prepared_here=True)
+
+
+def _check_collected(config, source, field):
+    """Raises UserError where there are no collected images, or more than this machine has room for."""
+    count, shape = collected.check(source, config.data_dir or None, _drawn(config)), shape_and_classes(config)[0]
+    section, by_number = field.rpartition(".")[0], _drawn(config) is not None
+    fix = f"take fewer{'' if by_number else ' at random'}: --config.{section}.collected_"
+    fix += "images=N" if by_number else "by=random"
+    # Once on the host, and once on a device.
+    check_memory(2 * count * math.prod(shape), jax.devices("cpu")[0], f"{count:,} collected images {shape}", fix)
+
+
+def _drawn(config):
+    """How many collected images are read at random, or None for all, of which the teacher is to choose."""
+    values = method_settings(config, config.method)
+    most = values["collected_images"]
+    if values["collected_by"] == "random":
+        return most
+    return CROPS_TO_CHOOSE_FROM * most if values["images"] == collected.PHOTOGRAPHS else None
 
 
 def given_images(config):
@@ -74,10 +98,9 @@ def given_images(config):
 
 def _collected_images(config, shape):
     """GivenImages without labels yet: those drawn at random, or all of which the teacher is to choose."""
-    values = method_settings(config, config.method)
-    most = values["collected_images"] if values["collected_by"] == "random" else None
-    images = collected.load(values["images"], shape, data_dir=config.data_dir or None, most=most, seed=config.seed)
-    return GivenImages(values["images"], images, np.zeros(len(images), np.int32))
+    source = method_settings(config, config.method)["images"]
+    images = collected.load(source, shape, data_dir=config.data_dir or None, most=_drawn(config), seed=config.seed)
+    return GivenImages(source, images, np.zeros(len(images), np.int32))
 
 
 def labeled(config, given, predict_teacher, class_names):

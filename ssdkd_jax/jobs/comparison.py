@@ -51,7 +51,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, co
     configs = _configs(config, methods, seeds)
     for one in configs.values():
         config_checks.check_values(one)
-    print(f"epochs per method (equal student steps): {_epochs_in_words(configs)}", flush=True)
+    print(f"epochs per method (equally many of them with student steps): {_epochs_in_words(configs)}", flush=True)
     folder = expand(folder)
     check_can_write(folder)
     _tell_what_stays_out(configs, folder)
@@ -101,7 +101,7 @@ def _configs(config, methods, seeds):
 
     `epochs` includes the longest warm-up of data-free methods; others get fewer epochs, or more, so that all take
     equally many student steps.  The longest is that of all known ones, asked for or not, so that methods can be added
-    later.
+    later.  Methods whose sections say otherwise of `kd_steps` take fewer or more.
     """
     warmups = {method: fitting_warmup(config, method) for method in [*METHODS, *methods]}
     data_free = [method for method in METHODS if not find_method(method).method.given]

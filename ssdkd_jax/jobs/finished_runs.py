@@ -146,6 +146,7 @@ def row_of(runs: list[Run], diverged: list[dict]) -> dict:
         "std": std,
         # Of all evaluations, which is what papers of this field report; picked with the test set.
         "best_accuracies": [summary.score("best_student") for summary in summaries],
+        "student_steps": _largest(summaries, "student_steps"),
         "images_made": _largest(summaries, "images_made"),
         "images_kept": _largest(summaries, "images_kept"),
         "seconds": {part: statistics.mean(time[part] for time in times) for part in times[0]} if runs else None,

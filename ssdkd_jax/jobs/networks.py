@@ -78,7 +78,10 @@ def make_method(context, architecture, images):
 def trained_network(config, architecture):
     """Name of the network that the config's method trains for a teacher of this architecture."""
     method, values = find_method(config.method).method, method_settings(config, config.method)
-    return method.student_network(config.student.name, architecture, values)
+    try:
+        return method.student_network(config.student.name, architecture, values)
+    except ValueError as error:
+        raise UserError(f"{section_of(config.method)}.{error}") from error
 
 
 def method_settings(config, name):

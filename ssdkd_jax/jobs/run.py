@@ -246,7 +246,7 @@ def _note_student(summary, config, method, result, given, score):
     summary.note("best_student", {score.name: result.best_score})
     summary.best_student_epoch = result.best_epoch
     summary.student_sha256 = sha256(result.state.student.variables)
-    summary.memory_bytes = result.memory_bytes
+    summary.memory_bytes, summary.concerns = result.memory_bytes, list(result.concerns)
 
 
 def _exports(config, teacher, folder):

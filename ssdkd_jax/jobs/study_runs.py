@@ -154,7 +154,6 @@ class Results:
             "fields": self._study.variants[name],
             "method": next((summary.method for summary in summaries), None),
             "epochs": next((summary.epochs for summary in summaries), None),
-            "student_steps": next((summary.student_steps for summary in summaries), None),
             **row_of([self.runs[key] for key in keys], diverged),
             "step_curves": [self._step_curves[key] for key in keys],
             "images": [self._images[key] for key in keys],

@@ -27,6 +27,7 @@ class Summary:
     given_images: whose images the method was given; None for a data-free method.
     student_steps: of the whole run.
     baselines: {what: percent} of the same student trained otherwise.
+    concerns: what the method found wrong on the way, with the epoch.
     differs: how the method differs from the published one.
     memory_bytes: that the compiler plans on one device for the larger of the epoch's programs.
     seconds: by purpose, see `training.clock`.
@@ -66,6 +67,7 @@ class Summary:
     given_images: str | None = None
     student_steps: int = 0
     baselines: dict[str, float] = dataclasses.field(default_factory=dict)
+    concerns: list[str] = dataclasses.field(default_factory=list)
     differs: str = ""
     memory_bytes: int | None = None
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -130,6 +132,7 @@ def _checked(field, value):
     expected = field.type if isinstance(field.type, type) else None
     kinds = {
         "str": (str,), "int": (int,), "float": (int, float), "None": (type(None),), "dict": (dict,),
+        "list": (list,),
     }  # fmt: skip
     text = str(expected.__name__ if expected else field.type)
     names = [part.partition("[")[0].strip() for part in text.split("|")]
@@ -141,6 +144,8 @@ def _checked(field, value):
         raise ValueError(f"{field.name} is {value!r}, expected numbers by name")
     if field.name == "seconds" and value and "total" not in value:
         raise ValueError("seconds has no total")
+    if field.name == "concerns" and not all(isinstance(x, str) for x in value):
+        raise ValueError(f"{field.name} is {value!r}, expected texts")
     numbers = value.values() if number else [value] if isinstance(value, float) else []
     if not all(math.isfinite(x) for x in numbers):
         raise ValueError(f"{field.name} is {value!r}, expected finite numbers")

@@ -70,9 +70,10 @@ class GuidedGeneration(HiDFDSettings):
             counted = state.gan._replace(new_counts=jnp.zeros_like(made))
         state = state._replace(gan=jax.tree.map(functools.partial(jnp.where, steps > 0), counted, state.gan))
         fills = jnp.where(state.epoch == self.warmup_epochs - 1, self._fills, 0)
-        state, _ = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
-        # The student sees the averaged generator's images, which may be of fewer classes than the others.
+        state, filled = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
+        # The student sees the averaged generator's images, which may differ less, and be of fewer classes.
         made = jnp.where(fills > 0, replay_buffer.class_counts(state.bank, self.problem.num_classes), made)
+        metrics["diversity"] = jnp.where(fills > 0, filled["diversity"], metrics["diversity"])
         metrics["class_entropy"] = replay_buffer.evenness(made)
         return state, {**metrics, "buffer_size": replay_buffer.size(state.bank).astype(jnp.float32)}
 
@@ -100,7 +101,11 @@ class GuidedGeneration(HiDFDSettings):
         return guided_gan.Fakes(*collectives.local_part((latents, classes), self.problem.axis_name))
 
     def fill(self, state, teacher, key):
-        """A batch of generated images enters the bank, in place of those of lowest priority: (State, {})."""
+        """A batch of generated images enters the bank, in place of those of lowest priority.
+
+        Returns:
+          (State, {"diversity"}), that of these images over that of the collected ones.
+        """
         problem, task = self.problem, self.problem.task
         images = guided_gan.sample(self.gan(teacher), state.gan, self.draw(key))
         output = problem.teacher.apply(teacher, normalize(images, problem.mean, problem.std))
@@ -108,7 +113,12 @@ class GuidedGeneration(HiDFDSettings):
         bank = replay_buffer.insert(
             state.bank, images, classes, confidence, state.bank.priority, axis_name=problem.axis_name
         )
-        return state._replace(bank=bank), {}
+        return state._replace(bank=bank), {"diversity": self._relative_spread(images, teacher["given"]["images"])}
+
+    def _relative_spread(self, images, given):
+        """Spread of this device's images in [0, 1] over that of as many given ones, uint8."""
+        spread = guided_gan.spread(images, axis_name=self.problem.axis_name)
+        return spread / jnp.maximum(guided_gan.spread(to_unit(given[: self.synthesis_batch_size])), 1e-6)
 
     def synthesizes(self, epoch):
         """In stage 1 alone."""

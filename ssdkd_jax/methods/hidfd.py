@@ -17,7 +17,6 @@ import optax
 
 from ssdkd_jax import collectives, guided_gan, modulation, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize, random_flip, random_resized_crop, to_unit
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.loops import repeat
 from ssdkd_jax.methods.base import preprocess
 from ssdkd_jax.methods.guided_generation import GuidedGeneration
@@ -61,10 +60,7 @@ class HiDFD(GuidedGeneration):
             return student
         for name in (student, teacher):
             if is_user_code(name):
-                raise UserError(
-                    f"distillation=simkd joins networks of this project, but {name} is your own; use "
-                    "--config.hidfd.distillation=kd"
-                )
+                raise ValueError(f"distillation is simkd, which joins networks of this project; expected kd for {name}")
         return f"{student}{simkd.JOINT}{teacher}"
 
     def init(self, key, teacher):

@@ -8,8 +8,9 @@ from ssdkd_jax.settings import setting
 
 # What only the training of a generator reads.
 STAGE_1 = (
-    *("gan_steps", "latent_size", "width", "gan_learning_rate", "auxiliary", "integration", "integration_gradient"),
-    *("smoothing", "smoothing_counts", "discriminator", "shared_embedding", "average_decay", "average_from"),
+    *("synthesis_batch_size", "gan_steps", "latent_size", "width", "gan_learning_rate", "auxiliary", "integration"),
+    *("integration_gradient", "smoothing", "smoothing_counts", "discriminator", "shared_embedding", "average_decay"),
+    "average_from",
 )
 
 
@@ -101,6 +102,8 @@ class HiDFDSettings(StudentTraining):
         """Settings of a generator that is not trained, and of what another one switches off."""
         replay, simkd = values["replay"], values["distillation"] == "simkd"
         by_switch = {
+            "with integration=0": () if values["integration"] else ("integration_gradient",),
+            "with smoothing=0": () if values["smoothing"] else ("smoothing_counts",),
             "with generated_images=0": () if values["generated_images"] else (*STAGE_1, "inflation"),
             "with replay=false": () if replay else ("alpha", "beta", "gamma"),
             "with distillation=simkd": ("temperature",) if simkd else (),
@@ -124,6 +127,7 @@ class HiDFDSettings(StudentTraining):
             )
         if bool(self.generated_images) != bool(self.warmup_epochs):
             wanted = "at least 1, in which the generator is trained" if self.generated_images else "0"
+            wanted += ", and another epoch for the student: --config.epochs=2 or more" if self.epochs == 1 else ""
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs}, expected {wanted}, with "
                 f"generated_images={self.generated_images}"

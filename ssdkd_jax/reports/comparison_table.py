@@ -86,8 +86,8 @@ def notes(result: dict) -> list[str]:
         spread if len(seeds) > 1 else f"One seed ({seeds[0]}), so the spread is unknown.",
         *_timed_seeds(result["methods"]),
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} {metric.unit}; student {result['student']}, "
-        f"{result['dataset']}; {epochs} epoch{'s' if epochs > 1 else ''} including the warm-up, with the same number "
-        "of student steps for every method.",
+        f"{result['dataset']}; {epochs} epoch{'s' if epochs > 1 else ''} including the warm-up, with "
+        f"{_student_steps(result['methods'])}.",
         "Total time covers the whole training, including synthesis, but not setup, the teacher's training, "
         "compilation and the evaluation on real test images; besides synthesis and student steps it includes "
         "checkpoints and the host's work.",
@@ -95,6 +95,15 @@ def notes(result: dict) -> list[str]:
         *_differences(result["methods"]),
         *failures(result["methods"]),
     ]
+
+
+def _student_steps(methods: dict) -> str:
+    """Says how many student steps the methods took."""
+    # Results of older versions do not say it; all of theirs are of as many.
+    counts = {method: row["student_steps"] for method, row in methods.items() if row.get("student_steps")}
+    if len(set(counts.values())) <= 1:
+        return "the same number of student steps for every method"
+    return "student steps: " + ", ".join(f"{method} {count:,}" for method, count in counts.items())
 
 
 def _timed_seeds(methods: dict) -> list[str]:

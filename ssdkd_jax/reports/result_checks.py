@@ -46,6 +46,7 @@ _METHOD = {
     "seeds": [INTEGER],
     "mean": Maybe(NUMBER),
     "std": Maybe(NUMBER),
+    "student_steps": Maybe(INTEGER),
     "images_made": Maybe(INTEGER),
     "images_kept": Maybe(INTEGER),
     "seconds": Maybe({"whole": NUMBER, "synthesis": NUMBER, "student": NUMBER}),

@@ -71,6 +71,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
         about=" · ".join(str(summary[key]) for key in ("method", "dataset", "date") if summary.get(key)),
         metric=metric_of(summary).words,
         result=_result(summary),
+        concerns=_concerns(summary),
         accuracy=_accuracy(summary, metrics),
         curves=_curves(metrics),
         source=source,
@@ -102,6 +103,12 @@ def _result(summary: dict) -> dict:
         "seconds": number(subobject(summary, "seconds").get("total")),
         "baselines": [(name, value, None if student is None else student - value) for name, value in baselines],
     }
+
+
+def _concerns(summary: dict) -> list[str]:
+    """What the method found wrong on the way."""
+    found = summary.get("concerns")
+    return [str(concern) for concern in found] if isinstance(found, list) else []
 
 
 def _accuracy(summary: dict, metrics: list[dict]) -> dict | None:

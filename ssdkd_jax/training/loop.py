@@ -48,6 +48,7 @@ class Result(NamedTuple):
     state: the final state on the host, as one device would hold it.
     score, best_score, best_epoch: percent, and when it was best.
     memory_bytes: of one device, the largest that the compiler plans for one of the epoch's programs; or None.
+    concerns: what the method has found wrong, with the epoch, in words.
     """
 
     state: Any
@@ -55,6 +56,7 @@ class Result(NamedTuple):
     best_score: float
     best_epoch: int
     memory_bytes: int | None
+    concerns: list[str]
 
 
 def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Clock, interruption) -> Result:
@@ -85,21 +87,23 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
             metrics = run.epoch(epoch)
             progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
             if concern := method.concern(epoch - 1, metrics):
-                print(f"epoch {epoch}: {concern}", flush=True)
+                run.info["concerns"].append(f"epoch {epoch}: {concern}")
+                print(run.info["concerns"][-1], flush=True)
             last, stop = epoch == plan.epochs, anywhere(interruption)
             if last or stop or epoch % plan.checkpoint_every == 0:
                 run.save()
             if stop and not last:
                 raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}; progress saved")
     info = run.info
-    return Result(run.canonical(), info["score"], info["best_score"], info["best_epoch"], run.memory_bytes())
+    best = info["best_score"], info["best_epoch"]
+    return Result(run.canonical(), info["score"], *best, run.memory_bytes(), info["concerns"])
 
 
 class _Run:
     """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
-    info: what a checkpoint remembers next to the state: epoch, scores, the sha256 of the teacher and of the
-      images that the method is given, the experiment.
+    info: what a checkpoint remembers next to the state: epoch, scores, concerns, the sha256 of the teacher and of
+      the images that the method is given, the experiment.
     """
 
     def __init__(self, method, teacher, plan, folder, devices, clock):
@@ -111,7 +115,7 @@ class _Run:
         # Of the latest two, so that a damaged one costs a few epochs only.
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
-        self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0}
+        self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "concerns": []}
         given = teacher.get("given")
         variables = {name: part for name, part in teacher.items() if name != "given"}
         self.info |= {"teacher_sha256": sha256(variables), "experiment": plan.experiment}
@@ -137,7 +141,7 @@ class _Run:
         if not restored:
             return None
         _check_same_run(restored[1], self.info, folder)
-        canonical, self.info = restored
+        canonical, self.info = restored[0], {"concerns": [], **restored[1]}
         self._clock.add_earlier(self.info.pop("seconds"))
         return canonical
 

@@ -68,9 +68,10 @@ def refusal(call, *arguments):
 
 def test_folders_without_images(tmp_path):
     assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.check, f"{tmp_path}/nowhere", None)
-    assert f"no images in {tmp_path}, nor below it; expected PNG" in refusal(collected.check, str(tmp_path), None)
+    expected = f"no images in {tmp_path}, nor below it; expected at least 2 files that end in .bmp, "
+    assert expected in refusal(collected.check, str(tmp_path), None)
     picture(tmp_path / "one.png")
-    collected.check(str(tmp_path), None)
+    assert collected.check(str(tmp_path), None) == 1
     assert "holds a single image, expected at least 2" in refusal(collected.load, str(tmp_path), (4, 4, 3))
     (tmp_path / "one.png").write_text("no image")
     assert "none of the 1 files" in refusal(collected.load, str(tmp_path), (4, 4, 3))
@@ -81,6 +82,19 @@ def test_a_data_set_that_is_not_prepared(tmp_path):
     assert "'photograph'; did you mean 'photographs'?" in refusal(collected.check, "photograph", str(tmp_path))
     (tmp_path / "0.png").touch()
     assert f"{tmp_path}/0.png is a file; expected" in refusal(collected.check, f"{tmp_path}/0.png", None)
+
+
+def test_a_data_set_is_the_same_however_it_is_spelled(tmp_path):
+    assert collected.is_same(f"{tmp_path}/./", f"folder:{tmp_path}")
+    assert collected.is_same("cifar10:3.0.2", "cifar10") and not collected.is_same("cifar10", "cifar100")
+    assert not collected.is_same("photographs", "digits") and not collected.is_same(f"{tmp_path}/a", f"{tmp_path}/b")
+
+
+def test_how_many_are_read(tmp_path):
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+    assert [collected.check(str(tmp_path), None, most) for most in (None, 2, 9)] == [3, 2, 3]
+    assert [collected.check("photographs", None, most) for most in (None, 7)] == [collected.MANY, 7]
 
 
 def test_a_data_set():

@@ -235,6 +235,14 @@ def test_collected_images_are_told_and_generated_ones_counted():
     assert f"| {row['images_made']:,} | {row['images_kept']:,} |" in line
 
 
+def test_other_numbers_of_student_steps_are_told():
+    runs = [_run("ssdkd", 0, 90.0, student_steps=4000), _run("hidfd", 0, 80.0, student_steps=4000)]
+    assert "with the same number of student steps for every method" in tables.markdown(_result(runs, seeds=1))
+    runs[1] = _run("hidfd", 0, 80.0, student_steps=375000)
+    text = tables.markdown(_result(runs, methods=("ssdkd", "hidfd"), seeds=1))
+    assert "including the warm-up, with student steps: ssdkd 4,000, hidfd 375,000." in text
+
+
 def test_what_is_no_config():
     with pytest.raises(UserError, match=r"the config is a int, expected an ml_collections.ConfigDict"):
         comparison.compare(5, ["ssdkd"], 1, "nowhere")

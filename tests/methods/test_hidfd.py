@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import guided_gan, models, replay_buffer, tasks
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.methods.hidfd import HiDFD
@@ -214,6 +214,23 @@ def test_replay_of_a_single_class_weighs_by_priority_alone():
     assert_allclose(weights, 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (64, 64, 3), (64, 64, 1), (128, 128, 3)])
+def test_an_epoch_fits_all_sizes_of_images(shape):
+    """Traced with the networks of the registry, which ends where shapes do not fit."""
+    layers = {"bn_axis_name": None, "conv_general_dilated": None}
+    architecture = HiDFD.student_network("resnet20", "resnet18", {"distillation": "simkd"})
+    networks = models.create_model("resnet18", CLASSES, **layers), models.create_model(architecture, CLASSES, **layers)
+    generator = models.create_generator(shape, 4, 4)
+    of = HiDFD(problem=Problem(*networks, generator, tasks.CLASSIFICATION, shape, CLASSES, (0.5,), (0.2,)), **TINY)
+    variables = jax.eval_shape(networks[0].init, jax.random.key(0), jnp.zeros((1, *shape)))
+    given = jax.ShapeDtypeStruct((12, *shape), jnp.uint8), jax.ShapeDtypeStruct((12,), jnp.int32)
+    there = {**variables, "given": dict(zip(("images", "labels"), given, strict=True))}
+    state = jax.eval_shape(of.init, jax.random.key(0), there)
+    after, _ = jax.eval_shape(of.epoch, state, there, jax.random.key(0))
+    jax.tree.map(lambda one, other: chex.assert_equal_shape([one, other]), state, after)
+    assert state.bank.images.shape == (20, *shape)
+
+
 def test_only_collected_images():
     of = method("kd", generated_images=0, warmup_epochs=0)
     state = of.init(jax.random.key(0), teacher())
@@ -240,6 +257,7 @@ def test_a_rate_that_falls_in_steps_has_no_final_one():
         ({"generated_images": 5}, "generated_images is 5, expected 0 or at least one batch"),
         ({"generated_images": 0}, "warmup_epochs is 1, expected 0, with generated_images=0"),
         ({"warmup_epochs": 0}, "warmup_epochs is 0, expected at least 1"),
+        ({"warmup_epochs": 0, "epochs": 1}, "and another epoch for the student: --config.epochs=2 or more"),
         ({"generated_images": 0, "warmup_epochs": 0, "inflation": 0.0}, "inflation is 0.0, but generated_images=0"),
         ({"generated_images": 0, "warmup_epochs": 0, "replay": True}, "replay is True, but generated_images=0"),
     ],
@@ -250,11 +268,13 @@ def test_settings_that_contradict_each_other(settings, expected):
 
 
 def test_simkd_needs_networks_of_the_registry():
-    with pytest.raises(UserError, match="distillation=kd"):
+    with pytest.raises(ValueError, match=r"distillation is simkd, .*; expected kd for net\.py:make"):
         HiDFD.student_network("net.py:make", "convnet_8", {"distillation": "simkd"})
 
 
 def test_settings_without_effect():
     values = METHODS["hidfd"].settings
+    assert "smoothing_counts" in HiDFD.unread(values | {"smoothing": 0.0})
+    assert "integration_gradient" in HiDFD.unread(values | {"integration": 0.0})
     assert {"alpha", "temperature", "student_final_learning_rate"} == HiDFD.unread(values).keys() - {"beta", "gamma"}
     assert "width" in HiDFD.unread(values | {"generated_images": 0})

@@ -213,6 +213,12 @@ def test_a_fact_without_content_has_no_row(tmp_path):
     assert "differslearned embeddings" in _Page(_report(tmp_path, _summary(differs="learned embeddings"))).text
 
 
+def test_concerns_are_told(tmp_path):
+    text = _report(tmp_path, _summary(concerns=["epoch 5: the <generator> has collapsed"]))
+    assert "<strong>Epoch 5: the &lt;generator&gt; has collapsed.</strong>" in text
+    assert "<strong>" not in _report(tmp_path, _summary(concerns="damaged"))
+
+
 def test_a_method_that_keeps_no_images(tmp_path):
     text = _Page(_report(tmp_path, _summary(images_kept=0, images_made=6400), buffer=_buffer())).text
     assert "6,400made, none of them kept" in text and "The sample of generated images: 30 images" in text

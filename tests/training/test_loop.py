@@ -108,6 +108,21 @@ def test_interrupted_run_resumes_bit_by_bit(tmp_path, epoch):
     assert epochs_done(tmp_path / "parts") == [1, 2, 3, 4, 5, 6]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Worried(Counting):
+    """Finds something wrong in its second epoch."""
+
+    def concern(self, epoch, metrics):
+        return "this looks bad" if epoch == 1 else ""
+
+
+def test_concerns_are_kept_also_over_a_stop(tmp_path, capsys):
+    with pytest.raises(Interrupted):
+        run(tmp_path, method=Worried(problem=None), interruption=AfterEpoch(tmp_path, 3))
+    assert "\nepoch 2: this looks bad\n" in f"\n{capsys.readouterr().out}"
+    assert run(tmp_path, method=Worried(problem=None)).concerns == ["epoch 2: this looks bad"]
+
+
 def test_resuming_with_another_teacher_is_refused(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, interruption=AfterEpoch(tmp_path, 3))

@@ -1,0 +1,48 @@
+"""The images that a run's method is given, before and after they are read."""
+
+import numpy as np
+import pytest
+
+from configs import digits
+from ssdkd_jax.data import collected
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs import baselines, plausibility
+
+
+def config(**fields):
+    chosen = digits.get_config()
+    chosen.method = "hidfd"
+    chosen.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return chosen
+
+
+def refusal(**fields):
+    with pytest.raises(UserError) as error:
+        baselines.check_given_images(config(**fields))
+    return str(error.value)
+
+
+def test_images_of_ones_own_data_set_are_refused_however_it_is_spelled(tmp_path):
+    assert refusal(hidfd__images="digits").startswith("hidfd.images is digits, the run's own data set")
+    found = refusal(dataset=f"folder:{tmp_path}", hidfd__images=f"{tmp_path}/.")
+    assert found.startswith(f"hidfd.images is {tmp_path}/., the run's own data set; expected another one")
+
+
+@pytest.mark.parametrize(("by", "count"), [("random", "500"), ("classes", "2,000")])
+def test_more_images_than_the_machine_has_room_for(by, count, monkeypatch):
+    monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
+    assert refusal(hidfd__collected_by=by).startswith(f"{count} collected images (8, 8, 1)")
+    assert refusal(hidfd__collected_by=by).endswith("take fewer: --config.hidfd.collected_images=N")
+
+
+def test_the_teacher_chooses_among_more_crops_than_it_keeps():
+    chosen = config(hidfd__collected_by="confidence", hidfd__collected_images=30)
+    given = baselines.given_images(chosen)
+    assert given.images.shape == (120, 8, 8, 1)
+
+    def predict(images):
+        return np.zeros(len(images), int), np.linspace(0, 1, len(images))
+
+    kept = baselines.labeled(chosen, given, predict, ("zero",))
+    np.testing.assert_array_equal(kept.images, given.images[90:])
+    assert kept.source == f"30 collected images of {collected.PHOTOGRAPHS}"
