@@ -9,6 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from ssdkd_jax import collectives
+
 # Below this distance from certainty (1 - p)^gamma is constant, which keeps its gradient finite for every gamma.
 CERTAINTY_MARGIN = 1e-6
 
@@ -56,6 +58,21 @@ def phi(class_counts, predicted_class, confidence, *, gamma, use_diversity=True,
     if use_difficulty:
         value = value * difficulty(confidence, gamma)
     return value
+
+
+def of_mean_one(phi_values, *, axis_name=None):
+    """phi over its mean over the batch: it weighs samples against each other, and leaves the size of the loss.  [ours]
+
+    Args:
+      phi_values: (n,) from `phi`, this device's.
+      axis_name: the pmapped axis.
+
+    Returns:
+      (n,) float32 >= 0; ones where phi is zero everywhere, as for a buffer of a single class.  Gradients see the mean
+      as a constant.
+    """
+    mean = jax.lax.stop_gradient(collectives.pmean(jnp.mean(phi_values), axis_name))
+    return jnp.where(mean > 0, phi_values / jnp.where(mean > 0, mean, 1.0), 1.0)
 
 
 # Which term of the inversion loss phi weighs; the paper's notes leave it open [our reading: the task loss].

@@ -17,6 +17,8 @@ from ssdkd_jax.data.preprocessing import to_uint8, to_unit
 # Priority of the first entries; later ones get the buffer's largest.
 FIRST_PRIORITY = 1.0
 NORMALIZATIONS = ("batch", "buffer", "mean")
+# What of the buffer's priorities new entries get.
+INSERTIONS = ("largest", "mean")
 
 
 class ReplayBuffer(NamedTuple):
@@ -64,10 +66,8 @@ def init(capacity, image_shape, *, dtype=jnp.uint8, batch_size=1, predicted_clas
     )
 
 
-def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=None):
+def insert(buffer, images, predicted_class, confidence, reward, *, first_priority="largest", axis_name=None):
     """Partial update: a batch enters; empty slots are filled first, then the entries of lowest reward are replaced.
-
-    New entries get the buffer's largest priority, so that each is seen soon (the convention of prioritized replay).
 
     Args:
       buffer: a ReplayBuffer.
@@ -75,6 +75,8 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
       predicted_class: (b,) int, or (b, classes) float.
       confidence: (b,) float.
       reward: (B,) float, what each entry is worth; ties go to the oldest entry, then to the lowest slot.
+      first_priority: what new entries get: the buffer's "largest" priority, so that each is seen soon (the convention
+        of prioritized replay), or its "mean" [ours].
       axis_name: the pmapped axis.
 
     Returns:
@@ -87,12 +89,13 @@ def insert(buffer, images, predicted_class, confidence, reward, *, axis_name=Non
     if batch_size > capacity:
         raise ValueError(f"a batch of {batch_size} images does not fit into a buffer of {capacity}")
     slots = slots_to_fill(buffer, reward, batch_size)
-    largest = jnp.max(jnp.where(buffer.valid, buffer.priority, 0.0))
+    there = jnp.where(buffer.valid, buffer.priority, 0.0)
+    new = jnp.max(there) if first_priority == "largest" else jnp.sum(there) / jnp.maximum(size(buffer), 1)
     return ReplayBuffer(
         images=collectives.put_rows(buffer.images, slots, images, axis_name),
         predicted_class=buffer.predicted_class.at[slots].set(predicted_class.astype(buffer.predicted_class.dtype)),
         confidence=buffer.confidence.at[slots].set(confidence.astype(jnp.float32)),
-        priority=buffer.priority.at[slots].set(jnp.where(jnp.any(buffer.valid), largest, FIRST_PRIORITY)),
+        priority=buffer.priority.at[slots].set(jnp.where(jnp.any(buffer.valid), new, FIRST_PRIORITY)),
         age=(buffer.age + buffer.valid).at[slots].set(0),
         valid=buffer.valid.at[slots].set(True),
     )
@@ -162,6 +165,19 @@ def class_counts(buffer, num_classes):
     if buffer.predicted_class.ndim == 2:
         return jnp.sum(jnp.where(buffer.valid[:, None], buffer.predicted_class, 0.0), axis=0)
     return jnp.zeros(num_classes, jnp.int32).at[buffer.predicted_class].add(buffer.valid.astype(jnp.int32))
+
+
+def rank_in_class(buffer):
+    """Each entry's place among the valid ones of its class, by falling priority: (B,) int32, 0 for the highest.
+
+    Where entries have shares of classes, theirs is the one with the largest share.
+    """
+    classes = buffer.predicted_class if buffer.predicted_class.ndim == 1 else jnp.argmax(buffer.predicted_class, axis=1)
+    # Those without an image come last, as a class of their own.
+    classes = jnp.where(buffer.valid, classes, jnp.iinfo(jnp.int32).max)
+    order = jnp.lexsort((-buffer.priority, classes))
+    place = jnp.arange(len(order)) - jnp.searchsorted(classes[order], classes[order], side="left")
+    return jnp.zeros(len(order), jnp.int32).at[order].set(place.astype(jnp.int32))
 
 
 def evenness(class_counts):

@@ -49,6 +49,15 @@ def test_phi_is_the_product_of_the_parts_switched_on(use_diversity, use_difficul
     assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_phi_of_mean_one():
+    value = jnp.array([0.1, 0.2, 0.3])
+    assert_allclose(modulation.of_mean_one(value), [0.5, 1.0, 1.5], rtol=1e-6)
+    assert_allclose(modulation.of_mean_one(jnp.zeros(3)), np.ones(3))
+    # The mean is a constant.
+    slope = jax.grad(lambda x: modulation.of_mean_one(x)[0])(value)
+    assert_allclose(slope, [5.0, 0.0, 0.0], rtol=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     counts=st.lists(st.integers(0, 10**6), min_size=3, max_size=3),

@@ -84,6 +84,30 @@ def test_an_empty_slot_is_taken_before_the_worst_entry():
     assert_array_equal(after.priority, [1, 4, 4, 4])
 
 
+def test_new_entries_may_begin_at_the_mean_priority():
+    buffer = filled([1, 2, 6, 9], valid=[True, True, True, False])
+    after = replay_buffer.insert(buffer, *a_batch(0, 2), jnp.array([5.0, 1.0, 9.0, 0.0]), first_priority="mean")
+    assert_array_equal(after.priority, [1, 3, 6, 3])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_rank_in_class_is_that_of_plain_python(seed):
+    rng = np.random.default_rng(seed)
+    priority, classes, valid = rng.integers(0, 4, CAPACITY), rng.integers(0, 3, CAPACITY), rng.random(CAPACITY) < 0.8
+    buffer = filled(priority, valid=valid)._replace(predicted_class=jnp.asarray(classes, jnp.int32))
+    ranks = np.asarray(replay_buffer.rank_in_class(buffer))
+    for number in np.unique(classes[valid]):
+        of_class = np.flatnonzero(valid & (classes == number))
+        assert sorted(ranks[of_class]) == list(range(len(of_class)))
+        assert_array_equal(np.sort(priority[of_class])[::-1], priority[of_class[np.argsort(ranks[of_class])]])
+
+
+def test_rank_in_class_of_shares_goes_by_the_largest():
+    shares = jnp.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
+    assert_array_equal(replay_buffer.rank_in_class(filled([1, 2, 3])._replace(predicted_class=shares)), [1, 0, 0])
+
+
 def test_shares_of_many_classes_are_kept_and_added_up():
     images, _, confidence = a_batch(0)
     shares = np.float32([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 0.25, 0.25, 0.5]])

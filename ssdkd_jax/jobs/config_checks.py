@@ -20,11 +20,6 @@ _PATHS = ("folder:", "segmentation:")
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
-# Fields of SSD-KD that only one way of making images reads.
-_OF_SYNTHESIS = {
-    **dict.fromkeys(("meta_update", "latent_learning_rate"), "meta"),
-    **dict.fromkeys(("generator_life", "embedding_size"), "noisy_layer"),
-}
 
 
 def check_values(config):
@@ -197,10 +192,6 @@ def _without_effect(config, section, name, methods):
             return f"on {', '.join(sorted(names))}, only on prepared TFDS sets, camvid and nyuv2"
     if section in METHODS and (why := METHODS[section].method.unread(config[section]).get(name)):
         return why
-    if (section, name) == ("ssdkd", "gamma") and not config.ssdkd.use_difficulty:
-        return "with ssdkd.use_difficulty=false"
-    if section == "ssdkd" and name in _OF_SYNTHESIS and _OF_SYNTHESIS[name] != config.ssdkd.synthesis:
-        return f"with ssdkd.synthesis={config.ssdkd.synthesis}"
     return ""
 
 

@@ -118,8 +118,7 @@ class HiDFD(GuidedGeneration):
         indices, weights = replay_buffer.sample(bank, key, self.kd_batch_size, **sampling)
         counts = replay_buffer.class_counts(bank, self.problem.num_classes)
         phi = modulation.phi(counts, bank.predicted_class[indices], bank.confidence[indices], gamma=self.gamma)
-        # phi is zero everywhere in a bank of a single class.
-        weights = weights * jnp.where(jnp.any(phi > 0), phi, 1.0)
+        weights = weights * modulation.of_mean_one(phi)
         return indices, weights / jnp.mean(weights)
 
     def view(self, key, images):

@@ -79,6 +79,7 @@ class SSDKD(SSDKDSettings):
             task.image_classes(output),
             task.confidence(output),
             reward,
+            first_priority=self.insertion,
             axis_name=problem.axis_name,
         )
         views = state.views
@@ -115,7 +116,7 @@ class SSDKD(SSDKDSettings):
         )
 
     def inversion_loss(self, state, teacher, images, drawn_targets, key):
-        """What images are optimized for: `bn * L_BN + oh * mean(phi * L_task) + adv * L_adv`.
+        """What images are optimized for: `bn * L_BN + oh * mean(phi * L_task) + adv * L_adv`, by default.
 
         Args:
           state: State.
@@ -131,9 +132,10 @@ class SSDKD(SSDKDSettings):
         seen = see(problem, teacher, state.student.variables, images, key, augmented=self.augment_inversion)
         output, confidence = seen.teacher_output, task.confidence(seen.teacher_output)
         phi = self.phi(state.buffer, task.image_classes(output), confidence)
+        weight = phi if self.phi_scale == "raw" else modulation.of_mean_one(phi, axis_name=problem.axis_name)
         own = self.targets == "own"
         task_loss, adversarial_loss = modulation.modulating_loss(
-            phi,
+            weight,
             task.task_loss(output, task.predicted_class(output) if own else task.drawn_targets(output, drawn_targets)),
             task.adversarial(output, seen.student_output, self.adv_masked),
             term=self.modulated_term,
@@ -143,7 +145,7 @@ class SSDKD(SSDKDSettings):
         blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
         bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
         adv = jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)
-        loss = self.bn * bn_loss + self.oh * task_loss + adv * adversarial_loss
+        loss = self.bn * jnp.maximum(bn_loss - self.bn_floor, 0.0) + self.oh * task_loss + adv * adversarial_loss
         metrics = {
             "inversion_loss": loss,
             "bn_loss": bn_loss,
@@ -182,6 +184,8 @@ class SSDKD(SSDKDSettings):
             return jax.random.uniform(key, buffer.priority.shape)
         if self.replacement == "lowest_phi":
             return self.phi(buffer, buffer.predicted_class, buffer.confidence)
+        if self.replacement == "quota":
+            return -replay_buffer.rank_in_class(buffer).astype(jnp.float32)
         return buffer.priority
 
     # ---- student
@@ -199,7 +203,11 @@ class SSDKD(SSDKDSettings):
             epsilon=self.priority_epsilon,
             normalize_by=self.weight_normalization,
         )
-        student, loss, divergence = self.step_on_stored(state, state.buffer, teacher, indices, weights, augment_key)
+        modulated = weights
+        if self.modulate_student:
+            phi = self.phi(state.buffer, state.buffer.predicted_class[indices], state.buffer.confidence[indices])
+            modulated = weights * modulation.of_mean_one(phi)
+        student, loss, divergence = self.step_on_stored(state, state.buffer, teacher, indices, modulated, augment_key)
         divergence = collectives.all_gather(divergence, problem.axis_name)
         priorities = divergence * weights if self.priority == "weighted_kl" else divergence
         buffer = replay_buffer.update_priorities(state.buffer, indices, priorities)

@@ -6,6 +6,12 @@ from ssdkd_jax import inversion, modulation, replay_buffer
 from ssdkd_jax.methods.view_keeping import ViewKeeping
 from ssdkd_jax.settings import setting
 
+# What only one way of making images reads.
+OF_SYNTHESIS = {
+    "meta": ("meta_update", "latent_learning_rate"),
+    "noisy_layer": ("generator_life", "embedding_size"),
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SSDKDSettings(ViewKeeping):
@@ -42,15 +48,26 @@ class SSDKDSettings(ViewKeeping):
         0.9, "bn_mmt, share of earlier batches in the BatchNorm statistics; 0 is none", at_least=0, less_than=1
     )
     augment_inversion: bool = setting(True, "randomly crop and flip the images fed to the networks in a synthesis")
+    bn_floor: float = setting(
+        0.0, "what of the BatchNorm-statistics loss is free, as batches of real images have some [ours]", at_least=0
+    )
     targets: str = setting(
-        "own", "target classes of the task loss: the teacher's own argmax, or randomly drawn [our reading: own]",
-        choices=("own", "drawn"),
+        "own", "target classes of the task loss: the teacher's own argmax, or drawn: uniformly, or (lacking) rather "
+        "those that the buffer has few images of [our reading: own; lacking: ours]",
+        choices=("own", "drawn", "lacking"),
     )  # fmt: skip
     gamma: float = setting(1.0, "exponent of phi's difficulty factor [our reading: 1]", at_least=0)
     use_diversity: bool = setting(True, "include the diversity factor in phi")
     use_difficulty: bool = setting(True, "include the difficulty factor in phi")
     modulated_term: str = setting(
         "task", "which losses phi weighs [our reading: task]", choices=modulation.MODULATED_TERMS
+    )
+    phi_scale: str = setting(
+        "raw", "raw: phi as it is; mean: over its mean over the batch, which leaves the loss's size [our reading: raw]",
+        choices=("raw", "mean"),
+    )  # fmt: skip
+    modulate_student: bool = setting(
+        False, "weigh the student's loss by phi over its mean over the batch, too [our reading: no]"
     )
     gradient_through_phi: bool = setting(False, "let gradients flow through phi [our reading: no]")
     buffer_size: int = setting(
@@ -61,8 +78,13 @@ class SSDKDSettings(ViewKeeping):
         0, "number of entries that get new views in each epoch, over all devices [ours]", at_least=0
     )
     replacement: str = setting(
-        "lowest_priority", "which entries new images replace [our reading: lowest priority]",
-        choices=("lowest_priority", "oldest", "lowest_phi", "random"),
+        "lowest_priority", "which entries new images replace; quota: those of lowest priority in the classes with most "
+        "of them [our reading: lowest priority; quota: ours]",
+        choices=("lowest_priority", "oldest", "lowest_phi", "random", "quota"),
+    )  # fmt: skip
+    insertion: str = setting(
+        "largest", "priority of new entries: the buffer's largest, as in prioritized replay, or its mean [ours]",
+        choices=replay_buffer.INSERTIONS,
     )  # fmt: skip
     alpha: float = setting(0.6, "exponent of the priorities; 0 draws uniformly", at_least=0)
     beta_start: float = setting(0.4, "exponent of the importance weights after the warm-up", at_least=0, at_most=1)
@@ -80,8 +102,23 @@ class SSDKDSettings(ViewKeeping):
         0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
     )
 
+    @classmethod
+    def unread(cls, values):
+        """Settings of another synthesis, and of a phi that weighs nothing."""
+        other = OF_SYNTHESIS["noisy_layer" if values["synthesis"] == "meta" else "meta"]
+        by_switch = {
+            f"with synthesis={values['synthesis']}": other,
+            "with use_difficulty=false": () if values["use_difficulty"] else ("gamma",),
+            "with modulated_term=none": (
+                ("phi_scale", "gradient_through_phi") if values["modulated_term"] == "none" else ()
+            ),
+        }
+        return {name: why for why, names in by_switch.items() for name in names}
+
     def __post_init__(self):
         super().__post_init__()
+        if self.targets == "lacking" and self.synthesis == "noisy_layer":
+            raise ValueError("targets is 'lacking', but noisy layers make every class once; expected 'own' or 'drawn'")
         if self.renewed_views > (self.buffer_size if self.views else 0):
             raise ValueError(
                 f"renewed_views is {self.renewed_views}, expected at most buffer_size={self.buffer_size}, and 0 where "

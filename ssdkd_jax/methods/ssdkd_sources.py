@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import collectives, inversion, noisy_layer
+from ssdkd_jax import collectives, inversion, noisy_layer, replay_buffer
 from ssdkd_jax.methods.base import Problem, generate
 from ssdkd_jax.methods.ssdkd_settings import SSDKDSettings
 
@@ -44,9 +44,17 @@ class MetaGenerator:
         size = self.settings.synthesis_batch_size
         latent_key, target_key = jax.random.split(key)
         latents = jax.random.normal(latent_key, (size, self.problem.generator.latent_size))
-        targets = jax.random.randint(target_key, (size,), 0, self.problem.num_classes)
+        targets = self.targets(state.buffer, target_key)
         latents, targets = collectives.local_part((latents, targets), self.problem.axis_name)
         return Draws(state.synthesis.generator, targets, latents)
+
+    def targets(self, buffer, key):
+        """Classes for a whole batch, (n,) int32: uniform ones, or with `lacking` in inverse proportion to 1 + n[c]."""
+        size, num_classes = self.settings.synthesis_batch_size, self.problem.num_classes
+        if self.settings.targets != "lacking":
+            return jax.random.randint(key, (size,), 0, num_classes)
+        counts = replay_buffer.class_counts(buffer, num_classes)
+        return jax.random.categorical(key, -jnp.log1p(counts.astype(jnp.float32)), shape=(size,))
 
     def generate(self, drawn, variables, latents):
         """(images (n, h, w, c) in [0, 1], the variables after it) of latents (n, latent_size)."""

@@ -76,20 +76,21 @@ def test_a_config_of_plain_values_passes():
 @pytest.mark.parametrize(
     ("field", "fields", "methods", "expected"),
     [
-        ("ssdkd.gamma", {"ssdkd.use_difficulty": False}, None, "no effect with ssdkd.use_difficulty=false"),
+        ("ssdkd.gamma", {"ssdkd.use_difficulty": False}, None, "no effect with use_difficulty=false"),
         ("generator.width", {"method": "deepinversion"}, None, "no effect on deepinversion: without a generator"),
         ("generator.width", {}, ["scratch", "noise_kd"], "no effect on scratch, noise_kd: without a generator"),
         ("generator.latent_size", {"method": "dafl"}, None, "or with a field of its own"),
         ("data_dir", {"dataset": "digits"}, None, "no effect on digits, only on prepared TFDS sets"),
         ("data_dir", {"dataset": "folder:/x"}, None, "no effect on folder:/x"),
         ("data_dir", {"method": "hidfd"}, None, "no effect on digits, photographs, only on prepared TFDS sets"),
+        ("ssdkd.phi_scale", {"ssdkd.modulated_term": "none"}, None, "no effect with modulated_term=none"),
         ("hidfd.alpha", {"method": "hidfd"}, None, "no effect with replay=false"),
         ("hidfd.width", {"method": "hidfd", "hidfd.generated_images": 0}, None, "no effect with generated_images=0"),
         (
             "ssdkd.generator_life",
             {},
             None,
-            "no effect with ssdkd.synthesis=meta; remove it",
+            "no effect with synthesis=meta; remove it",
         ),
         ("baselines", {}, ["ssdkd"], "--config.baselines has no effect on a comparison; remove it"),
         ("ssdkd.kd_steps", {"method": "nope"}, None, "unknown method 'nope'; known are: ssdkd"),

@@ -44,6 +44,12 @@ def one_epoch_with(**switches):
         ("bn_momentum", 0.0),
         ("augment_inversion", False),
         ("targets", "drawn"),
+        ("targets", "lacking"),
+        ("bn_floor", 0.1),
+        ("phi_scale", "mean"),
+        ("modulate_student", True),
+        ("insertion", "mean"),
+        ("replacement", "quota"),
         ("gamma", 0.5),
         ("use_diversity", False),
         ("use_difficulty", False),
@@ -123,6 +129,7 @@ def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        ({"targets": "lacking", "synthesis": "noisy_layer"}, "targets is 'lacking', but noisy layers make every class"),
         ({"beta_start": 0.9, "beta_end": 0.5}, "beta_start is 0.9, expected at most beta_end=0.5"),
         ({"alpha": 1.5}, "alpha times the larger beta is 1.5, expected less than 1 with priority=weighted_kl"),
         ({"student_learning_rate": 0.1, "student_final_learning_rate": 0.2}, "expected at most student_learning_rate"),
@@ -132,6 +139,16 @@ def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
 def test_settings_that_contradict_each_other_are_refused(settings, expected):
     with pytest.raises(ValueError, match=expected):
         SSDKD(problem=PROBLEM, **(TINY | settings))
+
+
+def test_lacking_classes_are_wanted_most():
+    method = SSDKD(problem=PROBLEM, **(TINY | {"targets": "lacking", "synthesis_batch_size": 20}))
+    state = method.init(jax.random.key(0), TEACHER)
+    classes = jnp.where(jnp.arange(20) < 18, 0, 1)
+    state = state._replace(buffer=state.buffer._replace(predicted_class=classes, valid=jnp.ones(20, bool)))
+    wanted = jnp.concatenate([method.source.draw(state, jax.random.key(number)).targets for number in range(50)])
+    shares = jnp.bincount(wanted, length=CLASSES) / len(wanted)
+    assert_allclose(shares, np.array([1 / 19, 1 / 3, 1, 1]) / (1 / 19 + 1 / 3 + 2), atol=0.04)
 
 
 def test_images_of_noisy_layers_are_made_for_their_classes():
