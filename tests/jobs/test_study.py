@@ -172,3 +172,13 @@ def test_the_configs_own_switches_are_no_variants():
     variants = switches(config.ssdkd, training_images=1000)
     assert "replace oldest" not in variants and "buffer 10 %" not in variants and "replace lowest phi" in variants
     assert variants["buffer 1 %"] == {"ssdkd.buffer_size": 10, "ssdkd.synthesis_batch_size": 10}
+
+
+@pytest.mark.parametrize("path", ["digits_readings", "fashion_mnist_readings"])
+def test_every_switch_of_ours_is_varied(path):
+    configs = variant_configs(load_study(str(ROOT / "studies" / f"{path}.py")))
+    ours = [one.ssdkd for one in configs.values()]
+    assert {one.replacement for one in ours} == {"oldest", "lowest_priority", "lowest_phi", "random", "quota"}
+    assert {one.targets for one in ours} == {"own", "drawn", "lacking"}
+    for field in ("phi_scale", "modulate_student", "insertion", "bn_floor", "synthesis", "meta_update", "oh", "gamma"):
+        assert len({one[field] for one in ours}) > 1, field

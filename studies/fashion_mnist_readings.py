@@ -1,0 +1,19 @@
+"""SSD-KD's open questions on Fashion-MNIST, at the size of one core for two minutes.
+
+    python -m experiments.study --study=studies/fashion_mnist_readings.py --workdir=runs/fashion_mnist_readings \\
+        --jobs=2 --out=results/fashion_mnist_readings.json
+"""
+
+from configs import fashion_mnist
+from ssdkd_jax.jobs.study import Study
+from studies.readings import questions
+
+TRAINING_IMAGES = 60_000
+# Of 128 real images; the mean of six batches.
+BN_FLOOR = 0.65
+
+
+def get_study():
+    """The study of `fashion_mnist.py:short`."""
+    config = fashion_mnist.get_config("short")
+    return Study(config, variants=questions(config, TRAINING_IMAGES, BN_FLOOR), seeds=3)

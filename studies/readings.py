@@ -1,0 +1,70 @@
+"""The variants of SSD-KD that its open questions ask for, each a change of the defaults."""
+
+
+def questions(config, training_images, bn_floor):
+    """name -> changed fields, in groups: priorities, phi, targets, turnover, synthesis, student steps.
+
+    Args:
+      config: of a run with `method=ssdkd`.
+      training_images: of the real training set, of which the buffer's sizes are shares.
+      bn_floor: BatchNorm loss of a batch of real images.
+    """
+    ssdkd = config.ssdkd
+    no_weights = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
+    mean = {"phi_scale": "mean"}
+    small_steps = {"kd_batch_size": ssdkd.kd_batch_size // 2, "kd_steps": 2 * ssdkd.kd_steps}
+    changes = {
+        # Priorities that are not undone.
+        "kl, beta 0": no_weights,
+        "kl, beta to 0.2": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.2},
+        "kl, beta to 0.5": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.5},
+        "kl, beta 0, alpha 0.3": {**no_weights, "alpha": 0.3},
+        "kl, beta 0, alpha 1": {**no_weights, "alpha": 1.0},
+        "kl, beta 0, insertion at the mean": {**no_weights, "insertion": "mean"},
+        "uniform sampling": {"alpha": 0.0, "beta_start": 0.0, "beta_end": 0.0},
+        # phi.
+        "phi of mean 1": mean,
+        "phi of mean 1 on the adversarial loss": {**mean, "modulated_term": "adversarial"},
+        "phi of mean 1 on both": {**mean, "modulated_term": "both"},
+        "phi of mean 1 on the task and the student": {**mean, "modulate_student": True},
+        "phi on the student too": {"modulate_student": True},
+        "no phi": {"modulated_term": "none"},
+        "no phi, task loss of a third": {"modulated_term": "none", "oh": ssdkd.oh / 3},
+        "gamma 0.5": {"gamma": 0.5},
+        "gamma 2": {"gamma": 2.0},
+        # Targets and classes.
+        "drawn targets": {"targets": "drawn"},
+        "lacking targets": {"targets": "lacking"},
+        "quotas": {"replacement": "quota"},
+        "lacking targets, quotas": {"targets": "lacking", "replacement": "quota"},
+        # Replacement and turnover, with as many images made in all.
+        "replace oldest": {"replacement": "oldest"},
+        "replace lowest phi": {"replacement": "lowest_phi"},
+        "replace random": {"replacement": "random"},
+        # The synthesis.
+        "no meta step": {"meta_update": "none"},
+        "noisy layer": {"synthesis": "noisy_layer", "targets": "drawn"},
+        "BatchNorm floor of real batches": {"bn_floor": bn_floor},
+        "task loss doubled": {"oh": 2 * ssdkd.oh},
+        "no adversarial loss": {"adv": 0.0},
+        # The student's work.
+        "twice the steps of half the batch": small_steps,
+        "temperature 4": {"temperature": 4.0},
+        "half the learning rate": {"student_learning_rate": ssdkd.student_learning_rate / 2},
+    }
+    sizes = {percent: round(training_images * percent / 100) for percent in (1, 2, 5, 10, 20)}
+    changes |= {
+        f"buffer {percent} %": {"buffer_size": size}
+        for percent, size in sizes.items()
+        if size >= ssdkd.synthesis_batch_size and size != ssdkd.buffer_size
+    }
+    together = {**no_weights, "meta_update": "none"}
+    changes |= {
+        "kl, beta 0, no meta step": together,
+        "the same, small steps": {**together, **small_steps},
+        "the same, small steps, phi of mean 1": {**together, **small_steps, **mean},
+    }
+    return {
+        "default": {},
+        **{name: {f"ssdkd.{field}": value for field, value in change.items()} for name, change in changes.items()},
+    }
