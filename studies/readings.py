@@ -15,12 +15,12 @@ def questions(config, training_images, bn_floor):
     small_steps = {"kd_batch_size": ssdkd.kd_batch_size // 2, "kd_steps": 2 * ssdkd.kd_steps}
     changes = {
         # Priorities that are not undone.
-        "kl, beta 0": no_weights,
-        "kl, beta to 0.2": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.2},
-        "kl, beta to 0.5": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.5},
-        "kl, beta 0, alpha 0.3": {**no_weights, "alpha": 0.3},
-        "kl, beta 0, alpha 1": {**no_weights, "alpha": 1.0},
-        "kl, beta 0, insertion at the mean": {**no_weights, "insertion": "mean"},
+        "kl with beta 0": no_weights,
+        "kl with beta to 0.2": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.2},
+        "kl with beta to 0.5": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.5},
+        "kl with beta 0 and alpha 0.3": {**no_weights, "alpha": 0.3},
+        "kl with beta 0 and alpha 1": {**no_weights, "alpha": 1.0},
+        "kl with beta 0 and insertion at the mean": {**no_weights, "insertion": "mean"},
         "uniform sampling": {"alpha": 0.0, "beta_start": 0.0, "beta_end": 0.0},
         # phi.
         "phi of mean 1": mean,
@@ -29,14 +29,14 @@ def questions(config, training_images, bn_floor):
         "phi of mean 1 on the task and the student": {**mean, "modulate_student": True},
         "phi on the student too": {"modulate_student": True},
         "no phi": {"modulated_term": "none"},
-        "no phi, task loss of a third": {"modulated_term": "none", "oh": ssdkd.oh / 3},
+        "no phi and a third of the task loss": {"modulated_term": "none", "oh": ssdkd.oh / 3},
         "gamma 0.5": {"gamma": 0.5},
         "gamma 2": {"gamma": 2.0},
         # Targets and classes.
         "drawn targets": {"targets": "drawn"},
         "lacking targets": {"targets": "lacking"},
         "quotas": {"replacement": "quota"},
-        "lacking targets, quotas": {"targets": "lacking", "replacement": "quota"},
+        "lacking targets and quotas": {"targets": "lacking", "replacement": "quota"},
         # Replacement and turnover, with as many images made in all.
         "replace oldest": {"replacement": "oldest"},
         "replace lowest phi": {"replacement": "lowest_phi"},
@@ -60,9 +60,9 @@ def questions(config, training_images, bn_floor):
     }
     together = {**no_weights, "meta_update": "none"}
     changes |= {
-        "kl, beta 0, no meta step": together,
-        "the same, small steps": {**together, **small_steps},
-        "the same, small steps, phi of mean 1": {**together, **small_steps, **mean},
+        "kl with beta 0 and no meta step": together,
+        "kl with beta 0 and no meta step and small steps": {**together, **small_steps},
+        "kl with beta 0 and no meta step and small steps and phi of mean 1": {**together, **small_steps, **mean},
     }
     return {
         "default": {},
