@@ -1,7 +1,8 @@
 """Documents whose tables are made from results files.
 
-A document holds a table between `<!-- results:NAME -->` and `<!-- end -->`, of results/NAME.json, or where time went
-between `<!-- results:time NAME NAME ... -->` and `<!-- end -->`.
+A document holds a table between `<!-- results:NAME -->` and `<!-- end -->`, of results/NAME.json; where time went
+between `<!-- results:time NAME NAME ... -->` and `<!-- end -->`; or how soon one method or variant is where the others
+end between `<!-- results:race NAME METHOD -->` and `<!-- end -->`.
 """
 
 import pathlib
@@ -76,15 +77,31 @@ def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pat
     return list(changed)
 
 
-def _table(name: str, results: dict[str, dict]) -> str:
-    is_time = name.startswith("time ")
-    names = name.split()[1:] if is_time else [name]
-    for one in names:
-        if one not in results:
-            raise UserError(f"there is no results file {one}.json; known are: {', '.join(sorted(results))}")
-        if is_time and results[one]["kind"] not in ("run", "ablation"):
-            raise UserError(f"{one}.json is neither a run nor an ablation, the only results with a table of times")
+def _table(marker: str, results: dict[str, dict]) -> str:
+    what, _, rest = marker.partition(" ")
+    if what == "race" and rest:
+        name, _, racer = rest.partition(" ")
+        return _made(name, tables.race, _known(name, results), racer)
+    if what == "time" and rest:
+        return tables.time_table(_timed(name, results) for name in rest.split())
+    return _made(marker, tables.markdown, _known(marker, results))
+
+
+def _made(name, make, *arguments):
+    """What `make` returns, whose errors are about results/NAME.json."""
     try:
-        return tables.time_table(results[one] for one in names) if is_time else tables.markdown(results[name])
+        return make(*arguments)
     except UserError as error:
         raise UserError(f"{name}.json: {error}") from error
+
+
+def _known(name, results):
+    if name not in results:
+        raise UserError(f"there is no results file {name}.json; known are: {', '.join(sorted(results))}")
+    return results[name]
+
+
+def _timed(name, results):
+    if _known(name, results)["kind"] not in ("run", "ablation"):
+        raise UserError(f"{name}.json is neither a run nor an ablation, the only results with a table of times")
+    return results[name]

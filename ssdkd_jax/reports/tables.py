@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports import comparison_table, compile_figures, run_files, speed_figures, study_table
+from ssdkd_jax.reports import comparison_table, compile_figures, race_table, run_files, speed_figures, study_table
 from ssdkd_jax.reports.run_files import image_source
 
 _TIME_PARTS = ("synthesis", "student", "evaluation", "checkpoint", "host")
@@ -45,6 +45,16 @@ def time_table(results: Iterable[dict]) -> str:
         shares = [f"{100 * value / whole:.1f} %" if whole else _NOTHING for value in seconds]
         rows.append([f"{result['dataset']} ({whole:.0f} s)", *shares])
     return "\n".join(_table(["run", *_TIME_PARTS], rows))
+
+
+def race(result: dict, name: str) -> str:
+    """Writes how soon a method of a comparison, or a variant of a study, is where the others end.
+
+    Raises:
+      UserError: as of `race_table.rows`.
+    """
+    lines = _table(race_table.header(result, name), race_table.rows(result, name), numbers=True)
+    return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
 
 
 def _comparison(result: dict) -> list[str]:

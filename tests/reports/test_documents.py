@@ -4,7 +4,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports.documents import fill, listed, refresh
-from tests.reports.sample_results import ablation, comparison, run
+from tests.reports.sample_results import ablation, comparison, row, run
 
 
 def test_a_table_replaces_what_stood_between_its_markers():
@@ -19,9 +19,29 @@ def test_times_of_several_results_become_one_table():
     assert "| digits (4 s) | 25.0 %" in filled and "| cifar10 (4 s) | 25.0 %" in filled
 
 
+def test_a_race_tells_how_soon_one_is_where_the_others_end():
+    curve = [[10.0, 50.0], [20.0, 80.0], [40.0, 90.0]]
+    seconds = {"whole": 40.0, "synthesis": 10.0, "student": 30.0}
+    methods = {
+        "ssdkd": row(accuracies=(90.0, 90.0), curves=[curve, curve], seconds=seconds),
+        "fast2": row(accuracies=(70.0, 80.0), seconds={**seconds, "whole": 50.0}),
+        "nayer": row(accuracies=(95.0, 95.0), seconds={**seconds, "whole": 30.0}),
+        "slow": row(accuracies=(50.0, 50.0), seconds={**seconds, "whole": 5.0}),
+    }
+    filled = fill("<!-- results:race one ssdkd --><!-- end -->", {"one": comparison(methods)})
+    assert "| method | accuracy (%) | total (s) | ssdkd has that after (s) | share of the time |" in filled
+    assert "| fast2 | 75.00 | 50 | 20 | 0.40 | 90.00 |" in filled
+    assert "| nayer | 95.00 | 30 | – | – | 80.00 |" in filled
+    assert "| slow | 50.00 | 5 | 10 | 2.00 | – |" in filled and "| ssdkd |" not in filled
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("<!-- results:race two fast --><!-- end -->", r"two\.json: it has no fast; known are: ssdkd, cmi"),
+        ("<!-- results:race one ssdkd --><!-- end -->", r"one\.json: it has no ssdkd; known are: default, no phi"),
+        ("<!-- results:race one default --><!-- end -->", r"one\.json: its default has no curve"),
+        ("<!-- results:race missing a --><!-- end -->", r"no results file missing\.json"),
         ("<!-- results:missing --><!-- end -->", r"no results file missing\.json; known are: one, two"),
         ("<!-- results:time one missing --><!-- end -->", r"no results file missing\.json"),
         ("<!-- results:time two --><!-- end -->", r"two\.json is neither a run nor an ablation"),
