@@ -12,7 +12,7 @@ VIEWS = 50
 
 
 def get_study():
-    """The study of `fashion_mnist.py:short`, with batches of 64 for the student of ours [see docs/ssdkd_readings.md]."""
+    """The study of `fashion_mnist.py:short`; what ours changes is from docs/ssdkd_readings.md."""
     config = fashion_mnist.get_config("short")
     ours = {"ssdkd.priority": "kl", "ssdkd.beta_start": 0.0, "ssdkd.beta_end": 0.0, "ssdkd.meta_update": "none"}
     ours |= {"ssdkd.kd_batch_size": 64, "ssdkd.kd_steps": 60}
