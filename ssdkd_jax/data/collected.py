@@ -49,7 +49,7 @@ def load(
     if name == PHOTOGRAPHS:
         images = _crops(rng, most or MANY, image_shape[:2])
         return _bright_on_black(pixels.with_channels(images, 1)) if image_shape[-1] == 1 else images
-    elif _is_folder(name):
+    elif is_folder(name):
         images = _in_folder(_root(name), image_shape, most, rng)
     else:
         images = load_split(name, "train", data_dir=data_dir, image_size=image_shape[:2]).images
@@ -91,7 +91,7 @@ def check(name: str, data_dir: str | None, most: int | None = None) -> int:
     """
     if name == PHOTOGRAPHS:
         return most or MANY
-    if _is_folder(name):
+    if is_folder(name):
         files = len(_files(_root(name)))
         return files if most is None else min(files, most)
     if difflib.get_close_matches(name, [PHOTOGRAPHS], cutoff=0.8):
@@ -105,12 +105,13 @@ def is_same(name: str, dataset: str) -> bool:
 
 
 def _in_full(name):
-    if _is_folder(name):
+    if is_folder(name):
         return expand(name.removeprefix("folder:")).resolve()
     return absolute(name) if is_user_code(name) else re.sub(r":\d[\d.]*$", "", name)
 
 
-def _is_folder(name):
+def is_folder(name: str) -> bool:
+    """Tells whether collected images are a folder's files, and no data set."""
     return name.startswith("folder:") or (not is_user_code(name) and expand(name).is_dir()) or name[:1] in "/.~"
 
 

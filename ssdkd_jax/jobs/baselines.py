@@ -60,10 +60,14 @@ def check_given_images(config):
 
 def _check_collected(config, source, field):
     """Raises UserError where there are no collected images, or more than this machine has room for."""
-    count, shape = collected.check(source, config.data_dir or None, _drawn(config)), shape_and_classes(config)[0]
-    section, by_number = field.rpartition(".")[0], _drawn(config) is not None
-    fix = f"take fewer{'' if by_number else ' at random'}: --config.{section}.collected_"
-    fix += "images=N" if by_number else "by=random"
+    drawn, shape = _drawn(config), shape_and_classes(config)[0]
+    count = collected.check(source, config.data_dir or None, drawn)
+    if drawn is not None and count <= drawn:
+        fix = f"take fewer: --config.{field.replace('.images', '.collected_images')}=N"
+    elif drawn is None and collected.is_folder(source):
+        fix = f"take fewer at random: --config.{field.replace('.images', '.collected_by')}=random"
+    else:  # a data set, which is read as a whole
+        fix = f"choose a smaller set, or a folder: --config.{field}=FOLDER"
     # Once on the host, and once on a device.
     check_memory(2 * count * math.prod(shape), jax.devices("cpu")[0], f"{count:,} collected images {shape}", fix)
 

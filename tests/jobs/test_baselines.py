@@ -35,6 +35,28 @@ def test_more_images_than_the_machine_has_room_for(by, count, monkeypatch):
     assert refusal(hidfd__collected_by=by).endswith("take fewer: --config.hidfd.collected_images=N")
 
 
+@pytest.mark.parametrize(
+    ("by", "count", "advice"),
+    [
+        ("random", 500, "collected_images=N"),
+        ("classes", 600, "take fewer at random: --config.hidfd.collected_by=random"),
+    ],
+)
+def test_more_files_than_the_machine_has_room_for(by, count, advice, monkeypatch, tmp_path):
+    monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
+    for number in range(600):
+        (tmp_path / f"{number}.png").touch()
+    found = refusal(hidfd__images=str(tmp_path), hidfd__collected_by=by)
+    assert found.startswith(f"{count} collected images (8, 8, 1)") and found.endswith(advice)
+
+
+def test_a_data_set_larger_than_the_machine(monkeypatch):
+    monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
+    monkeypatch.setattr(collected, "check", lambda name, data_dir, most: 60_000)
+    found = refusal(hidfd__images="cifar10")
+    assert found.endswith("choose a smaller set, or a folder: --config.hidfd.images=FOLDER")
+
+
 def test_the_teacher_chooses_among_more_crops_than_it_keeps():
     chosen = config(hidfd__collected_by="confidence", hidfd__collected_images=30)
     given = baselines.given_images(chosen)
