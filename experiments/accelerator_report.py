@@ -35,6 +35,8 @@ def main(command, interruption):
     smoke = digits.get_config("convnet_8-convnet_8")
     smoke.update(epochs=3, baselines=())
     smoke.teacher.epochs = 10
+    if not FLAGS.pairs:
+        raise UserError("--pairs names none, expected TEACHER-STUDENT such as wrn40_2-wrn16_1, or leave it out")
     published = {pair: _published(cifar10, pair) for pair in FLAGS.pairs}
     for config in published.values():
         config.update(dtype=FLAGS.dtype, data_dir=FLAGS.data_dir)
@@ -43,6 +45,8 @@ def main(command, interruption):
 
 
 def _published(cifar10, pair):
+    if "-" not in pair:
+        raise UserError(f"--pairs: {pair!r} is no pair of networks, expected TEACHER-STUDENT such as wrn40_2-wrn16_1")
     try:
         return cifar10.get_config(pair)
     except UserError as error:

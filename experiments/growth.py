@@ -14,6 +14,7 @@ from absl import flags
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
+from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 config_flag.define("Config file whose method, networks, batch sizes and dtype are used.")
@@ -36,7 +37,11 @@ def main(command, interruption):
     from ssdkd_jax.speed.timing import Budget
     from ssdkd_jax.speed.workload import UNUSED
 
-    plot = check_output(FLAGS.plot, (".png",), overwrite=True) if FLAGS.plot else None
+    if FLAGS.only == []:
+        raise UserError(f"--only names nothing, expected some of {', '.join(VALUES)}, or leave it out for all")
+    # A picture beside results that are there already is theirs; any other is somebody else's.
+    replaces = pathlib.Path(FLAGS.out).exists()
+    plot = check_output(FLAGS.plot, (".png",), overwrite=replaces, flag="--plot") if FLAGS.plot else None
     # Or the time of a compilation is that of reading its result.
     jax.config.update("jax_enable_compilation_cache", False)
     why = "on what is timed here, steps of a run under way"

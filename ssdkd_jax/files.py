@@ -251,13 +251,16 @@ def expand(path: str | pathlib.Path) -> pathlib.Path:
         ) from error
 
 
-def check_output(path: str | pathlib.Path, suffixes: Iterable[str] = (), *, overwrite: bool = False) -> pathlib.Path:
+def check_output(
+    path: str | pathlib.Path, suffixes: Iterable[str] = (), *, overwrite: bool = False, flag: str = "--out"
+) -> pathlib.Path:
     """The real path, behind links, of what --out names, in a folder that exists then and can be written.
 
     Args:
       path: what the user named.
       suffixes: of the file, one of these; none for a folder.
       overwrite: whether what is there may be replaced (--overwrite).
+      flag: what names it; only --out has an --overwrite beside it.
 
     Raises:
       UserError: another suffix, a directory in place of a file or the other way around, something that is there
@@ -265,11 +268,12 @@ def check_output(path: str | pathlib.Path, suffixes: Iterable[str] = (), *, over
     """
     suffixes, path = tuple(suffixes), pathlib.Path(os.path.realpath(expand(path)))
     if suffixes and path.suffix not in suffixes:
-        raise UserError(f"--out={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
+        raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
     if path.exists() and path.is_dir() == bool(suffixes):
         found, expected = ("directory", "file") if suffixes else ("file", "folder")
-        raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: --out={expected.upper()}")
+        raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")
     if path.exists() and not overwrite:
-        raise UserError(f"{path} exists already; choose another name with --out, or replace it with --overwrite")
-    make_folder(path.parent, "--out", f"FILE{suffixes[0]}" if suffixes else "DIR")
+        replaced = ", or replace it with --overwrite" if flag == "--out" else ""
+        raise UserError(f"{path} exists already; choose another name with {flag}{replaced}")
+    make_folder(path.parent, flag, f"FILE{suffixes[0]}" if suffixes else "DIR")
     return path

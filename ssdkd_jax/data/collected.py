@@ -116,6 +116,8 @@ def is_folder(name: str) -> bool:
 
 
 def _root(name):
+    if not name.removeprefix("folder:"):
+        raise UserError("'folder:' names no folder; expected one with collected images in it, such as folder:/path")
     root = expand(name.removeprefix("folder:"))
     if not root.is_dir():
         what = f"{root} is a file" if root.exists() else f"there is no folder {root}"

@@ -7,6 +7,7 @@ counted from 1), classMapping40.mat (mapClass, 894 numbers in 1..40; Gupta et al
 """
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from PIL import Image
 
 from ssdkd_jax.data.label_maps import CLASSES_FILE, IGNORE, NYUV2
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import replaced_folder, write_at_once
+from ssdkd_jax.files import Layout, replaced_folder, write_at_once
 
 LABELED, SPLITS = "nyu_depth_v2_labeled.mat", "splits.mat"
 TO_40, TO_13 = "classMapping40.mat", "class13Mapping.mat"
 # All that a converted folder holds.
-OWN = {"train", "test", CLASSES_FILE}
+OWN = Layout(rf"train|test|{re.escape(CLASSES_FILE)}", r"images|labels|\d{4}\.png", "a conversion of NYUv2")
 
 
 def convert(source: Path, out: Path) -> dict[str, int]:
@@ -80,24 +81,35 @@ def _array(file, name):
 
 
 def _write(file, folder, splits, numbers):
+    for split in splits:
+        for kind in ("images", "labels"):
+            (folder / split / kind).mkdir(parents=True)
+    for split, number, image, labels in _pairs(file, splits):
+        if labels.max(initial=0) >= len(numbers):
+            raise UserError(f"{file}: image {number} has the label {labels.max()}, beyond {TO_40}")
+        name = f"{number:04d}.png"
+        Image.fromarray(image).save(folder / split / "images" / name)
+        Image.fromarray(numbers[labels]).save(folder / split / "labels" / name)
+
+
+def _pairs(file, splits):
+    """(split, number from 1 on, image (h, w, 3), labels (h, w)) of every pair."""
     import h5py
 
-    try:
-        with h5py.File(file, "r") as content:
-            images, labels = content["images"], content["labels"]
-            _check_shapes(file, images, labels, splits)
-            for split, indices in splits.items():
-                for kind in ("images", "labels"):
-                    (folder / split / kind).mkdir(parents=True)
-                for index in map(int, indices):
-                    found = labels[index].T
-                    if found.max(initial=0) >= len(numbers):
-                        raise UserError(f"{file}: image {index + 1} has the label {found.max()}, beyond {TO_40}")
-                    name = f"{index + 1:04d}.png"
-                    Image.fromarray(images[index].transpose(2, 1, 0)).save(folder / split / "images" / name)
-                    Image.fromarray(numbers[found]).save(folder / split / "labels" / name)
-    except (OSError, KeyError) as error:
-        raise UserError(f"{file} cannot be read as NYU's MATLAB 7.3 file ({error}); take the published one") from error
+    def read(function, *arguments):
+        try:
+            return function(*arguments)
+        except (OSError, KeyError) as error:
+            reason = f"{file} cannot be read as NYU's MATLAB 7.3 file ({error}); take the published one"
+            raise UserError(reason) from error
+
+    with read(h5py.File, file, "r") as content:
+        images, labels = (read(content.__getitem__, name) for name in ("images", "labels"))
+        _check_shapes(file, images, labels, splits)
+        for split, indices in splits.items():
+            for index in map(int, indices):
+                image, found = (read(array.__getitem__, index) for array in (images, labels))
+                yield split, index + 1, image.transpose(2, 1, 0), found.T
 
 
 def _check_shapes(file, images, labels, splits):

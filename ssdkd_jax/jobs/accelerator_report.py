@@ -14,12 +14,13 @@ import jax
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, read_object, write_together
+from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, write_together
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import REPORTED, alone, check_kind
 from ssdkd_jax.jobs.teacher import load_teacher
+from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.reports.run_files import ACCELERATOR_REPORT
 from ssdkd_jax.speed.benchmark import benchmark
 from ssdkd_jax.speed.timing import Budget
@@ -154,7 +155,7 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
     check_replaces(path, KIND, "choose another --workdir=DIR")
     check_written_by_us(folder, {path.with_suffix(".md").name: r"\| stage \|"})
     with alone(folder):
-        noted = read_object(path)["stages"] if path.exists() else {}
+        noted = read_result(path, "delete it and run the same command again")["stages"] if path.exists() else {}
         report = {
             "kind": KIND,
             "command": command,

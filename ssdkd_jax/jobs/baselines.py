@@ -95,7 +95,7 @@ def given_images(config):
         return GivenImages("the real training set", train.images, train.labels)
     if given == "collected":
         return _collected_images(config, shape)
-    source = config[config.method].images
+    source = method_settings(config, config.method)["images"]
     other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
     return GivenImages(source, data.with_channels(other.images, shape[-1]), other.labels)
 

@@ -67,14 +67,10 @@ def check_networks(context, architecture, images, given, variables=None):
     method = make_method(context, architecture, images)
     check_work(config, method)
     teacher = network_shapes(context, architecture, images)
-    if method.needs_batch_norm and not has_batch_norm(teacher):
-        raise UserError(
-            f"the teacher {architecture} has no BatchNorm layers, but {name} needs their statistics; "
-            "use a teacher with BatchNorm"
-        )
+    check_statistics(method, name, architecture, teacher)
     teacher_and_given = baselines.with_given(teacher, given)
     try:
-        with reported_errors(name):
+        with reported_errors(name), reported_errors(architecture), reported_errors(config.student.name):
             state = jax.eval_shape(method.init, jax.random.key(0), teacher_and_given)
         window = method.window
     except ValueError as error:
@@ -90,6 +86,22 @@ def check_networks(context, architecture, images, given, variables=None):
         flag = "--config.teacher.cache_dir"
         room = CHECKPOINTS_AT_ONCE * size_of(teacher)
         from_first(lambda: check_room(make_folder(config.teacher.cache_dir, flag), room, flag))
+
+
+def check_statistics(method, name, architecture, teacher):
+    """Raises UserError where a method needs BatchNorm statistics that the teacher has not.
+
+    Args:
+      method: Method.
+      name: its name in the config.
+      architecture: the teacher's.
+      teacher: its variables, or their shapes.
+    """
+    if method.needs_batch_norm and not has_batch_norm(teacher):
+        raise UserError(
+            f"the teacher {architecture} has no BatchNorm layers, but {name} needs their statistics; "
+            "use a teacher with BatchNorm"
+        )
 
 
 def network_shapes(context, name, images):

@@ -54,10 +54,12 @@ def make_method(context, architecture, images):
       UserError: a setting that the method refuses.
     """
     config, num_classes = context.config, len(images.class_names)
+    # Methods without a use for it only take its layers, so its size is one that it can make.
+    generated = images.shape if find_method(config.method).method.uses_generator else (32, 32, images.shape[-1])
     problem = Problem(
         teacher=make_model(context, architecture, num_classes),
         student=make_model(context, trained_network(config, architecture), num_classes, bn_axis_name=AXIS),
-        generator=make_generator(context, images.shape, bn_axis_name=AXIS),
+        generator=make_generator(context, generated, bn_axis_name=AXIS),
         task=images.task,
         image_shape=images.shape,
         num_classes=num_classes,

@@ -16,6 +16,7 @@ from ssdkd_jax.reports.run_files import (
     BUFFER,
     COMPARISON,
     IMAGES,
+    MAPS,
     METRICS,
     REPORT,
     STUDY,
@@ -30,7 +31,7 @@ EXPERIMENT = "experiment.json"
 # Entry of it with the digests of a user's own files, which can change under the same name.
 CODE = "code_sha256"
 # What else a run writes into its folder.
-OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, "tensorboard", "checkpoints", "student")
+OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, "tensorboard", "checkpoints", "student")
 
 # What a folder can be of, and the file that says so.
 RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
@@ -145,7 +146,7 @@ def check_can_write(workdir):
     Known only then, it would cost the whole run.
     """
     check_ours(workdir / "student", saved_network.OWN)
-    for name in (SUMMARY, METRICS, BUFFER, REPORT, IMAGES):
+    for name in (SUMMARY, METRICS, BUFFER, MAPS, REPORT, IMAGES):
         if (workdir / name).is_dir():
             raise UserError(
                 f"{workdir / name} is a directory, expected a file or nothing; choose another --workdir=DIR"

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
 from ssdkd_jax.jobs.processes import Child, Share, call, shares, stopped_at_the_end, wait
 from ssdkd_jax.jobs.run import run_job, use_precision
+from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import train_teacher
 from ssdkd_jax.training.clock import Clock
@@ -119,7 +121,7 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
     run_folder.check_kind(folder, kind)
     for run in {run.group: run for run in runs}.values():  # any seed will do
         with _named(run):
-            check_job(run.config, folder, architecture)
+            check_job(with_fitting_warmup(run.config)[0], folder, architecture)
     with run_folder.alone(folder):
         for number, run in enumerate(finished, start=1):  # no work, but folders of other experiments are refused
             print(f"== {run.name}: run {number} of {len(planned)}", flush=True)
@@ -136,7 +138,7 @@ def _named(run):
     try:
         yield
     except UserError as error:
-        known = str(error).startswith(run.group)
+        known = re.match(rf"{re.escape(run.group)}\b", str(error)) is not None
         raise UserError(str(error) if known else f"{run.group}: {error}") from error
 
 

@@ -121,6 +121,7 @@ _EXPECTED = {
         "networks": Named({"parameters": INTEGER, "in": NUMBER, "out": NUMBER, "round_trip_exact": FLAG}),
         "checkpoints": Named({"architecture": TEXT, "here": NUMBER, "exported": NUMBER}),
     },
+    "accelerator_report": _SOURCE | {"stages": Named({"state": TEXT, "seconds": NUMBER, "says": TEXT})},
     "buffer_benchmark": _SOURCE | {"milliseconds": Named(NUMBER)},
     "growth": _SOURCE | {**dict.fromkeys(("teacher", "student", "dtype"), TEXT), "points": Named(Named(_POINT))},
     "compile_check": _SOURCE | {"rows": Named(_COMPILED)},

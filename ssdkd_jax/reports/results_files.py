@@ -119,13 +119,13 @@ def merge(workdir: pathlib.Path, path: pathlib.Path) -> None:
     )
 
 
-def read_result(path: pathlib.Path) -> dict:
-    """Reads a results file, with today's field names.
+def read_result(path: pathlib.Path, fix: str = _RECORD_AGAIN) -> dict:
+    """Reads a results file, with today's field names; `fix` ends the message where it cannot be.
 
     Raises:
       UserError: it is damaged, or lacks what its table needs.
     """
-    return _checked(run_files.with_current_names(read_object(path, _RECORD_AGAIN)), path, _RECORD_AGAIN)
+    return _checked(run_files.with_current_names(read_object(path, fix)), path, fix)
 
 
 def read_results(folder: pathlib.Path) -> dict[str, dict]:

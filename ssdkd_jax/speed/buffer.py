@@ -12,7 +12,7 @@ from ssdkd_jax import distillation, losses, models, replay_buffer, train_state
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
-from ssdkd_jax.jobs.image_spec import dataset_info
+from ssdkd_jax.jobs.image_spec import dataset_info, task_of
 from ssdkd_jax.jobs.plausibility import check_memory
 from ssdkd_jax.speed.timing import Budget, measure
 from ssdkd_jax.speed.workload import filled
@@ -132,6 +132,11 @@ def _check(config, capacity, image_shape):
     """Raises UserError where the method has no such buffer, or the buffer cannot be of this capacity."""
     if config.method != "ssdkd":
         raise UserError(f"method is {config.method}, but the benchmark is of ssdkd's buffer: --config.method=ssdkd")
+    if task_of(config).name != "classification":
+        raise UserError(
+            f"{config.dataset} is for {task_of(config).name}, but the buffer is timed with a class for each image; "
+            "choose a data set for classification: --config=configs/digits.py"
+        )
     least = config.ssdkd.synthesis_batch_size
     if capacity < least:
         raise UserError(

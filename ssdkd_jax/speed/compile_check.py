@@ -11,14 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_results_file, read_object, write_at_once
+from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
-from ssdkd_jax.jobs.network_checks import network_shapes
+from ssdkd_jax.jobs.network_checks import check_statistics, network_shapes
 from ssdkd_jax.jobs.networks import make_method
+from ssdkd_jax.jobs.plausibility import check_task
 from ssdkd_jax.jobs.run import use_precision
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
+from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import hlo
 from ssdkd_jax.speed.tpus import chip_of, devices_of
 from ssdkd_jax.training.clock import Clock
@@ -50,7 +52,12 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
     if out:
         out = check_results_file(out, KIND)
     config_checks.check_values(config)
+    check_task(config)
     config, _ = with_fitting_warmup(config)
+    # All of them, before the first is compiled for.
+    for find in (chip_of, devices_of):
+        for topology in topologies:
+            find(topology)
     content = _content(out, command)
     for topology in topologies:
         row = check_topology(config, topology)
@@ -63,7 +70,7 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
 
 
 def _content(out, command):
-    rows = read_object(out).get("rows", {}) if out and out.exists() else {}
+    rows = read_result(out, "choose another file: --out=FILE.json")["rows"] if out and out.exists() else {}
     compiler = f"libtpu {importlib.metadata.version('libtpu')}" if _has_libtpu() else "no libtpu"
     return {
         "kind": KIND,
@@ -121,6 +128,7 @@ def _shapes(config, devices):
     if method.given:
         raise UserError(f"method is {config.method}, which is given images: choose another with --config.method=NAME")
     teacher = network_shapes(context, config.teacher.name, images)
+    check_statistics(method, config.method, config.teacher.name, teacher)
     state = jax.eval_shape(method.init, jax.random.key(0), teacher)
     everywhere = jax.tree.map(lambda _: False, teacher)
     return method, spread_shapes(state, devices, method.sharded(state)), spread_shapes(teacher, devices, everywhere)

@@ -9,8 +9,11 @@ import copy
 import jax
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_results_file, read_object, write_at_once
+from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import provenance
+from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.methods import find_method, section_of
+from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import ours
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.speed.workload import make_workload
@@ -63,11 +66,17 @@ def growth(config, out, *, budget: Budget, values: dict = VALUES, command: str =
 
 def fields_of(config, name: str) -> list[str]:
     """Fields of the config that stand for a name of `VALUES`, such as "ssdkd.buffer_size"."""
-    return [field.format(method=config.method) for field in _FIELDS[name]]
+    return [field.format(method=section_of(config.method)) for field in _FIELDS[name]]
 
 
 def _check(config, values):
-    known = {*config, *(f"{config.method}.{name}" for name in config[config.method])}
+    if find_method(config.method).method.given:
+        raise UserError(
+            f"method is {config.method}, which is given images; growth times methods that make them: "
+            "--config.method=ssdkd"
+        )
+    section = section_of(config.method)
+    known = {*config, *(f"{section}.{name}" for name in method_settings(config, config.method))}
     for name in values:
         if name not in VALUES:
             raise UserError(f"--only has {name!r}, expected some of {', '.join(VALUES)}")
@@ -97,7 +106,7 @@ def _start(config, out, command):
     }
     if not out.exists():
         return content
-    before = read_object(out, "choose another file: --out=FILE.json")
+    before = read_result(out, "choose another file: --out=FILE.json")
     for name in ("config", "hardware", "versions"):
         if before.get(name) != content[name]:
             raise UserError(

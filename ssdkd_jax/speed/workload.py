@@ -13,8 +13,9 @@ from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec, describe_images, shape_and_classes
 from ssdkd_jax.jobs.largest_part import size_of
+from ssdkd_jax.jobs.network_checks import check_statistics
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_memory, check_sizes
+from ssdkd_jax.jobs.plausibility import check_memory, check_sizes, check_task
 from ssdkd_jax.jobs.run_settings import TeacherSettings
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.methods import METHODS
@@ -61,6 +62,7 @@ def make_workload(config) -> Workload:
     config = _without_teacher_file(with_fitting_warmup(config)[0])
     context = Context(config, local_devices(config.devices), Clock(), False, None)
     config_checks.check_batches(config, context.devices)
+    check_task(config)
     check_sizes(config, context.devices)
     shape, class_names = shape_and_classes(config)
     images = describe_images(config, shape, class_names, {})
@@ -69,6 +71,7 @@ def make_workload(config) -> Workload:
     network = make_model(context, config.teacher.name, len(class_names))
     key, teacher_key, method_key = jax.random.split(jax.random.key(config.seed), 3)
     teacher = jit_for_one_call(network.init)(teacher_key, jnp.zeros((1, *shape)))
+    check_statistics(method, config.method, config.teacher.name, teacher)
     _check_state(jax.eval_shape(method.init, method_key, teacher), context.devices[0])
     state = jit_for_one_call(method.init)(method_key, teacher)
     state = _under_way(method, state, len(class_names), key)

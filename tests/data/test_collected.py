@@ -70,6 +70,7 @@ def test_folders_without_images(tmp_path):
     assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.check, f"{tmp_path}/nowhere", None)
     expected = f"no images in {tmp_path}, nor below it; expected at least 2 files that end in .bmp, "
     assert expected in refusal(collected.check, str(tmp_path), None)
+    assert "'folder:' names no folder; expected one with" in refusal(collected.check, "folder:", None)
     picture(tmp_path / "one.png")
     assert collected.check(str(tmp_path), None) == 1
     assert "holds a single image, expected at least 2" in refusal(collected.load, str(tmp_path), (4, 4, 3))

@@ -1,5 +1,7 @@
 """NYUv2's converter on tiny files in the published format."""
 
+import errno
+
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -40,6 +42,27 @@ def test_images_labels_and_splits_are_those_of_the_files(published, tmp_path):
         np.testing.assert_array_equal(found.images, images[rows])
         np.testing.assert_array_equal(found.labels, expected[rows])
     assert found.class_names[0] == "bed" and len(found.class_names) == 13
+
+
+def test_an_earlier_conversion_is_replaced_and_foreign_files_are_not(published, tmp_path):
+    folder, out = published[0], tmp_path / "out"
+    nyuv2.convert(folder, out)
+    (out / "classes.json").write_text("changed")
+    nyuv2.convert(folder, out)
+    assert "bed" in (out / "classes.json").read_text()
+    (out / "train" / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"holds train/notes\.txt, expected nothing but a conversion of NYUv2"):
+        nyuv2.convert(folder, out)
+
+
+def test_a_full_disk_is_no_damaged_file(published, tmp_path, monkeypatch):
+    def full(self, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nyuv2.Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        nyuv2.convert(published[0], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_that_are_not_as_published(published, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from ssdkd_jax.jobs import accelerator_report as module
 from ssdkd_jax.jobs.accelerator_report import Stage, accelerator_report, distilling, make_stages, timing
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.interruption import Interrupted
+from tests import programs
 from tests.tiny_job import SHORT, config
 
 
@@ -107,3 +108,15 @@ def test_the_folder_of_a_run_takes_no_report(tmp_path):
     with pytest.raises(UserError, match="holds a single run, not an accelerator's report; choose another: --workdir"):
         accelerator_report([], tmp_path, 0)
     assert [path.name for path in tmp_path.iterdir()] == ["experiment.json"]
+
+
+def test_a_damaged_report_is_named(tmp_path):
+    (tmp_path / "accelerator_report.json").write_text('{"kind": "accelerator_report"}')
+    with pytest.raises(UserError, match=r"report\.json: command is missing; delete it and run the same command again$"):
+        accelerator_report([], tmp_path, 0)
+
+
+@pytest.mark.parametrize(("pairs", "expected"), [("", "none, expected"), ("resnet34-resnet18,small", "'small' is no")])
+def test_pairs_that_are_none(tmp_path, pairs, expected):
+    status, _, err = programs.run("accelerator_report", f"--workdir={tmp_path}/w", f"--pairs={pairs}", "--minutes=0")
+    assert status == 2 and err.startswith("error: --pairs") and expected in err and not (tmp_path / "w").exists()

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssdkd_jax import methods
+from ssdkd_jax import methods, tasks
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import network_checks, plausibility
+from ssdkd_jax.jobs import baselines, network_checks, plausibility
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec
 from ssdkd_jax.jobs.networks import make_model
@@ -61,8 +61,8 @@ def written(tmp_path):
     return write
 
 
-def check(context, architecture="convnet_8", images=IMAGES, **kwargs):
-    network_checks.check_networks(context, architecture, images, None, **kwargs)
+def check(context, architecture="convnet_8", images=IMAGES, given=None, **kwargs):
+    network_checks.check_networks(context, architecture, images, given, **kwargs)
 
 
 def refusal(*args, **kwargs):
@@ -134,6 +134,12 @@ def test_networks_of_a_users_own_that_work(context, written):
     own = written(NET.format("self.num_classes"), "Net")
     check(context(student__name=own), own)
     assert "unexpected keyword argument 'return_features'" in refusal(context(method="dafl"), own)
+    found = refusal(
+        context(method="hidfd", hidfd__distillation="kd"),
+        own,
+        given=baselines.no_given_images((8, 8, 1), tasks.CLASSIFICATION),
+    )
+    assert found.startswith(f"{own} fails with TypeError: ") and "'return_features'" in found
 
 
 def test_images_that_a_network_cannot_take(context):
@@ -146,6 +152,13 @@ def test_images_that_a_network_cannot_take(context):
 def test_images_that_no_generator_makes(context, size):
     images = IMAGES._replace(shape=(size, size, 1))
     assert refusal(context(crop_padding=0), images=images).endswith("16 where either is larger: --config.image_size=N")
+
+
+@pytest.mark.parametrize("method", ["vanilla_kd", "hidfd"])
+def test_methods_without_that_generator_take_images_that_it_cannot_make(context, method):
+    images = IMAGES._replace(shape=(30, 30, 1))
+    given = baselines.no_given_images(images.shape, tasks.CLASSIFICATION)
+    check(context(crop_padding=0, method=method), images=images, given=given)
 
 
 @pytest.mark.parametrize(

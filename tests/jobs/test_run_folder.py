@@ -102,7 +102,7 @@ def test_a_run_that_does_not_say_what_it_is_stays_untouched(tmp_path, left, writ
     assert [path.name for path in tmp_path.iterdir()] == [left]
 
 
-@pytest.mark.parametrize("name", ["summary.json", "report.html", "images.png", "buffer.npz"])
+@pytest.mark.parametrize("name", ["summary.json", "report.html", "images.png", "buffer.npz", "maps.npz"])
 def test_a_directory_in_the_place_of_a_result_is_found_before_the_run(tmp_path, name):
     run_folder.check_can_write(tmp_path)
     (tmp_path / name).mkdir()

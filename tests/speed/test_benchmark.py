@@ -40,6 +40,8 @@ def uncompiled(monkeypatch):
             {},
             "allow more: --config.fastdfkd.bank_megabytes=N",
         ),
+        ({"student__name": "encoder_decoder_8"}, {}, "encoder_decoder_8 is a network for segmentation, but digits is"),
+        ({"teacher__name": "lenet5", "image_size": 32}, {}, "the teacher lenet5 has no BatchNorm layers, but ssdkd"),
         ({"method": "fastdfkd"}, {"against": "torch"}, "--against=torch compares ssdkd: --config.method=ssdkd"),
         ({"devices": 2}, {"against": "torch"}, "on one device, but there are 2: --config.devices=1"),
         ({"student__name": "vgg8"}, {"against": "torch"}, "has no vgg8, expected one of wrn10_1, wrn10_2, wrn16_1"),

@@ -4,9 +4,14 @@ import json
 
 import pytest
 
-from configs import digits
+from configs import digits, shapes
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.speed.buffer import benchmark
+
+
+def test_maps_have_no_such_buffer(tmp_path):
+    with pytest.raises(UserError, match="shapes is for segmentation, but the buffer is timed with a class for each"):
+        benchmark(shapes.get_config(), 400, 1, tmp_path / "out.json")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import growth as module
 from ssdkd_jax.speed.growth import VALUES, fields_of, growth
 from ssdkd_jax.speed.timing import Budget
-from tests import tiny_job
+from tests import programs, tiny_job
 
 BRIEF = Budget(1, 0.0)
 config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=2)
@@ -76,9 +76,28 @@ def test_every_name_stands_for_fields_of_the_config():
     [
         ({}, {"teachers": ()}, "--only has 'teachers', expected some of buffer size, batch size, image size, devices"),
         ({"method": "fastdfkd"}, VALUES, "fastdfkd has no fastdfkd.buffer_size; leave that out: --only='batch size,"),
+        ({"method": "hidfd"}, {"devices": (1,)}, "method is hidfd, which is given images; growth times methods that"),
     ],
 )
 def test_mistakes(tmp_path, fields, values, expected):
     with pytest.raises(UserError) as error:
         growth(config(**fields), tmp_path / "out.json", budget=BRIEF, values=values)
     assert expected in str(error.value)
+
+
+def test_points_of_wrong_types_are_not_gone_on_with(measured, tmp_path):
+    path, _ = measured
+    content = json.loads(path.read_text())
+    (tmp_path / "out.json").write_text(json.dumps(content | {"points": [1]}))
+    with pytest.raises(UserError, match=r"out\.json: points is \[1\], expected an object; choose another"):
+        growth(config(), tmp_path / "out.json", budget=BRIEF, values={})
+
+
+def test_a_picture_of_somebody_else_is_not_replaced(tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    options = ("--config=configs/digits.py", f"--out={tmp_path}/g.json", f"--plot={tmp_path}/mine.png")
+    status, _, err = programs.run("growth", *options)
+    assert (status, err) == (2, f"error: {tmp_path}/mine.png exists already; choose another name with --plot\n")
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+    status, _, err = programs.run("growth", *options[:2], "--only=")
+    assert status == 2 and err.startswith("error: --only names nothing, expected some of buffer size, batch size")
