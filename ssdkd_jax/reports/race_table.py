@@ -25,13 +25,15 @@ def rows(result: dict, name: str) -> list[tuple[str, ...]]:
       name: of one of its methods or variants.
 
     Raises:
-      UserError: there is none of that name, or it has no curve.
+      UserError: there is none of that name, it has no curve, or times are not of the seeds that the curves are of.
     """
     all_rows = result.get("methods") or result.get("variants") or {}
     if name not in all_rows:
         raise UserError(f"it has no {name}; known are: {', '.join(all_rows)}")
     if not any(all_rows[name].get("curves", ())):
         raise UserError(f"its {name} has no curve")
+    if any(row.get("seconds_of_seeds") for row in all_rows.values()):
+        raise UserError("its times are from some of the seeds only, and its curves from all of them")
     line = charts.mean_line(charts.pen(0), all_rows[name]["curves"])
     return [
         _row(other, row["mean"], row["seconds"]["whole"], line)

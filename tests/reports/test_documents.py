@@ -41,6 +41,7 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
         ("<!-- results:race two fast --><!-- end -->", r"two\.json: it has no fast; known are: ssdkd, cmi"),
         ("<!-- results:race one ssdkd --><!-- end -->", r"one\.json: it has no ssdkd; known are: default, no phi"),
         ("<!-- results:race one default --><!-- end -->", r"one\.json: its default has no curve"),
+        ("<!-- results:race timed ssdkd --><!-- end -->", r"timed\.json: its times are from some of the seeds only"),
         ("<!-- results:race missing a --><!-- end -->", r"no results file missing\.json"),
         ("<!-- results:missing --><!-- end -->", r"no results file missing\.json; known are: one, two"),
         ("<!-- results:time one missing --><!-- end -->", r"no results file missing\.json"),
@@ -52,6 +53,8 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
 )
 def test_markers_that_cannot_be_filled_are_refused(text, problem):
     results = {"one": ablation(), "two": comparison()}
+    if "timed" in text:
+        results["timed"] = comparison({"ssdkd": row(), "cmi": row(seconds_of_seeds=[0])})
     if "poem" in text:
         results["poem"] = {"kind": "poem"}
     with pytest.raises(UserError, match=problem) as caught:
