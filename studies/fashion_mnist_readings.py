@@ -9,7 +9,7 @@ from ssdkd_jax.jobs.study import Study
 from studies.readings import questions
 
 TRAINING_IMAGES = 60_000
-# Of 128 real images; the mean of six batches.
+# python -m studies.real_bn_loss runs/teachers/fashion_mnist-strided_convnet_64-f69225a2ecd9 fashion_mnist 128
 BN_FLOOR = 0.65
 
 
