@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ssdkd_jax.data import image_files, pixels
-from ssdkd_jax.data.loading import dataset_info, load_split
+from ssdkd_jax.data.loading import check_named, dataset_info, load_split
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
 from ssdkd_jax.user_code import absolute, is_user_code
@@ -83,7 +83,7 @@ def choose(classes: np.ndarray, confidences: np.ndarray, most: int, by: str) -> 
     return np.sort(order[:most])
 
 
-def check(name: str, data_dir: str | None, most: int | None = None) -> int:
+def count(name: str, data_dir: str | None, most: int | None = None) -> int:
     """How many images `load` keeps in memory, at most; without decoding one.
 
     Raises:
@@ -116,8 +116,7 @@ def is_folder(name: str) -> bool:
 
 
 def _root(name):
-    if not name.removeprefix("folder:"):
-        raise UserError("'folder:' names no folder; expected one with collected images in it, such as folder:/path")
+    check_named(name)
     root = expand(name.removeprefix("folder:"))
     if not root.is_dir():
         what = f"{root} is a file" if root.exists() else f"there is no folder {root}"

@@ -34,7 +34,7 @@ def load_split(name: str, split: str, *, data_dir: str | None = None, image_size
     """
     if split not in ("train", "test"):
         raise UserError(f"there is no split '{split}'; expected 'train' or 'test'")
-    _check_named(name)
+    check_named(name)
     size = _height_and_width(image_size)
     if name == "digits":
         return digits.load(split, size)
@@ -67,7 +67,7 @@ def dataset_info(
     Raises:
       UserError: as `load_split` does.
     """
-    _check_named(name)
+    check_named(name)
     size = _height_and_width(image_size)
     if name == "digits":
         return digits.info(size)
@@ -90,7 +90,8 @@ def is_segmentation_folder(name: str) -> bool:
     return name in SEGMENTATION or name.startswith("segmentation:")
 
 
-def _check_named(name):
+def check_named(name: str) -> None:
+    """Raises UserError for a folder's prefix without its path."""
     if name in ("folder:", "segmentation:"):  # as of a variable of the shell that is not set
         raise UserError(f"'{name}' names no folder, expected its path after the colon, such as {name}/path")
 

@@ -143,7 +143,11 @@ class Method:
 
     @classmethod
     def student_network(cls, student: str, teacher: str, values: dict) -> str:
-        """Name of the network that is trained, from the config's student, its teacher, and the method's settings."""
+        """Name of the network that is trained, from the config's student, its teacher, and the method's settings.
+
+        Raises:
+          ValueError: a setting that is not for these networks.
+        """
         del teacher, values
         return student
 

@@ -57,7 +57,10 @@ class GuidedGeneration(HiDFDSettings):
         return guided_gan.Seen(images if self.discriminator == "plain" else features, features, logits)
 
     def synthesize(self, state, teacher, key):
-        """An epoch of stage 1, whose last one fills the bank; nothing in stage 2."""
+        """An epoch of stage 1, whose last one fills the bank; nothing in stage 2.
+
+        The metric `diversity` is the spread of the images over that of as many collected ones.
+        """
         if not self.generated_images:
             return state, {}
         gan_key, fill_key, _ = jax.random.split(key, 3)
@@ -73,15 +76,14 @@ class GuidedGeneration(HiDFDSettings):
         state, filled = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
         # The student sees the averaged generator's images, which may differ less, and be of fewer classes.
         made = jnp.where(fills > 0, replay_buffer.class_counts(state.bank, self.problem.num_classes), made)
-        metrics["diversity"] = jnp.where(fills > 0, filled["diversity"], metrics["diversity"])
+        spread = jnp.where(fills > 0, filled["diversity"], metrics["diversity"])
+        collected = to_unit(teacher["given"]["images"][: self.synthesis_batch_size])
+        metrics["diversity"] = spread / jnp.maximum(guided_gan.spread(collected), 1e-6)
         metrics["class_entropy"] = replay_buffer.evenness(made)
         return state, {**metrics, "buffer_size": replay_buffer.size(state.bank).astype(jnp.float32)}
 
     def gan_step(self, state, teacher, key):
-        """A step of the discriminator and one of the generator: (State, metrics).
-
-        `diversity` is that of the generated images over that of the collected ones.
-        """
+        """A step of the discriminator and one of the generator: (State, metrics)."""
         real_key, first_key, second_key = jax.random.split(key, 3)
         gan, given = self.gan(teacher), teacher["given"]
         see = functools.partial(self.see, teacher)
@@ -90,7 +92,6 @@ class GuidedGeneration(HiDFDSettings):
         real = to_unit(given["images"][rows]), given["labels"][rows]
         new, judged = guided_gan.discriminator_step(gan, state.gan, see, self.draw(first_key), *real)
         new, made = guided_gan.generator_step(gan, new, see, self.draw(second_key))
-        made["diversity"] /= jnp.maximum(guided_gan.spread(real[0], axis_name=self.problem.axis_name), 1e-6)
         return state._replace(gan=new), {**judged, **made}
 
     def draw(self, key):
@@ -104,7 +105,7 @@ class GuidedGeneration(HiDFDSettings):
         """A batch of generated images enters the bank, in place of those of lowest priority.
 
         Returns:
-          (State, {"diversity"}), that of these images over that of the collected ones.
+          (State, {"diversity"}), guided_gan.spread of these images.
         """
         problem, task = self.problem, self.problem.task
         images = guided_gan.sample(self.gan(teacher), state.gan, self.draw(key))
@@ -113,12 +114,7 @@ class GuidedGeneration(HiDFDSettings):
         bank = replay_buffer.insert(
             state.bank, images, classes, confidence, state.bank.priority, axis_name=problem.axis_name
         )
-        return state._replace(bank=bank), {"diversity": self._relative_spread(images, teacher["given"]["images"])}
-
-    def _relative_spread(self, images, given):
-        """Spread of this device's images in [0, 1] over that of as many given ones, uint8."""
-        spread = guided_gan.spread(images, axis_name=self.problem.axis_name)
-        return spread / jnp.maximum(guided_gan.spread(to_unit(given[: self.synthesis_batch_size])), 1e-6)
+        return state._replace(bank=bank), {"diversity": guided_gan.spread(images, axis_name=problem.axis_name)}
 
     def synthesizes(self, epoch):
         """In stage 1 alone."""

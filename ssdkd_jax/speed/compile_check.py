@@ -10,7 +10,6 @@ import importlib.metadata
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.context import Context
@@ -23,6 +22,7 @@ from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import hlo
 from ssdkd_jax.speed.tpus import chip_of, devices_of
+from ssdkd_jax.speed.workload import check_makes_images
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.compilation import planned_bytes
 from ssdkd_jax.training.devices import spread_shapes
@@ -53,6 +53,7 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
         out = check_results_file(out, KIND)
     config_checks.check_values(config)
     check_task(config)
+    check_makes_images(config)
     config, _ = with_fitting_warmup(config)
     # All of them, before the first is compiled for.
     for find in (chip_of, devices_of):
@@ -125,8 +126,6 @@ def _shapes(config, devices):
     shape, class_names = shape_and_classes(config)
     images = describe_images(config, shape, class_names, {})
     method = make_method(context, config.teacher.name, images)
-    if method.given:
-        raise UserError(f"method is {config.method}, which is given images: choose another with --config.method=NAME")
     teacher = network_shapes(context, config.teacher.name, images)
     check_statistics(method, config.method, config.teacher.name, teacher)
     state = jax.eval_shape(method.init, jax.random.key(0), teacher)

@@ -12,11 +12,11 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.networks import method_settings
-from ssdkd_jax.methods import find_method, section_of
+from ssdkd_jax.methods import section_of
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import ours
 from ssdkd_jax.speed.timing import Budget
-from ssdkd_jax.speed.workload import make_workload
+from ssdkd_jax.speed.workload import check_makes_images, make_workload
 
 KIND = "growth"
 # What is changed -> its values.
@@ -70,11 +70,7 @@ def fields_of(config, name: str) -> list[str]:
 
 
 def _check(config, values):
-    if find_method(config.method).method.given:
-        raise UserError(
-            f"method is {config.method}, which is given images; growth times methods that make them: "
-            "--config.method=ssdkd"
-        )
+    check_makes_images(config)
     section = section_of(config.method)
     known = {*config, *(f"{section}.{name}" for name in method_settings(config, config.method))}
     for name in values:

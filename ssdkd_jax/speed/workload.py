@@ -18,7 +18,7 @@ from ssdkd_jax.jobs.networks import make_method, make_model
 from ssdkd_jax.jobs.plausibility import check_memory, check_sizes, check_task
 from ssdkd_jax.jobs.run_settings import TeacherSettings
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
-from ssdkd_jax.methods import METHODS
+from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.methods.base import Method
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.methods.view_keeping import ViewKeeping
@@ -90,15 +90,19 @@ def _check_method(config, method):
         raise UserError(
             "epochs is 0, in which nothing is trained and nothing can be timed; choose a --config that trains"
         )
-    if method.given:
-        raise UserError(
-            f"method is {config.method}, which is given images; the benchmark times methods that make them: "
-            "--config.method=ssdkd"
-        )
+    check_makes_images(config)
     if method.window:
         raise UserError(
             f"the bank of {config.method} does not fit into bank_megabytes={method.bank_megabytes:g}, and copying it "
-            f"from host memory is not timed; allow more: --config.{config.method}.bank_megabytes=N"
+            f"from host memory is not timed; allow more: --config.{section_of(config.method)}.bank_megabytes=N"
+        )
+
+
+def check_makes_images(config) -> None:
+    """Raises UserError where the config's method is given images, without which it does nothing."""
+    if find_method(config.method).method.given:
+        raise UserError(
+            f"method is {config.method}, which is given images; choose one that makes them: --config.method=ssdkd"
         )
 
 

@@ -141,7 +141,7 @@ class _Run:
         if not restored:
             return None
         _check_same_run(restored[1], self.info, folder)
-        canonical, self.info = restored[0], {"concerns": [], **restored[1]}
+        canonical, self.info = restored[0], {**self.info, **restored[1]}
         self._clock.add_earlier(self.info.pop("seconds"))
         return canonical
 

@@ -67,22 +67,22 @@ def refusal(call, *arguments):
 
 
 def test_folders_without_images(tmp_path):
-    assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.check, f"{tmp_path}/nowhere", None)
+    assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.count, f"{tmp_path}/nowhere", None)
     expected = f"no images in {tmp_path}, nor below it; expected at least 2 files that end in .bmp, "
-    assert expected in refusal(collected.check, str(tmp_path), None)
-    assert "'folder:' names no folder; expected one with" in refusal(collected.check, "folder:", None)
+    assert expected in refusal(collected.count, str(tmp_path), None)
+    assert "'folder:' names no folder, expected its path" in refusal(collected.count, "folder:", None)
     picture(tmp_path / "one.png")
-    assert collected.check(str(tmp_path), None) == 1
+    assert collected.count(str(tmp_path), None) == 1
     assert "holds a single image, expected at least 2" in refusal(collected.load, str(tmp_path), (4, 4, 3))
     (tmp_path / "one.png").write_text("no image")
     assert "none of the 1 files" in refusal(collected.load, str(tmp_path), (4, 4, 3))
 
 
 def test_a_data_set_that_is_not_prepared(tmp_path):
-    assert "cifar10 is not prepared" in refusal(collected.check, "cifar10", str(tmp_path))
-    assert "'photograph'; did you mean 'photographs'?" in refusal(collected.check, "photograph", str(tmp_path))
+    assert "cifar10 is not prepared" in refusal(collected.count, "cifar10", str(tmp_path))
+    assert "'photograph'; did you mean 'photographs'?" in refusal(collected.count, "photograph", str(tmp_path))
     (tmp_path / "0.png").touch()
-    assert f"{tmp_path}/0.png is a file; expected" in refusal(collected.check, f"{tmp_path}/0.png", None)
+    assert f"{tmp_path}/0.png is a file; expected" in refusal(collected.count, f"{tmp_path}/0.png", None)
 
 
 def test_a_data_set_is_the_same_however_it_is_spelled(tmp_path):
@@ -94,8 +94,8 @@ def test_a_data_set_is_the_same_however_it_is_spelled(tmp_path):
 def test_how_many_are_read(tmp_path):
     for name in "abc":
         picture(tmp_path / f"{name}.png")
-    assert [collected.check(str(tmp_path), None, most) for most in (None, 2, 9)] == [3, 2, 3]
-    assert [collected.check("photographs", None, most) for most in (None, 7)] == [collected.MANY, 7]
+    assert [collected.count(str(tmp_path), None, most) for most in (None, 2, 9)] == [3, 2, 3]
+    assert [collected.count("photographs", None, most) for most in (None, 7)] == [collected.MANY, 7]
 
 
 def test_a_data_set():

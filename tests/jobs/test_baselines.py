@@ -52,7 +52,7 @@ def test_more_files_than_the_machine_has_room_for(by, count, advice, monkeypatch
 
 def test_a_data_set_larger_than_the_machine(monkeypatch):
     monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
-    monkeypatch.setattr(collected, "check", lambda name, data_dir, most: 60_000)
+    monkeypatch.setattr(collected, "count", lambda name, data_dir, most: 60_000)
     found = refusal(hidfd__images="cifar10")
     assert found.endswith("choose a smaller set, or a folder: --config.hidfd.images=FOLDER")
 

@@ -76,7 +76,7 @@ def test_every_name_stands_for_fields_of_the_config():
     [
         ({}, {"teachers": ()}, "--only has 'teachers', expected some of buffer size, batch size, image size, devices"),
         ({"method": "fastdfkd"}, VALUES, "fastdfkd has no fastdfkd.buffer_size; leave that out: --only='batch size,"),
-        ({"method": "hidfd"}, {"devices": (1,)}, "method is hidfd, which is given images; growth times methods that"),
+        ({"method": "hidfd"}, {"devices": (1,)}, "method is hidfd, which is given images; choose one that makes"),
     ],
 )
 def test_mistakes(tmp_path, fields, values, expected):
