@@ -130,9 +130,12 @@ def _files(root):
     def refuse(error):
         raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable, or choose another")
 
-    found = []
-    for place, folders, names in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    found, seen = [], {os.path.realpath(root)}
+    for place, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        # Links may lead to a folder twice, or back.
+        inside = {os.path.realpath(os.path.join(place, name)): name for name in folders if not name.startswith(".")}
+        folders[:] = [name for real, name in inside.items() if real not in seen]
+        seen |= inside.keys()
         found += [pathlib.Path(place, name) for name in names if image_files.is_image_name(name)]
     if not found:
         names = ", ".join(sorted(image_files.SUFFIXES))

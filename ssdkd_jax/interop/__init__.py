@@ -10,6 +10,7 @@ from ssdkd_jax.interop.torch_weights import (
     describe_closest,
     from_torch_state_dict,
     infer_architecture,
+    is_simkd,
     to_torch_state_dict,
 )
 
@@ -19,6 +20,7 @@ __all__ = [
     "describe_closest",
     "from_torch_state_dict",
     "infer_architecture",
+    "is_simkd",
     "load_torch_file",
     "to_torch_state_dict",
 ]

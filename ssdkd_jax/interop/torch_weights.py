@@ -67,6 +67,11 @@ def infer_architecture(state_dict: Mapping) -> list[str]:
     return [arch for arch in named_alike if naming.torch_layout(_fitting_template(arch, shapes)) == shapes]
 
 
+def is_simkd(state_dict: Mapping) -> bool:
+    """Whether a state_dict has the parts of a SimKD student, whose name its tensors do not tell."""
+    return {name.split(".")[0] for name in state_dict} == {"backbone", "transfer", "classifier"}
+
+
 def describe_closest(state_dict: Mapping) -> str:
     """How a state_dict that fits no network differs from the largest whose names it has, in words; "" without one."""
     names = {name for name in state_dict if not name.endswith(naming.COUNTER)}

@@ -61,7 +61,10 @@ def check_given_images(config):
 def _check_collected(config, source, field):
     """Raises UserError where there are no collected images, or more than this machine has room for."""
     drawn, shape = _drawn(config), shape_and_classes(config)[0]
-    count = collected.count(source, config.data_dir or None, drawn)
+    try:
+        count = collected.count(source, config.data_dir or None, drawn)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from error
     if drawn is not None and count <= drawn:
         fix = f"take fewer: --config.{field.replace('.images', '.collected_images')}=N"
     elif drawn is None and collected.is_folder(source):

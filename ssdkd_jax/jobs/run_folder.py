@@ -105,18 +105,29 @@ def claim(workdir, identity, *, write=True):
     identity = _with_whole_paths(json.loads(json.dumps(identity)))
     if path.exists():
         there, here = _flat(_with_whole_paths(read_object(path, another))), _flat(identity)
-        # The method decides which other fields there are.
-        for field in sorted(there.keys() | here.keys(), key=lambda field: (field != "method", field)):
+        # The method decides which other fields there are, and networks by name whether there is code of theirs.
+        order = sorted(there.keys() | here.keys(), key=lambda field: (field.startswith(CODE), field != "method", field))
+        for field in order:
             if there.get(field) != here.get(field):
-                planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
-                repeat = f", or repeat its settings: --config.{field}={there.get(field)}"
                 raise UserError(
-                    f"the workdir {workdir} belongs to another experiment: {field} is {there.get(field)!r} there and "
-                    f"{here.get(field)!r} here{planned}; choose another --workdir=DIR"
-                    f"{repeat if there.get(field) is not None and not field.startswith(CODE) else ''}"
+                    f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}"
                 )
     elif write:
         write_at_once(path, identity)
+
+
+def _difference(field, there, here):
+    """In which field two flat identities differ, and what to do, in words."""
+    another = "choose another --workdir=DIR"
+    # The fields of one method differ between versions only.
+    if field not in there:
+        return f"it was made by a version of ssdkd_jax that had no {field} yet; {another}, or run it with that version"
+    if field not in here:
+        return f"it was made by a version of ssdkd_jax that had {field}={there[field]!r}; {another}"
+    planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
+    repeat = f", or repeat its settings: --config.{field}={there[field]}"
+    repeat = repeat if there[field] is not None and not field.startswith(CODE) else ""
+    return f"{field} is {there[field]!r} there and {here[field]!r} here{planned}; {another}{repeat}"
 
 
 def digest(workdir):

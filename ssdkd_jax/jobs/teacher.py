@@ -94,6 +94,11 @@ def _only_one(candidates, state_dict, path, flag):
         return candidates[0]
     if candidates:
         raise UserError(f"{path} fits several architectures: {', '.join(candidates)}; say which with {flag}=NAME")
+    if interop.is_simkd(state_dict):
+        raise UserError(
+            f"{path} is a student with its teacher's classifier, as HiDFD trains it; say of which two networks: "
+            f"{flag}=STUDENT_simkd_TEACHER"
+        )
     closest = interop.describe_closest(state_dict)
     if closest:
         raise UserError(

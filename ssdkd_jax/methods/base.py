@@ -17,6 +17,16 @@ from ssdkd_jax.tasks import Task
 PIXELS_OUTSIDE = "pixels_outside"
 
 
+# What shapes a loss, or the draws of a buffer, and means nothing where the weight, or the exponent, before it is 0.
+OF_WEIGHT = {
+    "bn": ("bn_momentum", "bn_floor"),
+    "adv": ("adv_masked",),
+    "alpha": ("beta", "beta_start", "beta_end", "weight_normalization"),
+    "integration": ("integration_gradient",),
+    "smoothing": ("smoothing_counts",),
+}
+
+
 class Problem(NamedTuple):
     """The networks and the kind of images; the same for every method that is compared.
 
@@ -138,8 +148,8 @@ class Method:
     @classmethod
     def unread(cls, values: dict) -> dict[str, str]:
         """{setting: why nothing reads it, such as "with replay=false"} where the other settings are these."""
-        del values
-        return {}
+        off = [weight for weight in OF_WEIGHT if values.get(weight, 1) == 0]
+        return {name: f"with {weight}=0" for weight in off for name in OF_WEIGHT[weight] if name in values}
 
     @classmethod
     def student_network(cls, student: str, teacher: str, values: dict) -> str:

@@ -101,9 +101,11 @@ class HiDFDSettings(StudentTraining):
     def unread(cls, values):
         """Settings of a generator that is not trained, and of what another one switches off."""
         replay, simkd = values["replay"], values["distillation"] == "simkd"
+        stage_1 = values["warmup_epochs"] * values["gan_steps"]
         by_switch = {
-            "with integration=0": () if values["integration"] else ("integration_gradient",),
-            "with smoothing=0": () if values["smoothing"] else ("smoothing_counts",),
+            f"with average_from={values['average_from']}, as stage 1 has {stage_1} steps": (
+                ("average_decay",) if stage_1 <= values["average_from"] else ()
+            ),
             "with generated_images=0": () if values["generated_images"] else (*STAGE_1, "inflation"),
             "with replay=false": () if replay else ("alpha", "beta", "gamma"),
             "with distillation=simkd": ("temperature",) if simkd else (),
@@ -111,7 +113,7 @@ class HiDFDSettings(StudentTraining):
                 ("student_final_learning_rate",) if values["student_schedule"] == "steps" else ()
             ),
         }
-        return {name: why for why, names in by_switch.items() for name in names}
+        return super().unread(values) | {name: why for why, names in by_switch.items() for name in names}
 
     @property
     def has_final_learning_rate(self):

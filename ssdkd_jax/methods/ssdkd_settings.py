@@ -113,7 +113,7 @@ class SSDKDSettings(ViewKeeping):
                 ("phi_scale", "gradient_through_phi") if values["modulated_term"] == "none" else ()
             ),
         }
-        return {name: why for why, names in by_switch.items() for name in names}
+        return super().unread(values) | {name: why for why, names in by_switch.items() for name in names}
 
     def __post_init__(self):
         super().__post_init__()

@@ -98,6 +98,17 @@ def test_how_many_are_read(tmp_path):
     assert [collected.count("photographs", None, most) for most in (None, 7)] == [collected.MANY, 7]
 
 
+def test_linked_folders_are_read_once(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "all").mkdir()
+    picture(tmp_path / "elsewhere/a.png")
+    picture(tmp_path / "all/b.png")
+    for name in ("one", "two"):
+        (tmp_path / "all" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "all")
+    assert collected.count(str(tmp_path / "all"), None) == 2
+
+
 def test_a_data_set():
     images = collected.load("digits", (8, 8, 1), most=5)
     assert (images.shape, images.dtype) == ((5, 8, 8, 1), np.uint8)

@@ -246,3 +246,11 @@ def test_a_network_that_is_not_built_in_is_to_be_brought_along(tmp_path):
     np_file.save_file({"w": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=r"fits no architecture that is built in .*--arch=path/to/file.py:make"):
         load_teacher(tmp_path / "w.safetensors", flag="--arch")
+
+
+def test_a_student_with_its_teachers_classifier_is_to_be_named(tmp_path):
+    np_file = pytest.importorskip("safetensors.numpy")
+    parts = ("backbone.conv1.weight", "transfer.0.weight", "classifier.weight")
+    np_file.save_file({name: np.ones(3, np.float32) for name in parts}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"as HiDFD trains it; .* --arch=STUDENT_simkd_TEACHER"):
+        load_teacher(tmp_path / "w.safetensors", flag="--arch")

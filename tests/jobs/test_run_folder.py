@@ -30,7 +30,10 @@ def test_same_experiment_may_claim_again(tmp_path):
     [
         ({"seed": 1}, "seed is 0 there and 1 here"),
         ({"ssdkd": {"alpha": 0.0, "targets": "own"}}, "ssdkd.alpha is 0.6 there and 0.0 here"),
-        ({"ssdkd": {"alpha": 0.6}}, "ssdkd.targets is 'own' there and None here"),
+        (
+            {"ssdkd": {"alpha": 0.6}},
+            "it was made by a version of ssdkd_jax that had ssdkd.targets='own'; choose another",
+        ),
         ({"baselines": ()}, r"baselines is \[0.1\] there and \[\] here"),
     ],
     ids=["number", "nested", "missing", "list"],
@@ -150,6 +153,14 @@ def test_user_code_is_the_same_from_every_directory(tmp_path, monkeypatch):
     run_folder.claim(tmp_path, {"method": "pixels.py:Pixels"})
     with pytest.raises(UserError, match="belongs to another experiment: method is"):
         run_folder.claim(tmp_path, {"method": "other.py:Pixels"})
+
+
+def test_a_run_of_another_version_is_told(tmp_path):
+    run_folder.claim(tmp_path, {"method": "ssdkd", "ssdkd": {"alpha": 0.6}})
+    with pytest.raises(UserError, match=r"made by a version of ssdkd_jax that had no ssdkd\.beta yet; choose another"):
+        run_folder.claim(tmp_path, {"method": "ssdkd", "ssdkd": {"alpha": 0.6, "beta": 0.4}})
+    with pytest.raises(UserError, match=r"made by a version of ssdkd_jax that had ssdkd\.alpha=0\.6; choose another"):
+        run_folder.claim(tmp_path, {"method": "ssdkd", "ssdkd": {}})
 
 
 def test_a_users_file_that_changed_is_another_experiment(tmp_path):

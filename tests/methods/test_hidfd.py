@@ -278,3 +278,6 @@ def test_settings_without_effect():
     assert "integration_gradient" in HiDFD.unread(values | {"integration": 0.0})
     assert {"alpha", "temperature", "student_final_learning_rate"} == HiDFD.unread(values).keys() - {"beta", "gamma"}
     assert "width" in HiDFD.unread(values | {"generated_images": 0})
+    assert "beta" in HiDFD.unread(values | {"replay": True, "alpha": 0.0})
+    short = HiDFD.unread(values | {"warmup_epochs": 2})
+    assert short["average_decay"] == "with average_from=1000, as stage 1 has 100 steps"
