@@ -19,6 +19,7 @@ def repeat(step: Callable, carry: Any, key: jax.Array, steps: int | jax.Array) -
     Returns:
       (carry after the last step, metrics averaged over the steps; zeros after no step).
     """
+    step = jax.jit(step, inline=True)  # which is traced once, and not again within the loop
     shapes = jax.eval_shape(step, carry, key)[1]
     sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 

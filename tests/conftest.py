@@ -13,6 +13,8 @@ FLAGS = (
 )
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Tests raise errors through JAX on purpose, and to shorten their tracebacks takes longer than most of these tests.
+os.environ["JAX_TRACEBACK_FILTERING"] = "off"
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -36,3 +36,15 @@ def test_every_number_of_steps_is_the_same_compiled_program():
 
     assert [int(program(steps)) for steps in (0, 1, 4)] == [0, 1, 4]
     assert len(traced) == 1
+
+
+def test_a_step_is_traced_once():
+    """Tracing is Python's work, and a good part of what a run waits for before its first epoch."""
+    traced = []
+
+    def step(carry, key):
+        traced.append(key)
+        return carry + 1.0, {"carry": carry}
+
+    jax.jit(lambda: repeat(step, jnp.float32(0), jax.random.key(0), 5))()
+    assert len(traced) == 1

@@ -74,7 +74,7 @@ def stop_when(process, number, condition):
     while not condition():
         assert process.poll() is None, f"ended before the signal: {process.communicate()}"
         assert time.monotonic() < give_up, "waited too long for the moment of the signal"
-        time.sleep(0.005)
+        time.sleep(0.02)
     process.send_signal(number)
     return finish(process)
 
