@@ -19,7 +19,7 @@ from ssdkd_jax.models.spectral_norm import COLLECTION
 FIRST_COUNT = 50.0
 
 
-class Seen(NamedTuple):
+class TeacherView(NamedTuple):
     """What the frozen teacher makes of n images.
 
     judged: what the discriminator is given: the features, or the normalized images themselves.
@@ -127,7 +127,7 @@ def _judge(gan, variables, judged):
     return judgment, {**variables, **updated}
 
 
-def discriminator_loss(gan: GAN, variables, fake: Seen, fake_classes, real: Seen, real_classes):
+def discriminator_loss(gan: GAN, variables, fake: TeacherView, fake_classes, real: TeacherView, real_classes):
     """Hinge and ADC losses, and the feature distance of both kinds of images.
 
     Returns:
@@ -158,7 +158,7 @@ def discriminator_step(gan: GAN, state: GANState, see: Callable, fakes: Fakes, r
     Args:
       gan: GAN.
       state: GANState.
-      see: images (n, h, w, c) in [0, 1] -> Seen.
+      see: images (n, h, w, c) in [0, 1] -> TeacherView.
       fakes: Fakes.
       real: (n, h, w, c) collected images in [0, 1].
       real_classes: (n,) the teacher's most likely classes of these.
@@ -182,13 +182,13 @@ def discriminator_step(gan: GAN, state: GANState, see: Callable, fakes: Fakes, r
     return state, metrics
 
 
-def generator_loss(gan: GAN, judgment: Judgment, seen: Seen, classes, weights):
+def generator_loss(gan: GAN, judgment: Judgment, seen: TeacherView, classes, weights):
     """Hinge and ADC losses of generated images, and the smoothing of their classes.
 
     Args:
       gan: GAN.
       judgment: Judgment of the images, this device's part of the batch, like the next two.
-      seen: Seen of the same images.
+      seen: TeacherView of the same images.
       classes: (n,) they were to have.
       weights: (classes,) of the classes, from `gan_losses.class_weights`.
 
@@ -233,7 +233,7 @@ def generator_step(gan: GAN, state: GANState, see: Callable, fakes: Fakes):
         steps=steps,
     )
     metrics["class_agreement"] = jnp.mean((predicted == classes).astype(jnp.float32))
-    return state, {**metrics, "diversity": spread(images, axis_name=gan.axis_name)}
+    return state, {**metrics, "diversity": pixel_spread(images, axis_name=gan.axis_name)}
 
 
 def _updated(gan, params, gradient, optimizer_state):
@@ -247,7 +247,7 @@ def _moved(gan, average, generator, steps):
     return optax.incremental_update(generator, average, 1 - decay)
 
 
-def spread(images, *, axis_name=None):
+def pixel_spread(images, *, axis_name=None):
     """Standard deviation of a pixel over a batch's images (n, h, w, c), averaged over the pixels: float32 scalar."""
     mean, square = collectives.pmean((jnp.mean(images, axis=0), jnp.mean(jnp.square(images), axis=0)), axis_name)
     return jnp.mean(jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0.0)))

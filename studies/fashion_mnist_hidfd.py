@@ -14,7 +14,7 @@ def get_study():
     config = fashion_mnist.get_config("short")
     config.method = "hidfd"
     variants = parts(config) | {"collected images drawn at random": {"hidfd.collected_by": "random"}}
-    # Which take the longest, and are part of the study of digits.
+    # These take the longest, and the study of digits has them.
     for name in ("as the released code", "SSD-KD's buffer"):
         del variants[name]
     return Study(config, variants=variants, seeds=3)

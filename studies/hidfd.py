@@ -1,5 +1,7 @@
 """The variants of an ablation of HiDFD."""
 
+from ssdkd_jax.methods import METHODS
+
 
 def parts(config):
     """name -> changed fields: HiDFD without each of its parts, with equally many student steps each.
@@ -20,12 +22,7 @@ def parts(config):
         "no smoothing": {"smoothing": 0.0},
         "no inflation": {"inflation": 1.0},
         "KD instead of SimKD": kd,
-        "as the released code": {
-            "discriminator": "plain",
-            "shared_embedding": False,
-            "integration_gradient": False,
-            "smoothing_counts": False,
-        },
+        "as the released code": METHODS["hidfd_released"].changes,
         "SSD-KD's buffer": {"replay": True},
         "SSD-KD's buffer with KD": {"replay": True, **kd},
     }

@@ -76,7 +76,7 @@ def thinned(value):
 
 @functools.cache
 def teacher():
-    """images in [0, 1] -> Seen: resnet18 whose convolutions are 1.5 times as large; compiled once for all tests."""
+    """images in [0, 1] -> TeacherView of a resnet18 whose convolutions are 1.5 times as large; compiled once."""
     model = create_model("resnet18", CLASSES)
     layout = golden_values.layouts()["resnet18"]
     state_dict = golden_values.state_dict(layout)
@@ -91,9 +91,9 @@ def teacher():
 
 
 def see(images, guided=True):
-    """Seen of images in [0, 1]."""
+    """TeacherView of images in [0, 1]."""
     logits, features = teacher()(images)
-    return guided_gan.Seen(features if guided else (images - 0.5) / 0.5, features, logits)
+    return guided_gan.TeacherView(features if guided else (images - 0.5) / 0.5, features, logits)
 
 
 class Compiled:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ssdkd_jax.data import image_files, pixels
-from ssdkd_jax.data.loading import check_named, dataset_info, load_split
+from ssdkd_jax.data.loading import check_named, count_images, is_prepared, load_images
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
 from ssdkd_jax.user_code import absolute, is_user_code
@@ -31,9 +31,8 @@ def load(
     Says in a line on the terminal which files are skipped, since they cannot be read, and where all are gray.
 
     Args:
-      name: a folder, whose images are taken wherever below it they are ('folder:/path' or '/path'); 'photographs', for
-        random crops of scikit-learn's sample images; or a data set as for `loading.load_split`, whose training images
-        are taken without their labels.
+      name: a folder, whose images are taken wherever below it they are ('folder:path', or a path with a slash);
+        'photographs', for random crops of scikit-learn's sample images; or a data set as for `loading.load_images`.
       image_shape: (h, w, c) of the images returned.
       data_dir: where prepared TFDS sets are stored.
       most: how many are drawn at random; None keeps all (of 'photographs', which have no end, `MANY`).
@@ -52,7 +51,7 @@ def load(
     elif is_folder(name):
         images = _in_folder(_root(name), image_shape, most, rng)
     else:
-        images = load_split(name, "train", data_dir=data_dir, image_size=image_shape[:2]).images
+        images = load_images(name, data_dir=data_dir, image_size=image_shape[:2])
         images = images if most is None else images[np.sort(rng.permutation(len(images))[:most])]
         _note_gray(name, images.shape[-1] == 1, image_shape)
     if len(images) < FEWEST:
@@ -96,7 +95,9 @@ def count(name: str, data_dir: str | None, most: int | None = None) -> int:
         return files if most is None else min(files, most)
     if difflib.get_close_matches(name, [PHOTOGRAPHS], cutoff=0.8):
         raise UserError(f"there are no collected images {name!r}; did you mean {PHOTOGRAPHS!r}?")
-    return dataset_info(name, data_dir, prepared_here=True).sizes.get("train", 0)
+    if is_prepared(name) and expand(name).is_dir():
+        raise UserError(f"{name} is a folder here; expected it as folder:{name}, or a data set under its whole name")
+    return count_images(name, data_dir)
 
 
 def is_same(name: str, dataset: str) -> bool:
@@ -112,7 +113,11 @@ def _in_full(name):
 
 def is_folder(name: str) -> bool:
     """Tells whether collected images are a folder's files, and no data set."""
-    return name.startswith("folder:") or (not is_user_code(name) and expand(name).is_dir()) or name[:1] in "/.~"
+    return (
+        name.startswith("folder:")
+        or (not is_user_code(name) and "/" in name and expand(name).is_dir())
+        or (name[:1] in "/.~")
+    )
 
 
 def _root(name):
@@ -120,12 +125,12 @@ def _root(name):
     root = expand(name.removeprefix("folder:"))
     if not root.is_dir():
         what = f"{root} is a file" if root.exists() else f"there is no folder {root}"
-        raise UserError(f"{what}; expected one with collected images in it, or below it")
+        raise UserError(f"{what}; expected a folder with collected images in it, or below it")
     return root
 
 
 def _files(root):
-    """All image files below a folder, sorted; those that are none are seen when they are read."""
+    """All files below a folder that have an image's name, sorted; whether they are images shows when they are read."""
 
     def refuse(error):
         raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable, or choose another")
@@ -156,7 +161,8 @@ def _in_folder(root, image_shape, most, rng):
             break
     if broken:
         named = ", ".join(str(file) for file in broken[:3]) + (", ..." if len(broken) > 3 else "")
-        print(f"{len(broken)} of {len(files)} files are skipped, they cannot be read as images: {named}", flush=True)
+        tried = len(images) + len(broken)
+        print(f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {named}", flush=True)
     if not images:
         raise UserError(f"none of the {len(files)} files in {root} can be read as an image; choose another folder")
     _note_gray(root, all(gray), image_shape)
@@ -168,7 +174,7 @@ def _decoded(files: Iterable, image_shape, broken: list) -> Iterator[tuple[np.nd
     channels = 1 if image_shape[-1] == 1 else 3
     for file in files:
         try:
-            if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
+            if not file.is_file():  # a pipe, from which reading would wait, or a broken link
                 raise OSError("no file")
             image, is_gray = pixels.decode(file, channels), image_files.is_gray(file)
         except (*pixels.DECODING_ERRORS, UserError):

@@ -1,5 +1,7 @@
 """One name for every source of real images."""
 
+import numpy as np
+
 from ssdkd_jax.data import digits, folder, label_maps, prepared, segmentation_folder, shapes, user_dataset
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
@@ -47,6 +49,37 @@ def load_split(name: str, split: str, *, data_dir: str | None = None, image_size
     if is_user_code(name):
         return user_dataset.load(name, split, size)
     return prepared.load(name, split, data_dir, size)
+
+
+def load_images(name: str, *, data_dir: str | None = None, image_size: ImageSize = None) -> np.ndarray:
+    """Reads the training images of a set without their labels, which a TFDS set need not have.
+
+    Args:
+      name, data_dir, image_size: as for `load_split`.
+
+    Returns:
+      uint8 (n, h, w, c).
+
+    Raises:
+      UserError: as `load_split` does.
+    """
+    if is_prepared(name):
+        return prepared.load_images(name, data_dir, _height_and_width(image_size))
+    return load_split(name, "train", data_dir=data_dir, image_size=image_size).images
+
+
+def count_images(name: str, data_dir: str | None = None) -> int:
+    """How many images `load_images` reads; UserError as there, but nothing is decoded."""
+    if is_prepared(name):
+        return prepared.count_images(name, data_dir)
+    return dataset_info(name, data_dir, prepared_here=True).sizes.get("train", 0)
+
+
+def is_prepared(name: str) -> bool:
+    """Tells whether a name is that of a TFDS set."""
+    check_named(name)
+    made_here = name in ("digits", "shapes") or name.startswith("folder:") or is_segmentation_folder(name)
+    return not (made_here or is_user_code(name))
 
 
 def dataset_info(

@@ -16,13 +16,34 @@ from ssdkd_jax.errors import UserError
 def load(name: str, split: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
     """Reads one split, in the order of the prepared files."""
     builder = _open(name, data_dir)
-    channels = _image_shape(builder, size)[-1]
     records = list(_source(builder, _split_name(builder, split)))
+    labels = np.array([record["label"] for record in records], np.int32)
+    return Dataset(_images(builder, split, records, size), labels, _class_names(builder))
+
+
+def load_images(name: str, data_dir: str | None, size: tuple[int, int] | None) -> np.ndarray:
+    """Reads the training images alone, uint8 (n, h, w, c), also of a set without labels."""
+    builder = _open(name, data_dir, features=("image",))
+    return _images(builder, "train", list(_source(builder, _training_split(builder))), size)
+
+
+def count_images(name: str, data_dir: str | None) -> int:
+    """How many images `load_images` reads."""
+    builder = _open(name, data_dir, features=("image",))
+    return builder.info.splits[_training_split(builder)].num_examples
+
+
+def _images(builder, split, records, size):
+    channels = _image_shape(builder, size)[-1]
     # Threads make this slower: for small images Pillow holds the interpreter's lock most of the time.
     images = (pixels.resize(pixels.decode(io.BytesIO(record["image"]), channels), size) for record in records)
-    names = [f"{name} {split} image {i}" for i in range(len(records))]
-    labels = np.array([record["label"] for record in records], np.int32)
-    return Dataset(pixels.stack(images, names), labels, _class_names(builder))
+    return pixels.stack(images, [f"{builder.name} {split} image {i}" for i in range(len(records))])
+
+
+def _training_split(builder):
+    if "train" not in builder.info.splits:
+        raise UserError(f"{builder.name} has no split train; it has {', '.join(sorted(builder.info.splits))}")
+    return "train"
 
 
 def info(name: str, data_dir: str | None, size: tuple[int, int] | None, *, prepared_here: bool = False) -> DatasetInfo:
@@ -39,7 +60,7 @@ def info(name: str, data_dir: str | None, size: tuple[int, int] | None, *, prepa
     return DatasetInfo(_image_shape(builder, size), _class_names(builder), sizes)
 
 
-def _open(name, data_dir):
+def _open(name, data_dir, features=("image", "label")):
     """Makes the read-only builder of a prepared set.
 
     It is made from the files alone: a builder made from the set's code would go to the network, for minutes when there
@@ -58,7 +79,7 @@ def _open(name, data_dir):
             "without TensorFlow; prepare it as array_record in another data_dir: "
             + _preparation(name, data_dir.rstrip("/") + "_array_record")
         )
-    for key in ("image", "label"):
+    for key in features:
         if key not in builder.info.features:
             raise UserError(f"{name} has no '{key}'; expected a classification set, such as cifar10")
     return builder

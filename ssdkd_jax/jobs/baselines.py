@@ -1,5 +1,6 @@
 """Real and other images that a run compares its student with: what a baseline is given, and baselines within a run."""
 
+import contextlib
 import math
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from ssdkd_jax import data
 from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes, task_of
-from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings
+from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings, trained_network
 from ssdkd_jax.jobs.plausibility import check_memory, check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
 from ssdkd_jax.methods import find_method, section_of
@@ -61,10 +62,8 @@ def check_given_images(config):
 def _check_collected(config, source, field):
     """Raises UserError where there are no collected images, or more than this machine has room for."""
     drawn, shape = _drawn(config), shape_and_classes(config)[0]
-    try:
+    with _about(field):
         count = collected.count(source, config.data_dir or None, drawn)
-    except UserError as error:
-        raise UserError(f"{field}: {error}") from error
     if drawn is not None and count <= drawn:
         fix = f"take fewer: --config.{field.replace('.images', '.collected_images')}=N"
     elif drawn is None and collected.is_folder(source):
@@ -73,6 +72,15 @@ def _check_collected(config, source, field):
         fix = f"choose a smaller set, or a folder: --config.{field}=FOLDER"
     # Once on the host, and once on a device.
     check_memory(2 * count * math.prod(shape), jax.devices("cpu")[0], f"{count:,} collected images {shape}", fix)
+
+
+@contextlib.contextmanager
+def _about(field):
+    """Puts a field's name in front of what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from error
 
 
 def _drawn(config):
@@ -106,7 +114,8 @@ def given_images(config):
 def _collected_images(config, shape):
     """GivenImages without labels yet: those drawn at random, or all of which the teacher is to choose."""
     source = method_settings(config, config.method)["images"]
-    images = collected.load(source, shape, data_dir=config.data_dir or None, most=_drawn(config), seed=config.seed)
+    with _about(f"{section_of(config.method)}.images"):
+        images = collected.load(source, shape, data_dir=config.data_dir or None, most=_drawn(config), seed=config.seed)
     return GivenImages(source, images, np.zeros(len(images), np.int32))
 
 
@@ -158,9 +167,11 @@ def real_images(config):
     return test, [(share, data.subset(train, share, config.seed)) for share in config.baselines]
 
 
-def train_baselines(context, images, test, baseline_sets, student_steps):
-    """The same student trained on a share of the real images, for as many steps: {what: percent of the metric}."""
+def train_baselines(context, teacher, images, test, baseline_sets, student_steps):
+    """The config's student trained on a share of the real images, for as many steps: {what: percent of the metric}."""
     config, found = context.config, {}
+    same = trained_network(config, teacher) == config.student.name
+    student = "same student" if same else f"{config.student.name} alone"
     student_steps = max(1, student_steps)
     for share, train_images in baseline_sets:
         on_share = f"on {100 * share:g}% real images"
@@ -181,5 +192,5 @@ def train_baselines(context, images, test, baseline_sets, student_steps):
             )
             evaluate, variables = make_evaluator_of(context, config.student.name, images, variables)
             confusion = evaluate(variables, test.images, test.labels).confusion
-            found[f"same student {on_share}"] = images.task.metric.of(confusion)
+            found[f"{student} {on_share}"] = images.task.metric.of(confusion)
     return found

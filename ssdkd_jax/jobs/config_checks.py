@@ -190,6 +190,10 @@ def _without_effect(config, section, name, methods):
         names = {config.dataset, *(method_settings(config, method).get("images", "") for method in methods)} - {""}
         if not any(map(_has_a_data_dir, names)):
             return f"on {', '.join(sorted(names))}, only on prepared TFDS sets, camvid and nyuv2"
+    if section == "crop_padding" and config.teacher.path and not config.baselines:
+        unread = [find_method(method).method.unread(method_settings(config, method)) for method in methods]
+        if all("crop_padding" in of_method for of_method in unread):
+            return unread[0]["crop_padding"]
     if section in METHODS and (why := METHODS[section].method.unread(config[section]).get(name)):
         return why
     return ""

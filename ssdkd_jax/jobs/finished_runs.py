@@ -146,6 +146,9 @@ def row_of(runs: list[Run], diverged: list[dict]) -> dict:
         "std": std,
         # Of all evaluations, which is what papers of this field report; picked with the test set.
         "best_accuracies": [summary.score("best_student") for summary in summaries],
+        # Where it is more than the student that all methods train.
+        "student_network": next((summary.student_network for summary in summaries if summary.student_network), None),
+        "student_parameters": _largest(summaries, "student_parameters"),
         "student_steps": _largest(summaries, "student_steps"),
         "images_made": _largest(summaries, "images_made"),
         "images_kept": _largest(summaries, "images_kept"),

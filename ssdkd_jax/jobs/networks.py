@@ -7,6 +7,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
+from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.training.devices import AXIS, spread
 from ssdkd_jax.training.evaluation import make_evaluator, make_predictor
 from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
@@ -14,37 +15,28 @@ from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
 
 def make_model(context, name, num_classes, **kwargs):
     """A network in the config's dtypes, for the run's devices."""
-    config = context.config
-    return models.create_model(
-        name,
-        num_classes,
-        dtype=jnp.dtype(config.dtype),
-        param_dtype=jnp.dtype(config.param_dtype),
-        conv_general_dilated=_convolution(context.devices),
-        **kwargs,
-    )
+    return models.create_model(name, num_classes, **_layers(context), **kwargs)
 
 
-def make_generator(context, image_shape, **kwargs):
+def _make_generator(context, image_shape):
     """The config's generator for images of this shape."""
-    config = context.config
+    size = context.config.generator
+    layers = _layers(context)
     try:
-        return models.create_generator(
-            image_shape,
-            config.generator.latent_size,
-            config.generator.width,
-            dtype=jnp.dtype(config.dtype),
-            param_dtype=jnp.dtype(config.param_dtype),
-            conv_general_dilated=_convolution(context.devices),
-            **kwargs,
-        )
+        return models.create_generator(image_shape, size.latent_size, size.width, bn_axis_name=AXIS, **layers)
     except UserError as error:
         raise UserError(f"{error}: --config.image_size=N") from error
 
 
-def _convolution(devices):
-    """XLA's own on accelerators; on CPU the one whose gradients stay fast inside loops."""
-    return loop_friendly_conv_general_dilated if devices[0].platform == "cpu" else None
+def _layers(context):
+    """What the layers of all networks have in common, fields of Layers."""
+    config, on_cpu = context.config, context.devices[0].platform == "cpu"
+    return {
+        "dtype": jnp.dtype(config.dtype),
+        "param_dtype": jnp.dtype(config.param_dtype),
+        # On CPUs the one whose gradients stay fast inside loops, else XLA's own.
+        "conv_general_dilated": loop_friendly_conv_general_dilated if on_cpu else None,
+    }
 
 
 def make_method(context, architecture, images):
@@ -54,12 +46,11 @@ def make_method(context, architecture, images):
       UserError: a setting that the method refuses.
     """
     config, num_classes = context.config, len(images.class_names)
-    # Methods without a use for it only take its layers, so its size is one that it can make.
-    generated = images.shape if find_method(config.method).method.uses_generator else (32, 32, images.shape[-1])
+    uses_generator = find_method(config.method).method.uses_generator
     problem = Problem(
         teacher=make_model(context, architecture, num_classes),
         student=make_model(context, trained_network(config, architecture), num_classes, bn_axis_name=AXIS),
-        generator=make_generator(context, generated, bn_axis_name=AXIS),
+        generator=_make_generator(context, images.shape) if uses_generator else None,
         task=images.task,
         image_shape=images.shape,
         num_classes=num_classes,
@@ -68,6 +59,7 @@ def make_method(context, architecture, images):
         crop_padding=config.crop_padding,
         flip=config.flip,
         axis_name=AXIS,
+        layers=Layers(bn_axis_name=AXIS, **_layers(context)),
     )
     preset, settings = find_method(config.method), method_settings(config, config.method)
     with reported_errors(config.method):

@@ -114,12 +114,11 @@ def check_sizes(config, devices) -> None:
 
 def check_work(config, method) -> None:
     """Raises UserError where a Method's epochs would take weeks on any machine."""
-    # As many as in the last epoch, when no warm-up is left.
-    per_epoch = method.images_processed(max(0, config.epochs - 1))
+    images = sum(map(method.images_processed, range(config.epochs)))
     # Which counts the images of a synthesis once, whatever the steps that they take.
     steps = getattr(method, "inversion_steps", 1) - 1
-    images = config.epochs * (per_epoch + steps * getattr(method, "synthesis_batch_size", 0))
-    names = [name for name in ("kd_steps", "inversion_steps", "generator_steps") if hasattr(method, name)]
+    images += config.epochs * steps * getattr(method, "synthesis_batch_size", 0)
+    names = [name for name in ("kd_steps", "inversion_steps", "generator_steps", "gan_steps") if hasattr(method, name)]
     _refuse_weeks(images, config.epochs, ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)])
 
 

@@ -14,6 +14,8 @@ class Summary:
     method, dataset, teacher, student: names, the latter two of architectures.
     epochs, seed, devices: of the run; devices is a number.
     hardware, command, date, versions: what made it.
+    student_network: what was trained, where that is the student and more (HiDFD's has the teacher's classifier).
+    student_parameters, teacher_parameters: their numbers; the student's are those of what was trained.
     teacher_sha256, student_sha256: digests of the networks' variables.
     teacher_recipe: how the teacher was trained, or where it came from.
     metric: "accuracy" or "miou": what baselines, agreement and the result are in.
@@ -47,6 +49,9 @@ class Summary:
     teacher_sha256: str
     teacher_recipe: str = ""
     student_sha256: str | None = None
+    student_network: str | None = None
+    student_parameters: int | None = None
+    teacher_parameters: int | None = None
     metric: str = ACCURACY.name
     teacher_accuracy: float | None = None
     student_accuracy: float | None = None

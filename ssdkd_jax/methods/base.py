@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ssdkd_jax import batchnorm, settings
 from ssdkd_jax.data.preprocessing import augment, normalize
+from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.tasks import Task
 
 # Share of pixels that a synthesis made and that are not in [0, 1], as those of a user's own method may be.  Among the
@@ -17,32 +18,23 @@ from ssdkd_jax.tasks import Task
 PIXELS_OUTSIDE = "pixels_outside"
 
 
-# What shapes a loss, or the draws of a buffer, and means nothing where the weight, or the exponent, before it is 0.
-OF_WEIGHT = {
-    "bn": ("bn_momentum", "bn_floor"),
-    "adv": ("adv_masked",),
-    "alpha": ("beta", "beta_start", "beta_end", "weight_normalization"),
-    "integration": ("integration_gradient",),
-    "smoothing": ("smoothing_counts",),
-}
-
-
 class Problem(NamedTuple):
     """The networks and the kind of images; the same for every method that is compared.
 
     teacher, student: Linen modules called as `apply(variables, normalized images, train=...)`.
-    generator: Linen module, latents (n, latent_size) to images (n, h, w, c) in [0, 1].
+    generator: Linen module, latents (n, latent_size) to images (n, h, w, c) in [0, 1]; None for methods that use none.
     task: pure functions on the networks' outputs.
     image_shape: (h, w, c).
     num_classes: classes of the teacher.
     mean, std: channel normalization that both networks expect, on the scale of [0, 1].
     crop_padding, flip: augmentation of the images that the networks see.
     axis_name: the pmapped axis or None.
+    layers: of which methods make networks of their own.
     """
 
     teacher: nn.Module
     student: nn.Module
-    generator: nn.Module
+    generator: nn.Module | None
     task: Task
     image_shape: tuple
     num_classes: int
@@ -51,6 +43,7 @@ class Problem(NamedTuple):
     crop_padding: int = 0
     flip: bool = False
     axis_name: str | None = None
+    layers: Layers = Layers()
 
 
 class Window(NamedTuple):
@@ -93,6 +86,8 @@ class Method:
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     # Inherited settings that change nothing; a config does not have them.
     without_effect: ClassVar[tuple[str, ...]] = ()
+    # {weight of a loss, or exponent: settings that nothing reads where it is 0}.
+    read_with: ClassVar[dict[str, tuple[str, ...]]] = {}
     # What differs from the published method, in a sentence, for tables that compare it with others.
     differs: ClassVar[str] = ""
 
@@ -148,8 +143,8 @@ class Method:
     @classmethod
     def unread(cls, values: dict) -> dict[str, str]:
         """{setting: why nothing reads it, such as "with replay=false"} where the other settings are these."""
-        off = [weight for weight in OF_WEIGHT if values.get(weight, 1) == 0]
-        return {name: f"with {weight}=0" for weight in off for name in OF_WEIGHT[weight] if name in values}
+        off = {weight: names for weight, names in cls.read_with.items() if values[weight] == 0}
+        return {name: f"with {weight}=0" for weight, names in off.items() for name in names}
 
     @classmethod
     def student_network(cls, student: str, teacher: str, values: dict) -> str:

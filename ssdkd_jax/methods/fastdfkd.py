@@ -40,6 +40,8 @@ class FastDFKD(ImageBank):
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
 
+    read_with: ClassVar[dict[str, tuple[str, ...]]] = {"bn": ("bn_momentum",)}
+
     epochs: int = 220
     warmup_epochs: int = setting(
         20,

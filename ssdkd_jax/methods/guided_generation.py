@@ -14,7 +14,7 @@ from ssdkd_jax.methods.hidfd_settings import HiDFDSettings
 from ssdkd_jax.models.conditional_generator import ConditionalGenerator
 from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscriminator
 
-# Collapse: images that differ less than this share of what collected ones do, classes of less than this entropy.
+# Collapse: images that differ, or classes whose entropy is, less than these shares of what the collected ones' are.
 LEAST_DIVERSITY, LEAST_ENTROPY = 0.2, 0.3
 
 
@@ -24,8 +24,7 @@ class GuidedGeneration(HiDFDSettings):
 
     def gan(self, teacher):
         """guided_gan.GAN of this method's networks, for a teacher's variables."""
-        problem = self.problem
-        layers = problem.generator.layers
+        problem, layers = self.problem, self.problem.layers
         discriminator = GuidedDiscriminator(problem.num_classes, self.width, layers)
         if self.discriminator == "plain":
             features = self._feature_size(teacher)
@@ -51,10 +50,10 @@ class GuidedGeneration(HiDFDSettings):
         return jax.eval_shape(apply, teacher, images)[1].shape[-1]
 
     def see(self, teacher, images):
-        """guided_gan.Seen of images (n, h, w, c) in [0, 1]."""
+        """guided_gan.TeacherView of images (n, h, w, c) in [0, 1]."""
         images = normalize(images, self.problem.mean, self.problem.std)
         logits, features = self.problem.teacher.apply(teacher, images, return_features=True)
-        return guided_gan.Seen(images if self.discriminator == "plain" else features, features, logits)
+        return guided_gan.TeacherView(images if self.discriminator == "plain" else features, features, logits)
 
     def synthesize(self, state, teacher, key):
         """An epoch of stage 1, whose last one fills the bank; nothing in stage 2.
@@ -63,7 +62,7 @@ class GuidedGeneration(HiDFDSettings):
         """
         if not self.generated_images:
             return state, {}
-        gan_key, fill_key, _ = jax.random.split(key, 3)
+        gan_key, fill_key, collected_key = jax.random.split(key, 3)
         steps = jnp.where(state.epoch < self.warmup_epochs, self.gan_steps, 0)
         state, metrics = repeat(lambda state, key: self.gan_step(state, teacher, key), state, gan_key, steps)
         made = state.gan.new_counts
@@ -77,9 +76,12 @@ class GuidedGeneration(HiDFDSettings):
         # The student sees the averaged generator's images, which may differ less, and be of fewer classes.
         made = jnp.where(fills > 0, replay_buffer.class_counts(state.bank, self.problem.num_classes), made)
         spread = jnp.where(fills > 0, filled["diversity"], metrics["diversity"])
-        collected = to_unit(teacher["given"]["images"][: self.synthesis_batch_size])
-        metrics["diversity"] = spread / jnp.maximum(guided_gan.spread(collected), 1e-6)
+        given = teacher["given"]
+        rows = jax.random.randint(collected_key, (self.synthesis_batch_size,), 0, len(given["images"]))
+        metrics["diversity"] = spread / jnp.maximum(guided_gan.pixel_spread(to_unit(given["images"][rows])), 1e-6)
         metrics["class_entropy"] = replay_buffer.evenness(made)
+        counts = jnp.bincount(given["labels"], length=self.problem.num_classes)
+        metrics["collected_class_entropy"] = replay_buffer.evenness(counts)
         return state, {**metrics, "buffer_size": replay_buffer.size(state.bank).astype(jnp.float32)}
 
     def gan_step(self, state, teacher, key):
@@ -105,7 +107,7 @@ class GuidedGeneration(HiDFDSettings):
         """A batch of generated images enters the bank, in place of those of lowest priority.
 
         Returns:
-          (State, {"diversity"}), guided_gan.spread of these images.
+          (State, {"diversity"}), guided_gan.pixel_spread of these images.
         """
         problem, task = self.problem, self.problem.task
         images = guided_gan.sample(self.gan(teacher), state.gan, self.draw(key))
@@ -114,22 +116,25 @@ class GuidedGeneration(HiDFDSettings):
         bank = replay_buffer.insert(
             state.bank, images, classes, confidence, state.bank.priority, axis_name=problem.axis_name
         )
-        return state._replace(bank=bank), {"diversity": guided_gan.spread(images, axis_name=problem.axis_name)}
+        return state._replace(bank=bank), {"diversity": guided_gan.pixel_spread(images, axis_name=problem.axis_name)}
 
     def synthesizes(self, epoch):
         """In stage 1 alone."""
         return epoch < self.warmup_epochs
 
     def concern(self, epoch, metrics):
-        """What tells a collapse in stage 1's last epoch, when the bank is filled."""
+        """Describes a collapse at the end of stage 1, when the bank is filled."""
         if epoch != self.warmup_epochs - 1:
             return ""
         if metrics["diversity"] < LEAST_DIVERSITY:
             share = 100 * metrics["diversity"]
             return f"the generator has collapsed: its images differ {share:.0f} % as much as the collected ones do"
-        if metrics["class_entropy"] < LEAST_ENTROPY:
-            share = 100 * metrics["class_entropy"]
-            return f"the generator has collapsed to few classes: their entropy is {share:.0f} % of the largest possible"
+        if metrics["class_entropy"] < LEAST_ENTROPY * metrics["collected_class_entropy"]:
+            found, collected = (100 * metrics[name] for name in ("class_entropy", "collected_class_entropy"))
+            return (
+                f"the generator has collapsed to few classes: their entropy is {found:.0f} % of the largest possible, "
+                f"that of the collected images {collected:.0f} %"
+            )
         return ""
 
     @functools.cached_property

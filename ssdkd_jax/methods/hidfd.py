@@ -169,11 +169,11 @@ class HiDFD(GuidedGeneration):
         if self.distillation == "kd":
             return optimizer
 
-        def of_teacher(params):
+        def is_teachers_classifier(params):
             return {name: name == simkd.CLASSIFIER for name in params}
 
         # Without a gradient it would still decay.
-        return optax.chain(optimizer, optax.masked(optax.set_to_zero(), of_teacher))
+        return optax.chain(optimizer, optax.masked(optax.set_to_zero(), is_teachers_classifier))
 
     # ---- for the training loop
 

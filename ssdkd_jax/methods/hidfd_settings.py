@@ -1,6 +1,7 @@
 """The settings of HiDFD."""
 
 import dataclasses
+from typing import ClassVar
 
 from ssdkd_jax.data.collected import PHOTOGRAPHS
 from ssdkd_jax.methods.student_training import StudentTraining
@@ -21,6 +22,12 @@ class HiDFDSettings(StudentTraining):
     Raises:
       ValueError: a setting outside its range, or one that contradicts another.
     """
+
+    read_with: ClassVar[dict[str, tuple[str, ...]]] = {
+        "alpha": ("beta",),
+        "integration": ("integration_gradient",),
+        "smoothing": ("smoothing_counts",),
+    }
 
     epochs: int = 640
     warmup_epochs: int = setting(
@@ -109,6 +116,8 @@ class HiDFDSettings(StudentTraining):
             "with generated_images=0": () if values["generated_images"] else (*STAGE_1, "inflation"),
             "with replay=false": () if replay else ("alpha", "beta", "gamma"),
             "with distillation=simkd": ("temperature",) if simkd else (),
+            # Of the whole config, which a teacher's training and baselines read too.
+            "on random resized crops (resized_crop below 1)": ("crop_padding",) if values["resized_crop"] < 1 else (),
             "with student_schedule=steps": (
                 ("student_final_learning_rate",) if values["student_schedule"] == "steps" else ()
             ),

@@ -29,6 +29,8 @@ class NAYER(ImageBank):
         "text model's)."
     )
 
+    read_with: ClassVar[dict[str, tuple[str, ...]]] = {"bn": ("bn_momentum",)}
+
     epochs: int = 320
     warmup_epochs: int = setting(
         20, "number of warm-up epochs, which only synthesize, without the adversarial loss", at_least=0

@@ -1,6 +1,7 @@
 """The settings of SSD-KD."""
 
 import dataclasses
+from typing import ClassVar
 
 from ssdkd_jax import inversion, modulation, replay_buffer
 from ssdkd_jax.methods.view_keeping import ViewKeeping
@@ -20,6 +21,12 @@ class SSDKDSettings(ViewKeeping):
     Raises:
       ValueError: a setting outside its range.
     """
+
+    read_with: ClassVar[dict[str, tuple[str, ...]]] = {
+        "bn": ("bn_momentum", "bn_floor"),
+        "adv": ("adv_masked",),
+        "alpha": ("beta_start", "beta_end", "weight_normalization"),
+    }
 
     epochs: int = 220
     warmup_epochs: int = setting(

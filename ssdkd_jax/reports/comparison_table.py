@@ -92,6 +92,7 @@ def notes(result: dict) -> list[str]:
         "compilation and the evaluation on real test images; besides synthesis and student steps it includes "
         "checkpoints and the host's work.",
         "Planned memory is what XLA's compiler plans for an epoch on one device: arguments, results and temporaries.",
+        *networks(result["methods"], result["student"]),
         *_differences(result["methods"]),
         *failures(result["methods"]),
     ]
@@ -132,6 +133,20 @@ def _differences(methods: dict) -> list[str]:
 
 def _difference(method: str) -> str:
     return METHODS[method].method.differs if method in METHODS else ""
+
+
+def networks(rows: dict, student: str) -> list[str]:
+    """Returns sentences on rows whose network is more than the student, each network once; rows as in `failures`."""
+    plain = {row.get("student_parameters") for row in rows.values() if not row.get("student_network")} - {None}
+    beside = f"; {student} alone has {plain.pop():,}" if len(plain) == 1 else ""
+    by_network = {}
+    for name, row in rows.items():
+        if row.get("student_network") and row.get("student_parameters"):
+            by_network.setdefault((row["student_network"], row["student_parameters"]), []).append(name)
+    return [
+        f"What {', '.join(names)} trained is larger than the student: {network} has {parameters:,} parameters{beside}."
+        for (network, parameters), names in by_network.items()
+    ]
 
 
 def failures(rows: dict) -> list[str]:

@@ -46,6 +46,8 @@ _METHOD = {
     "seeds": [INTEGER],
     "mean": Maybe(NUMBER),
     "std": Maybe(NUMBER),
+    "student_network": Maybe(TEXT),
+    "student_parameters": Maybe(INTEGER),
     "student_steps": Maybe(INTEGER),
     "images_made": Maybe(INTEGER),
     "images_kept": Maybe(INTEGER),
@@ -85,6 +87,8 @@ _EXPECTED = {
         "student_agreement": Maybe(NUMBER),
         "images_made": Maybe(INTEGER),
         "given_images": Maybe(TEXT),
+        "student_network": Maybe(TEXT),
+        "student_parameters": Maybe(INTEGER),
         "baselines": Maybe(Named(NUMBER)),
         "seconds": Named(NUMBER),
     },
@@ -114,7 +118,9 @@ _EXPECTED = {
         "seeds": [INTEGER],
         "runs_at_once": INTEGER,
         "versions": Named(TEXT),
-        "variants": Named({**_METHOD, "paired": Maybe(_PAIRED)}),
+        "variants": Named(
+            {**_METHOD, "paired": Maybe(_PAIRED), "images": Maybe([Maybe({"class_entropy": Maybe(NUMBER)})])}
+        ),
     },
     "exactness": _SOURCE
     | {

@@ -65,9 +65,10 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     summary, metrics, buffer = read_summary(workdir), read_metrics(workdir), read_buffer(workdir)
     source = image_source(summary)
+    student = summary.get("student_network") or summary.get("student") or "Student"
     page = pages.render(
         "run.html",
-        title=f"{summary.get('student') or 'Student'} distilled from {summary.get('teacher') or 'a teacher'}",
+        title=f"{student} distilled from {summary.get('teacher') or 'a teacher'}",
         about=" · ".join(str(summary[key]) for key in ("method", "dataset", "date") if summary.get(key)),
         metric=metric_of(summary).words,
         result=_result(summary),

@@ -1,24 +1,46 @@
 """The table of a study's variants."""
 
-from ssdkd_jax.reports.comparison_table import COSTS, accuracy, costs, failures, listed, score_column
+import statistics
+
+from ssdkd_jax.reports.comparison_table import COSTS, accuracy, costs, failures, listed, networks, score_column
 from ssdkd_jax.reports.run_files import metric_of
 
+_BALANCE = "class entropy"
+_BALANCE_IN_WORDS = (
+    "Class entropy is that of the classes that the teacher sees in the images kept, or given, over the largest "
+    "possible, which equally many of each class have."
+)
 # The first so many costs: for all but the memory, which variants of one config share for the most part.
 _COSTS = 5
 
 
 def header(result: dict) -> tuple[str, ...]:
     """Returns the names of the columns."""
-    return ("variant", score_column(result), "difference (95 % interval)", *COSTS[:_COSTS])
+    balance = [_BALANCE] if _has_balance(result) else []
+    return ("variant", score_column(result), "difference (95 % interval)", *balance, *COSTS[:_COSTS])
 
 
 def rows(result: dict) -> list[tuple[str, ...]]:
     """Returns one row of text per variant, under `header`."""
-    seeds = len(result["seeds"])
+    seeds, has_balance = len(result["seeds"]), _has_balance(result)
     return [
-        (name, accuracy(row, seeds), _difference(row.get("paired")), *costs(row)[:_COSTS])
+        (
+            *(name, accuracy(row, seeds), _difference(row.get("paired"))),
+            *([f"{statistics.mean(_entropies(row)):.2f}"] if has_balance else []),
+            *costs(row)[:_COSTS],
+        )
         for name, row in result["variants"].items()
     ]
+
+
+def _has_balance(result: dict) -> bool:
+    return all(map(_entropies, result["variants"].values()))
+
+
+def _entropies(row: dict) -> list[float]:
+    """Of the classes of each run's images; [] where one is not known."""
+    found = [(of_run or {}).get("class_entropy") for of_run in row.get("images") or []]
+    return [] if None in found else found
 
 
 def _difference(paired: dict | None) -> str:
@@ -49,5 +71,7 @@ def notes(result: dict) -> list[str]:
         intervals if len(seeds) > 1 else f"Differences are from {first}.",
         f"Teacher {result['teacher']}, {result['teacher_accuracy']:.2f} {metric.unit}; student {result['student']}, "
         f"{result['dataset']}.",
+        *([_BALANCE_IN_WORDS] if _has_balance(result) else []),
+        *networks(result["variants"], result["student"]),
         *failures(result["variants"]),
     ]

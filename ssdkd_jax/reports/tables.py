@@ -71,12 +71,12 @@ def _run(result: dict) -> list[str]:
     if student is None:
         scores = [
             ("teacher", result["teacher"]),
-            ("student", f"{result['student']}, agrees with the teacher on {result['student_agreement']:.2f} %"),
+            ("student", f"{_trained(result)}, agrees with the teacher on {result['student_agreement']:.2f} %"),
         ]
     else:
         scores = [
             ("teacher", f"{result['teacher']}, {teacher:.2f} {metric.unit}"),
-            ("student", f"{result['student']}, {student:.2f} {metric.unit}"),
+            ("student", f"{_trained(result)}, {student:.2f} {metric.unit}"),
             ("best student on the test set (not the result)", f"{best_student:.2f} {metric.unit}"),
         ]
     seconds = result["seconds"]
@@ -89,6 +89,12 @@ def _run(result: dict) -> list[str]:
         ("seconds", f"{seconds['total']:.0f} ({parts})"),
     ]
     return _table(["", ""], lines)
+
+
+def _trained(result: dict) -> str:
+    network = result.get("student_network")
+    parameters = result.get("student_parameters")
+    return f"{network} ({parameters:,} parameters)" if network and parameters else result["student"]
 
 
 def _images(result: dict) -> str:

@@ -135,3 +135,12 @@ def test_photographs():
 def test_which_are_kept(by, most, expected):
     classes, confidences = np.array([0, 0, 0, 0, 1, 2]), np.array([0.9, 0.8, 0.6, 0.7, 0.1, 0.2])
     assert collected.choose(classes, confidences, most, by).tolist() == expected
+
+
+def test_a_folder_is_told_from_a_data_set(tmp_path, monkeypatch):
+    (tmp_path / "cifar10").mkdir()
+    picture(tmp_path / "cifar10/a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^cifar10 is a folder here; expected it as folder:cifar10, or a data set"):
+        collected.count("cifar10", None)
+    assert [collected.count(name, None) for name in ("folder:cifar10", "./cifar10", f"{tmp_path}/cifar10")] == [1] * 3

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from ssdkd_jax.data import dataset_info, load_split
+from ssdkd_jax.data.loading import count_images, load_images
 from ssdkd_jax.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
@@ -22,18 +23,25 @@ def png(image):
 
 
 def prepare(data_dir, name, splits, shape=(4, 5, 3), encode=png):
-    """Prepares a set without TensorFlow: TFDS stores bytes as they are.  `splits`: name -> (images, labels)."""
+    """Prepares a set without TensorFlow: TFDS stores bytes as they are.
+
+    `splits`: name -> (images, labels or None).
+    """
 
     def split_generators(self, dl_manager):
-        return {
-            split: [(i, {"image": encode(x), "label": y}) for i, (x, y) in enumerate(zip(*rows, strict=True))]
-            for split, rows in splits.items()
-        }
+        return {split: list(enumerate(examples(*rows))) for split, rows in splits.items()}
+
+    def examples(images, labels):
+        if labels is None:
+            return [{"image": encode(image)} for image in images]
+        return [{"image": encode(image), "label": label} for image, label in zip(images, labels, strict=True)]
 
     def dataset_info_of(self):
         label = tfds.features.ClassLabel(names=["ant", "bee", "cat"])
-        features = tfds.features.FeaturesDict({"image": tfds.features.Image(shape=shape), "label": label})
-        return tfds.core.DatasetInfo(builder=self, features=features)
+        features = {"image": tfds.features.Image(shape=shape), "label": label}
+        if any(labels is None for _, labels in splits.values()):
+            del features["label"]
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     with tfds.core.registered.skip_registration():
         builder_class = type(
@@ -97,6 +105,16 @@ def test_validation_images_where_the_test_images_have_no_labels(tmp_path):
     prepare(tmp_path, "unlabeled", splits)
     assert as_set(load_split("unlabeled", "test", data_dir=tmp_path))[0][1] >= 0
     assert dataset_info("unlabeled", tmp_path).sizes == {"train": 6, "test": 2}
+
+
+def test_images_without_labels(tmp_path):
+    prepare(tmp_path, "unlabeled", {"train": (IMAGES, None)})
+    images = load_images("unlabeled", data_dir=str(tmp_path), image_size=8)
+    assert (images.shape, images.dtype, count_images("unlabeled", str(tmp_path))) == ((6, 8, 8, 3), np.uint8, 6)
+    shuffled = load_images("unlabeled", data_dir=str(tmp_path))
+    assert sorted(map(np.ndarray.tobytes, shuffled)) == sorted(map(np.ndarray.tobytes, IMAGES))
+    with pytest.raises(UserError, match="unlabeled has no 'label'; expected a classification set"):
+        load_split("unlabeled", "train", data_dir=str(tmp_path))
 
 
 def test_images_of_differing_size_need_an_image_size(tmp_path):

@@ -24,7 +24,7 @@ def refusal(**fields):
 
 def test_images_of_ones_own_data_set_are_refused_however_it_is_spelled(tmp_path):
     assert refusal(hidfd__images="digits").startswith("hidfd.images is digits, the run's own data set")
-    assert refusal(hidfd__images="/no/where").startswith("hidfd.images: there is no folder /no/where; expected one")
+    assert refusal(hidfd__images="/no/where").startswith("hidfd.images: there is no folder /no/where; expected a f")
     found = refusal(dataset=f"folder:{tmp_path}", hidfd__images=f"{tmp_path}/.")
     assert found.startswith(f"hidfd.images is {tmp_path}/., the run's own data set; expected another one")
 

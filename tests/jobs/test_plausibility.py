@@ -76,6 +76,12 @@ def test_work_that_nobody_waits_for(method):
     )
 
 
+def test_work_of_a_warmup_counts():
+    method = types.SimpleNamespace(gan_steps=10**7, images_processed=lambda epoch: 10**9 if epoch < 200 else 64)
+    with pytest.raises(UserError, match=r"the 201 epochs process 200,000,000,064 images: .*--config.ssdkd.gan_steps=N"):
+        plausibility.check_work(a_config(epochs=201), method)
+
+
 def test_a_teacher_that_nobody_waits_for():
     plausibility.check_teacher_training(a_config(teacher__epochs=10**6), 50_000)
     with pytest.raises(UserError, match=r"the 1,000,000 epochs .* 116 days; choose fewer: --config.teacher.epochs=N$"):
@@ -103,6 +109,11 @@ def test_a_share_of_less_than_one_image_a_class():
         ),
         (["cmi.cr"], {}, "--config.cmi.cr has no effect on ssdkd; choose that method with --config.method=cmi"),
         (["ssdkd.adv_masked"], {"ssdkd__adv": 0.0}, "--config.ssdkd.adv_masked has no effect with adv=0; remove it"),
+        (
+            ["crop_padding"],
+            {"method": "hidfd", "hidfd__resized_crop": 0.5, "teacher__path": "x", "baselines": ()},
+            "--config.crop_padding has no effect on random resized crops (resized_crop below 1); remove it",
+        ),
         (["ssdkd.bn_floor"], {"ssdkd__bn": 0.0}, "--config.ssdkd.bn_floor has no effect with bn=0; remove it"),
         (["ssdkd.beta_end"], {"ssdkd__alpha": 0.0}, "--config.ssdkd.beta_end has no effect with alpha=0; remove it"),
         (["teacher.epochs"], {"teacher__path": "x.th"}, "no effect on a teacher that is given (teacher.path)"),

@@ -54,12 +54,8 @@ def problem(distillation="simkd", axis_name=None):
     teacher, student = (OneConvolution(layers, features) for features in (6, 4))
     if distillation == "simkd":
         student = simkd.SimKD(student, functools.partial(simkd.map_shape, teacher), CLASSES, layers)
-    generator = models.create_generator(
-        IMAGE_SHAPE, 4, 4, bn_axis_name=axis_name, conv_general_dilated=layers.conv_general_dilated
-    )
-    return Problem(
-        teacher, student, generator, tasks.CLASSIFICATION, IMAGE_SHAPE, CLASSES, (0.5,), (0.2,), axis_name=axis_name
-    )
+    images = tasks.CLASSIFICATION, IMAGE_SHAPE, CLASSES, (0.5,), (0.2,)
+    return Problem(teacher, student, None, *images, axis_name=axis_name, layers=layers)
 
 
 @functools.cache
@@ -220,8 +216,7 @@ def test_an_epoch_fits_all_sizes_of_images(shape):
     layers = {"bn_axis_name": None, "conv_general_dilated": None}
     architecture = HiDFD.student_network("resnet20", "resnet18", {"distillation": "simkd"})
     networks = models.create_model("resnet18", CLASSES, **layers), models.create_model(architecture, CLASSES, **layers)
-    generator = models.create_generator(shape, 4, 4)
-    of = HiDFD(problem=Problem(*networks, generator, tasks.CLASSIFICATION, shape, CLASSES, (0.5,), (0.2,)), **TINY)
+    of = HiDFD(problem=Problem(*networks, None, tasks.CLASSIFICATION, shape, CLASSES, (0.5,), (0.2,)), **TINY)
     variables = jax.eval_shape(networks[0].init, jax.random.key(0), jnp.zeros((1, *shape)))
     given = jax.ShapeDtypeStruct((12, *shape), jnp.uint8), jax.ShapeDtypeStruct((12,), jnp.int32)
     there = {**variables, "given": dict(zip(("images", "labels"), given, strict=True))}
@@ -239,10 +234,12 @@ def test_only_collected_images():
 
 
 def test_a_collapse_is_told_when_stage_1_ends():
-    of, fine = method(), {"diversity": 0.9, "class_entropy": 0.9}
+    of, fine = method(), {"diversity": 0.9, "class_entropy": 0.9, "collected_class_entropy": 1.0}
     assert of.concern(0, fine) == of.concern(1, {}) == ""
     assert "differ 5 % as much" in of.concern(0, fine | {"diversity": 0.05})
-    assert "entropy is 10 %" in of.concern(0, fine | {"class_entropy": 0.1})
+    few = fine | {"class_entropy": 0.1}
+    assert "entropy is 10 % of the largest possible, that of the collected images 100 %" in of.concern(0, few)
+    assert of.concern(0, few | {"collected_class_entropy": 0.2}) == "", "the collected ones are of few classes too"
 
 
 def test_a_rate_that_falls_in_steps_has_no_final_one():
@@ -276,7 +273,8 @@ def test_settings_without_effect():
     values = METHODS["hidfd"].settings
     assert "smoothing_counts" in HiDFD.unread(values | {"smoothing": 0.0})
     assert "integration_gradient" in HiDFD.unread(values | {"integration": 0.0})
-    assert {"alpha", "temperature", "student_final_learning_rate"} == HiDFD.unread(values).keys() - {"beta", "gamma"}
+    unread = {"alpha", "beta", "gamma", "temperature", "student_final_learning_rate", "crop_padding"}
+    assert unread == HiDFD.unread(values).keys()
     assert "width" in HiDFD.unread(values | {"generated_images": 0})
     assert "beta" in HiDFD.unread(values | {"replay": True, "alpha": 0.0})
     short = HiDFD.unread(values | {"warmup_epochs": 2})

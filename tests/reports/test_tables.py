@@ -88,6 +88,27 @@ def test_a_study_has_each_difference_with_its_interval():
     assert "2 seeds (0 to 1)" in notes and "2 runs at once" in notes and "from default, seed by seed" in notes
 
 
+def test_a_study_has_the_entropy_of_classes_where_it_is_known_of_all():
+    known = [{"class_entropy": 0.9}, {"class_entropy": 1.0}]
+    variants = {"default": row(images=known), "no phi": row(images=known)}
+    header, _, first, *_ = tables.markdown(study(variants)).splitlines()
+    assert "| difference (95 % interval) | class entropy | images made |" in header and "|  | 0.95 | 6,400 |" in first
+    variants["no phi"] = row(images=[{"class_entropy": 0.9}, None])
+    assert "entropy" not in tables.markdown(study(variants))
+
+
+def test_a_network_that_is_more_than_the_student_is_told():
+    joint = {"student_network": "convnet_8_simkd_convnet_32", "student_parameters": 54_850}
+    methods = {"hidfd": row(**joint), "ssdkd": row(student_parameters=6_274)}
+    assert (
+        "What hidfd trained is larger than the student: convnet_8_simkd_convnet_32 has 54,850 parameters; convnet_8 "
+        "alone has 6,274."
+    ) in tables.markdown(comparison(methods))
+    assert "What full trained is larger" in tables.markdown(study({"full": row(**joint)}))
+    assert "larger" not in tables.markdown(comparison())
+    assert "| student | convnet_8_simkd_convnet_32 (54,850 parameters), 98.00 % |" in tables.markdown(run(**joint))
+
+
 @pytest.mark.parametrize(
     ("paired", "expected"),
     [
