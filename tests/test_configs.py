@@ -17,8 +17,8 @@ PUBLISHED_PAIRS = ("resnet34-resnet18", "vgg11-resnet18", "wrn40_2-wrn16_1", "wr
 ARGUMENTS = {
     "digits": (None, "convnet_64-convnet_16"),
     "fashion_mnist": (None, "small", "short", "wrn40_2-wrn16_1,small", "convnet_32-convnet_8"),
-    "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small"),
-    "cifar100": (None, "small", *PUBLISHED_PAIRS),
+    "cifar10": (None, "small", *PUBLISHED_PAIRS, "resnet56_option_a-resnet20,small", "wrn40_2-wrn16_1,small,hidfd"),
+    "cifar100": (None, "small", *PUBLISHED_PAIRS, "wrn40_2-wrn16_1,hidfd"),
     "tiny_imagenet": (None, "hidfd", "resnet34-resnet18,small,hidfd"),
     "shapes": (None, "encoder_decoder_16-encoder_decoder_8"),
     "camvid": (None, "small", "deeplabv3_resnet50_os16-deeplabv3_mobilenet_os16"),
