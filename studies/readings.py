@@ -21,7 +21,7 @@ def questions(config, training_images, bn_floor):
         "kl with beta 0 and alpha 0.3": {**no_weights, "alpha": 0.3},
         "kl with beta 0 and alpha 1": {**no_weights, "alpha": 1.0},
         "kl with beta 0 and insertion at the mean": {**no_weights, "insertion": "mean"},
-        "uniform sampling": {"alpha": 0.0, "beta_start": 0.0, "beta_end": 0.0},
+        "uniform sampling": {"alpha": 0.0},
         # phi.
         "phi of mean 1": mean,
         "phi of mean 1 on the adversarial loss": {**mean, "modulated_term": "adversarial"},

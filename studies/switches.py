@@ -8,16 +8,15 @@ def switches(ssdkd, training_images):
       ssdkd: the config's section, whose own rule and size are no variants.
       training_images: of the real training set, of which the buffer's sizes are shares.
     """
-    no_weights = {"beta_start": 0.0, "beta_end": 0.0}
-    no_priority = {"alpha": 0.0, **no_weights}
+    uniform = {"alpha": 0.0}
     changes = {
         "no diversity part": {"use_diversity": False},
         "no difficulty part": {"use_difficulty": False},
         "no phi": {"modulated_term": "none"},
         "phi on both terms": {"modulated_term": "both"},
-        "uniform sampling": no_priority,
-        "no phi and uniform sampling": {"modulated_term": "none", **no_priority},
-        "no importance weights": no_weights,
+        "uniform sampling": uniform,
+        "no phi and uniform sampling": {"modulated_term": "none", **uniform},
+        "no importance weights": {"beta_start": 0.0, "beta_end": 0.0},
         "importance weights over the batch's largest": {"weight_normalization": "batch"},
         "importance weights over the buffer's largest": {"weight_normalization": "buffer"},
         "drawn targets": {"targets": "drawn"},

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import time
 
 import pytest
@@ -15,6 +16,10 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests raise errors through JAX on purpose, and to shorten their tracebacks takes longer than most of these tests.
 os.environ["JAX_TRACEBACK_FILTERING"] = "off"
+
+
+# `nohup make test` ignores it, and so would every process of these tests.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module", autouse=True)
