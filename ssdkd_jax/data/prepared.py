@@ -24,13 +24,13 @@ def load(name: str, split: str, data_dir: str | None, size: tuple[int, int] | No
 def load_images(name: str, data_dir: str | None, size: tuple[int, int] | None) -> np.ndarray:
     """Reads the training images alone, uint8 (n, h, w, c), also of a set without labels."""
     builder = _open(name, data_dir, features=("image",))
-    return _images(builder, "train", list(_source(builder, _training_split(builder))), size)
+    return _images(builder, "train", list(_source(builder, _split_name(builder, "train", labeled=False))), size)
 
 
 def count_images(name: str, data_dir: str | None) -> int:
     """How many images `load_images` reads."""
     builder = _open(name, data_dir, features=("image",))
-    return builder.info.splits[_training_split(builder)].num_examples
+    return builder.info.splits[_split_name(builder, "train", labeled=False)].num_examples
 
 
 def _images(builder, split, records, size):
@@ -38,12 +38,6 @@ def _images(builder, split, records, size):
     # Threads make this slower: for small images Pillow holds the interpreter's lock most of the time.
     images = (pixels.resize(pixels.decode(io.BytesIO(record["image"]), channels), size) for record in records)
     return pixels.stack(images, [f"{builder.name} {split} image {i}" for i in range(len(records))])
-
-
-def _training_split(builder):
-    if "train" not in builder.info.splits:
-        raise UserError(f"{builder.name} has no split train; it has {', '.join(sorted(builder.info.splits))}")
-    return "train"
 
 
 def info(name: str, data_dir: str | None, size: tuple[int, int] | None, *, prepared_here: bool = False) -> DatasetInfo:
@@ -105,15 +99,14 @@ def _preparation(name, data_dir):
     )
 
 
-def _split_name(builder, split):
+def _split_name(builder, split, labeled=True):
     """TFDS's name of 'train' or 'test': 'validation' where there are no test images, or none with labels."""
     names = ("train",) if split == "train" else ("test", "validation")
     for name in names:
-        if name in builder.info.splits and _source(builder, name)[0]["label"] >= 0:
+        if name in builder.info.splits and (not labeled or _source(builder, name)[0]["label"] >= 0):
             return name
-    raise UserError(
-        f"{builder.name} has no labeled split {' or '.join(names)}; it has {', '.join(sorted(builder.info.splits))}"
-    )
+    wanted = f"{'labeled ' if labeled else ''}split {' or '.join(names)}"
+    raise UserError(f"{builder.name} has no {wanted}; it has {', '.join(sorted(builder.info.splits))}")
 
 
 def _source(builder, split_name):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop.torch_weights import classes_and_channels, from_torch_state_dict, to_torch_state_dict
-from ssdkd_jax.models import create_model
+from ssdkd_jax.models import count_parameters, create_model
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def compare(name: str, definition: "torch.nn.Module", weights: dict[str, np.ndar
     if not np.ptp(theirs[1], axis=0).max() > 1e-3 * np.abs(theirs[1]).max():
         raise UserError(f"{name}: two images have nearly the same logits, which says nothing about the layers before")
     return {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables["params"])),
+        "parameters": count_parameters(variables),
         "in": _difference(name, model.apply(variables, images[:2]), theirs[0]),
         "out": _difference(name, model.apply(own, images[:2]), theirs[1]),
         "round_trip_exact": exact,

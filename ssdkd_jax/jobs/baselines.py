@@ -11,7 +11,7 @@ from ssdkd_jax import data
 from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes, task_of
-from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings, trained_network
+from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings
 from ssdkd_jax.jobs.plausibility import check_memory, check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
 from ssdkd_jax.methods import find_method, section_of
@@ -167,11 +167,12 @@ def real_images(config):
     return test, [(share, data.subset(train, share, config.seed)) for share in config.baselines]
 
 
-def train_baselines(context, teacher, images, test, baseline_sets, student_steps):
-    """The config's student trained on a share of the real images, for as many steps: {what: percent of the metric}."""
+def train_baselines(context, images, test, baseline_sets, student_steps, student):
+    """The config's student trained on a share of the real images, for as many steps: {what: percent of the metric}.
+
+    `student` is what the results call it: the same student, or, where a method trains more than that, its name.
+    """
     config, found = context.config, {}
-    same = trained_network(config, teacher) == config.student.name
-    student = "same student" if same else f"{config.student.name} alone"
     student_steps = max(1, student_steps)
     for share, train_images in baseline_sets:
         on_share = f"on {100 * share:g}% real images"

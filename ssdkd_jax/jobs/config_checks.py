@@ -5,14 +5,14 @@ import difflib
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from ssdkd_jax import models, settings
-from ssdkd_jax.data.collected import PHOTOGRAPHS
+from ssdkd_jax.data.collected import PHOTOGRAPHS, is_folder
+from ssdkd_jax.data.loading import SEGMENTATION, is_prepared
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
 from ssdkd_jax.training.devices import check_divisible
-from ssdkd_jax.user_code import is_user_code
 
 MOST_SEEDS = 1000
 # Data sets whose names hold their folder.
@@ -201,8 +201,9 @@ def _without_effect(config, section, name, methods):
 
 def _has_a_data_dir(name):
     """Whether a data set lies in a folder that `data_dir` names."""
-    made_here = name in ("digits", "shapes", PHOTOGRAPHS)
-    return not (made_here or name[0] in "/.~" or name.startswith(_PATHS) or is_user_code(name))
+    if name in SEGMENTATION:
+        return True
+    return not (name == PHOTOGRAPHS or name.startswith(_PATHS) or is_folder(name)) and is_prepared(name)
 
 
 def _has_generator(config, method, field):

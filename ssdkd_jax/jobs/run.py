@@ -142,9 +142,8 @@ def _run(context, command, note):
         from_first(lambda: save_maps(folder, maps))
     _note_student(summary, config, method, result, given, score)
     summary.student_network = None if student_name == config.student.name else student_name
-    summary.baselines = baselines.train_baselines(
-        context, teacher.architecture, images, test, baseline_sets, summary.student_steps
-    )
+    same = "same student" if summary.student_network is None else f"{config.student.name} alone"
+    summary.baselines = baselines.train_baselines(context, images, test, baseline_sets, summary.student_steps, same)
     summary.seconds = clock.report()
     from_first(lambda: _write(folder, summary))
     return summary
@@ -230,7 +229,7 @@ def _first_lines(context, teacher, images, command):
         command=command,
         **provenance.made_with(context.devices),
         teacher_sha256=sha256(teacher.variables),
-        teacher_parameters=_parameters(teacher.variables),
+        teacher_parameters=models.count_parameters(teacher.variables),
         teacher_recipe=recipe_in_words(config),
         differs=find_method(config.method).method.differs,
         metric=images.task.metric.name,
@@ -250,12 +249,8 @@ def _note_student(summary, config, method, result, given, score):
     summary.note("best_student", {score.name: result.best_score})
     summary.best_student_epoch = result.best_epoch
     summary.student_sha256 = sha256(result.state.student.variables)
-    summary.student_parameters = _parameters(result.state.student.variables)
+    summary.student_parameters = models.count_parameters(result.state.student.variables)
     summary.memory_bytes, summary.concerns = result.memory_bytes, list(result.concerns)
-
-
-def _parameters(variables):
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
 def _exports(config, teacher, folder):

@@ -3,6 +3,7 @@
 from ssdkd_jax.models.convolution import loop_friendly_conv_general_dilated
 from ssdkd_jax.models.generator import create_generator
 from ssdkd_jax.models.registry import (
+    count_parameters,
     create_model,
     model_names,
     public_definition,
@@ -11,6 +12,7 @@ from ssdkd_jax.models.registry import (
 )
 
 __all__ = [
+    "count_parameters",
     "create_generator",
     "create_model",
     "loop_friendly_conv_general_dilated",

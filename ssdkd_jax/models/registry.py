@@ -2,9 +2,10 @@
 
 import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -116,6 +117,11 @@ def public_definition(
     if architecture is None or architecture.definition is None:
         return None
     return architecture.definition(num_classes, channels, tuple(image_size))
+
+
+def count_parameters(variables: Mapping) -> int:
+    """Number of a network's parameters, of its variables or their shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
 def public_normalization(name: str) -> str:
