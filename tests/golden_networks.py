@@ -1,6 +1,7 @@
 """The networks of the golden files: teacher wrn16_2, student wrn16_1, a small generator, CIFAR-10's normalization."""
 
 import golden_values
+import jax
 import jax.numpy as jnp
 
 from ssdkd_jax.data import normalization
@@ -45,5 +46,5 @@ def problem():
 def method_state(method, key):
     """The method's first state with the golden student; the rest is fresh from the key."""
     _, teacher, student = problem()
-    state = method.init(key, teacher)
+    state = jax.jit(method.init)(key, teacher)
     return state._replace(student=state.student._replace(**student))

@@ -29,7 +29,7 @@ def problem(**kwargs):
 @functools.cache
 def teacher():
     """Its variables."""
-    return problem().teacher.init(jax.random.key(9), jnp.zeros((1, *IMAGE_SHAPE)))
+    return jax.jit(problem().teacher.init)(jax.random.key(9), jnp.zeros((1, *IMAGE_SHAPE)))
 
 
 def with_student_like_the_teacher(state, sure=1.0):
@@ -42,7 +42,7 @@ def with_student_like_the_teacher(state, sure=1.0):
 def run(method, epochs):
     """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
     epoch = jax.jit(method.epoch)
-    states, metrics = [method.init(jax.random.key(0), teacher())], []
+    states, metrics = [jax.jit(method.init)(jax.random.key(0), teacher())], []
     for i in range(epochs):
         state, found = epoch(states[-1], teacher(), jax.random.key(i + 1))
         states.append(state)

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import random
 
-from ssdkd_jax.data import augment, normalize, random_crop, random_flip, to_uint8, to_unit
-from ssdkd_jax.data.preprocessing import random_resized_crop
+from ssdkd_jax.data import augment, normalize, preprocessing, to_uint8, to_unit
 
+random_crop = jax.jit(preprocessing.random_crop, static_argnames="padding")
+random_flip = jax.jit(preprocessing.random_flip)
+random_resized_crop = jax.jit(preprocessing.random_resized_crop, static_argnames="axis_name")
 # Few shapes, since each one is compiled.
 shapes = st.sampled_from([(3, 5, 4, 1), (2, 4, 6, 3)])
 seeds = st.integers(0, 2**31 - 1)

@@ -88,7 +88,7 @@ def epoch_key(epoch, seed=0):
 
 def train(method, epoch, seed=0, epochs=TINY["epochs"]):
     """(states, metrics): the initial state and that after every epoch; the metrics of every epoch."""
-    states, metrics = [method.init(jax.random.key(seed), TEACHER)], []
+    states, metrics = [jax.jit(method.init)(jax.random.key(seed), TEACHER)], []
     for i in range(epochs):
         state, of_epoch = epoch(states[-1], TEACHER, epoch_key(i, seed))
         states.append(state)

@@ -116,10 +116,11 @@ def test_both_feature_banks_are_rings_on_the_device():
 
 def test_negatives_are_drawn_without_replacement_from_what_is_there():
     method = CMI(problem=tiny_problem.problem(), **TINY)
+    negatives = jax.jit(method._negatives)
     for state, there in zip(run()[:3], (0, 8, 16), strict=True):
         drawn = set()
         for i in range(20):
-            chosen, is_sample = method._negatives(state.synthesis, jax.random.key(i))
+            chosen, is_sample = negatives(state.synthesis, jax.random.key(i))
             assert len(set(chosen.tolist())) == 5
             assert int(is_sample.sum()) == min(5, there)
             drawn |= set(chosen[is_sample].tolist())
@@ -128,10 +129,11 @@ def test_negatives_are_drawn_without_replacement_from_what_is_there():
 
 def test_every_synthesis_has_a_fresh_generator():
     method = CMI(problem=tiny_problem.problem(), **TINY)
-    first, second = (method.draw(run()[i], jax.random.key(i)).generator["params"] for i in (1, 2))
+    draw = jax.jit(method.draw)
+    first, second = (draw(run()[i], jax.random.key(i)).generator["params"] for i in (1, 2))
     assert 0.005 < float(np.std(first["l1.0"]["kernel"])) < 0.04
     assert not np.allclose(first["l1.0"]["kernel"], second["l1.0"]["kernel"])
-    params = reinitialized(run()[1].synthesis.generator["params"], jax.random.key(0))
+    params = jax.jit(reinitialized)(run()[1].synthesis.generator["params"], jax.random.key(0))
     assert not np.any(params["l1.0"]["bias"])
     assert abs(float(np.mean(params["conv_blocks.0"]["scale"])) - 1) < 0.1
 
@@ -139,12 +141,12 @@ def test_every_synthesis_has_a_fresh_generator():
 def test_the_adversarial_loss_sees_the_student():
     """A student that is the teacher differs in nothing; one that is half as sure does."""
     method = CMI(problem=tiny_problem.problem(), **TINY | {"inversion_steps": 1})
-    state = method.init(jax.random.key(0), tiny_problem.teacher())
-    found = []
+    state = jax.jit(method.init)(jax.random.key(0), tiny_problem.teacher())
+    draw, make_images, found = jax.jit(method.draw), jax.jit(method.make_images), []
     for sure in (0.5, 1.0):
         one = tiny_problem.with_student_like_the_teacher(state, sure)
-        drawn = method.draw(one, jax.random.key(1))
-        made = method.make_images(one, tiny_problem.teacher(), drawn, jax.random.key(2))
+        drawn = draw(one, jax.random.key(1))
+        made = make_images(one, tiny_problem.teacher(), drawn, jax.random.key(2))
         found.append(float(made.metrics["adversarial_loss"]))
     assert found[0] < -1e-5 and found[1] == pytest.approx(0, abs=1e-7)
 

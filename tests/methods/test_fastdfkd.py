@@ -131,15 +131,17 @@ def test_the_student_rests_in_the_warmup_and_learns_after():
 @functools.cache
 def adversarial_method(adv, **changes):
     method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, "warmup_epochs": 3, "adv": adv, **changes})
-    return method, jax.jit(method.make_images)
+    return method, jax.jit(method.draw), jax.jit(method.make_images)
 
 
 def made_images(adv, epoch, sure=0.5, **changes):
     """inversion.Synthesis of a student that agrees with the teacher and is less sure, in this epoch."""
-    method, make_images = adversarial_method(adv, **changes)
-    state = tiny_problem.with_student_like_the_teacher(method.init(jax.random.key(0), tiny_problem.teacher()), sure)
+    method, draw, make_images = adversarial_method(adv, **changes)
+    state = tiny_problem.with_student_like_the_teacher(
+        jax.jit(method.init)(jax.random.key(0), tiny_problem.teacher()), sure
+    )
     state = state._replace(epoch=jnp.int32(epoch))
-    return make_images(state, tiny_problem.teacher(), method.draw(state, jax.random.key(1)), jax.random.key(2))
+    return make_images(state, tiny_problem.teacher(), draw(state, jax.random.key(1)), jax.random.key(2))
 
 
 def test_the_adversarial_loss_counts_from_the_last_epoch_of_the_warmup():
@@ -168,8 +170,8 @@ def test_the_generators_first_layers_are_reset_once():
 
 
 def test_reset_layers():
-    generator = models.create_generator((8, 8, 1), 64, 16).init(jax.random.key(0), jnp.zeros((1, 64)))
-    params = reset_first_layers(generator["params"], jax.random.key(1))
+    generator = jax.jit(models.create_generator((8, 8, 1), 64, 16).init)(jax.random.key(0), jnp.zeros((1, 64)))
+    params = jax.jit(reset_first_layers)(generator["params"], jax.random.key(1))
     assert params.keys() == generator["params"].keys()
     assert np.std(params["l1.0"]["kernel"]) == pytest.approx(0.02, rel=0.1)
     assert np.abs(params["conv_blocks.0"]["scale"]).max() < 0.1

@@ -27,8 +27,14 @@ TINY = {
 }
 
 
+@functools.cache
 def tiny(**changes):
     return NAYER(problem=tiny_problem.problem(), **TINY | changes)
+
+
+@functools.cache
+def draw(**changes):
+    return jax.jit(tiny(**changes).draw)
 
 
 @functools.cache
@@ -38,7 +44,7 @@ def run():
 
 
 def test_each_noisy_layer_is_to_make_every_class_once_and_the_last_what_is_left():
-    drawn = tiny().draw(run()[0], jax.random.key(0))
+    drawn = draw()(run()[0], jax.random.key(0))
     assert_array_equal(drawn.layers, [0, 0, 0, 1, 1, 1, 2, 2])
     assert_array_equal(drawn.targets[:6], [0, 1, 2, 0, 1, 2])
 
@@ -46,7 +52,7 @@ def test_each_noisy_layer_is_to_make_every_class_once_and_the_last_what_is_left(
 def test_noisy_layers_are_drawn_for_every_synthesis():
     kernels = []
     for i in range(2):
-        noisy = tiny().draw(run()[2], jax.random.key(i)).generator["params"]["noisy"]
+        noisy = draw()(run()[2], jax.random.key(i)).generator["params"]["noisy"]
         assert noisy["kernel"].shape == (3, 5, 6) and not np.any(noisy["bias"])
         kernels.append(noisy["kernel"])
     assert 0.7 < np.std(kernels) < 1.3 and not np.allclose(*kernels)
@@ -57,7 +63,7 @@ def test_generator_and_embedding_live_for_their_epochs():
     params = run()[2].synthesis.generator["params"]
     for life, epoch, born in ((2, 1, True), (2, 2, True), (3, 2, False), (3, 3, True), (3, 4, True), (5, 4, False)):
         state = run()[2]._replace(epoch=jnp.int32(epoch))
-        drawn = tiny(generator_life=life).draw(state, jax.random.key(7)).generator["params"]
+        drawn = draw(generator_life=life)(state, jax.random.key(7)).generator["params"]
         for part in ("embedding", "generator"):
             same = all(map(np.array_equal, *map(jax.tree.leaves, (drawn[part], params[part]))))
             assert same != born, (life, epoch, part)
@@ -82,7 +88,7 @@ def test_every_image_goes_through_its_own_layer():
 
 def test_a_synthesis_moves_generator_embedding_and_noisy_layers():
     method = tiny()
-    drawn = method.draw(run()[0], jax.random.key(0))
+    drawn = draw()(run()[0], jax.random.key(0))
     made = jax.jit(method.make_images)(run()[0], tiny_problem.teacher(), drawn, jax.random.key(1))
     for part in ("embedding", "noisy", "generator"):
         moved = [not np.array_equal(*pair) for pair in zip(
@@ -94,12 +100,11 @@ def test_a_synthesis_moves_generator_embedding_and_noisy_layers():
 @pytest.mark.parametrize(("epoch", "counts"), [(0, False), (1, True)])
 def test_the_adversarial_loss_sees_the_student_after_the_warmup(epoch, counts):
     """And differs in nothing from a student that is the teacher."""
-    found = []
+    make_one_step, found = jax.jit(tiny(adv=1000.0, inversion_steps=1).make_images), []
     for sure in (0.5, 1.0):
         state = tiny_problem.with_student_like_the_teacher(run()[0], sure)._replace(epoch=jnp.int32(epoch))
-        method = tiny(adv=1000.0, inversion_steps=1)
-        drawn = method.draw(state, jax.random.key(1))
-        found.append(method.make_images(state, tiny_problem.teacher(), drawn, jax.random.key(2)).metrics)
+        drawn = draw()(state, jax.random.key(1))
+        found.append(make_one_step(state, tiny_problem.teacher(), drawn, jax.random.key(2)).metrics)
     assert found[0]["adversarial_loss"] < -1e-5 and abs(float(found[1]["adversarial_loss"])) < 1e-6
     assert (abs(float(found[0]["inversion_loss"] - found[1]["inversion_loss"])) > 1e-3) == counts
 

@@ -96,7 +96,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
     method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY, gamma=2.0)
     state = tiny_run()[0][2]
     images = jax.random.uniform(jax.random.key(0), (8, 4, 4, 1))
-    loss, statistics, metrics = method.inversion_loss(state, TEACHER, images, None, jax.random.key(1))
+    loss, statistics, metrics = jax.jit(method.inversion_loss)(state, TEACHER, images, None, jax.random.key(1))
 
     x = normalize(images, MEAN, STD)
     teacher, student = PROBLEM.teacher.apply(TEACHER, x), PROBLEM.student.apply(state.student.variables, x)
@@ -120,7 +120,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 def test_a_synthesis_can_be_run_with_given_draws():
     """The same latents and key give the same images; other latents others."""
     state, make_images = tiny_run()[0][2], jax.jit(METHOD.make_images)
-    drawn = METHOD.source.draw(state, jax.random.key(0))
+    drawn = jax.jit(METHOD.source.draw)(state, jax.random.key(0))
     one, again = (make_images(state, TEACHER, drawn, jax.random.key(1)).images for _ in range(2))
     assert_array_equal(one, again)
     other = drawn._replace(latents=-drawn.latents)
@@ -154,7 +154,7 @@ def test_a_step_sets_the_priorities_of_the_entries_it_drew():
     method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY)
     state = tiny_run()[0][2]
     key = jax.random.key(5)
-    after, metrics = method.distill_step(state, TEACHER, key)
+    after, metrics = jax.jit(method.distill_step)(state, TEACHER, key)
 
     # The first epoch after the warm-up is past, so beta is 0.4 + 1/3 * 0.6.
     sample_key, _ = jax.random.split(key)

@@ -95,9 +95,9 @@ def test_an_unknown_name_of_a_switch_is_refused(switch):
 def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
     method = SSDKD(problem=PROBLEM, **(TINY | {"views": 9}))
     teacher = a_teacher(PROBLEM)
-    start, _ = jax.jit(method.synthesize)(method.init(jax.random.key(0), teacher), teacher, jax.random.key(1))
+    start, _ = jax.jit(method.synthesize)(jax.jit(method.init)(jax.random.key(0), teacher), teacher, jax.random.key(1))
     assert start.views.output.shape == (20, 9, CLASSES)
-    state, metrics = method.distill_step(start, teacher, key := jax.random.key(2))
+    state, metrics = jax.jit(method.distill_step)(start, teacher, key := jax.random.key(2))
 
     sample_key, view_key = jax.random.split(key)
     indices, weights = replay_buffer.sample(
@@ -105,7 +105,7 @@ def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
     )
     number = start.views.number[indices, jax.random.randint(view_key, (8,), 0, 9)]
     images = kept_views.look(replay_buffer.read(start.buffer, indices), number, padding=1, flip=False)
-    student, loss, _ = method.student_step(start.student, teacher, normalize(images, MEAN, STD), weights)
+    student, loss, _ = jax.jit(method.student_step)(start.student, teacher, normalize(images, MEAN, STD), weights)
     assert_allclose(metrics["student_loss"], loss, rtol=1e-5)
     jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.student.params, student.params)
 
@@ -113,7 +113,7 @@ def test_a_step_on_kept_views_is_that_of_running_the_teacher_on_them():
 def test_every_slot_has_the_views_of_its_image_also_when_some_are_renewed():
     """After four epochs, in which half of the buffer was replaced and 6 entries in turn got other views."""
     method, teacher = SSDKD(problem=PROBLEM, **(TINY | {"views": 3, "renewed_views": 6})), a_teacher(PROBLEM)
-    synthesize, states = jax.jit(method.synthesize), [method.init(jax.random.key(0), teacher)]
+    synthesize, states = jax.jit(method.synthesize), [jax.jit(method.init)(jax.random.key(0), teacher)]
     for epoch in range(4):
         state, _ = synthesize(states[-1]._replace(epoch=jnp.int32(epoch)), teacher, jax.random.key(epoch))
         states.append(state)
