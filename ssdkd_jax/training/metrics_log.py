@@ -4,8 +4,12 @@ import itertools
 import json
 import math
 import pathlib
+import socket
+import time
 
-from tensorboardX import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from ssdkd_jax.files import write_at_once
 from ssdkd_jax.training import multiprocess
@@ -31,10 +35,7 @@ class MetricsLog:
             self._keep_damaged(path, missing)
         write_at_once(path, "".join(line + "\n" for line in kept))
         self._file = path.open("a")
-        # The suffix keeps a run that resumes within the same second from overwriting the file of the run before.
-        self._writer = SummaryWriter(
-            str(pathlib.Path(workdir) / "tensorboard"), purge_step=done + 1, filename_suffix=f".after_epoch_{done}"
-        )
+        self._events = _EventFile(pathlib.Path(workdir) / "tensorboard", done)
 
     def _keep_damaged(self, path, missing):
         where = f"{path} lacks {len(missing)} of the epochs so far, the first is {missing[0]}"
@@ -51,15 +52,43 @@ class MetricsLog:
             return
         self._file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         self._file.flush()
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, epoch)
+        self._events.write(epoch, metrics)
 
     def close(self):
         """Writes what is left."""
         if self._file is None:
             return
         self._file.close()
-        self._writer.close()
+        self._events.close()
+
+
+class _EventFile:
+    """A TensorBoard event file of scalars.
+
+    TensorBoard's own writers of whole files import TensorFlow where it is installed, and other packages' PyTorch, which
+    takes a run seconds to start.
+    """
+
+    def __init__(self, folder, done):
+        folder.mkdir(parents=True, exist_ok=True)
+        # The end keeps a run that resumes within the same second from overwriting the file of the run before.
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.after_epoch_{done}"
+        self._file = (folder / name).open("wb")
+        self._records = RecordWriter(self._file)
+        self._add(file_version="brain.Event:2")
+        # Has TensorBoard drop what earlier files hold of later epochs.
+        self._add(step=done + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, epoch, metrics):
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
+        self._add(step=epoch, summary=Summary(value=values))
+
+    def _add(self, **fields):
+        self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+        self._file.flush()
+
+    def close(self):
+        self._file.close()
 
 
 def _lines(path):
