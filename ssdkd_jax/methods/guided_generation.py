@@ -16,6 +16,9 @@ from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscrimina
 
 # Collapse: images that differ, or classes whose entropy is, less than these shares of what the collected ones' are.
 LEAST_DIVERSITY, LEAST_ENTROPY = 0.2, 0.3
+# The hinge loss of a discriminator that tells nearly all images apart, so that the generator learns nothing; it is 2
+# where none can be told.
+LEAST_HINGE = 0.1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,9 +54,9 @@ class GuidedGeneration(HiDFDSettings):
 
     def see(self, teacher, images):
         """guided_gan.TeacherView of images (n, h, w, c) in [0, 1]."""
-        images = normalize(images, self.problem.mean, self.problem.std)
-        logits, features = self.problem.teacher.apply(teacher, images, return_features=True)
-        return guided_gan.TeacherView(images if self.discriminator == "plain" else features, features, logits)
+        normalized = normalize(images, self.problem.mean, self.problem.std)
+        logits, features = self.problem.teacher.apply(teacher, normalized, return_features=True)
+        return guided_gan.TeacherView(2 * images - 1 if self.discriminator == "plain" else features, features, logits)
 
     def synthesize(self, state, teacher, key):
         """An epoch of stage 1, whose last one fills the bank; nothing in stage 2.
@@ -123,7 +126,7 @@ class GuidedGeneration(HiDFDSettings):
         return epoch < self.warmup_epochs
 
     def concern(self, epoch, metrics):
-        """Describes a collapse at the end of stage 1, when the bank is filled."""
+        """Describes a collapse, or a generator without a gradient, at the end of stage 1, when the bank is filled."""
         if epoch != self.warmup_epochs - 1:
             return ""
         if metrics["diversity"] < LEAST_DIVERSITY:
@@ -134,6 +137,11 @@ class GuidedGeneration(HiDFDSettings):
             return (
                 f"the generator has collapsed to few classes: their entropy is {found:.0f} % of the largest possible, "
                 f"that of the collected images {collected:.0f} %"
+            )
+        if metrics["discriminator_loss"] < LEAST_HINGE:
+            return (
+                "the discriminator tells nearly all generated images from collected ones, and the generator learns "
+                f"nothing from it any more: its hinge loss is {metrics['discriminator_loss']:.2f}, 2 where it cannot"
             )
         return ""
 

@@ -235,11 +235,19 @@ def test_only_collected_images():
 
 def test_a_collapse_is_told_when_stage_1_ends():
     of, fine = method(), {"diversity": 0.9, "class_entropy": 0.9, "collected_class_entropy": 1.0}
+    fine["discriminator_loss"] = 1.9
     assert of.concern(0, fine) == of.concern(1, {}) == ""
     assert "differ 5 % as much" in of.concern(0, fine | {"diversity": 0.05})
     few = fine | {"class_entropy": 0.1}
     assert "entropy is 10 % of the largest possible, that of the collected images 100 %" in of.concern(0, few)
     assert of.concern(0, few | {"collected_class_entropy": 0.2}) == "", "the collected ones are of few classes too"
+    assert "its hinge loss is 0.01, 2 where it cannot" in of.concern(0, fine | {"discriminator_loss": 0.011})
+
+
+def test_the_plain_discriminator_sees_images_from_minus_one_to_one():
+    images = jnp.zeros((2, *IMAGE_SHAPE)).at[0].set(1.0)
+    seen = method(discriminator="plain").see(teacher(), images).judged
+    assert np.all(seen[0] == 1) and np.all(seen[1] == -1)
 
 
 def test_a_rate_that_falls_in_steps_has_no_final_one():
