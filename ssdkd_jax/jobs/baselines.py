@@ -135,7 +135,9 @@ def labeled(config, given, predict_teacher, class_names):
     kept = collected.choose(classes, confidences, values["collected_images"], values["collected_by"])
     source = f"{len(kept):,} collected images of {given.source}"
     seen, share = _seen_in_them(classes[kept], class_names)
-    if 0.5 < share < 1 and values["collected_by"] != "classes" and len(given.images) >= values["collected_images"]:
+    if len(given.images) <= values["collected_images"] and values["collected_by"] != "random":
+        seen += f"; all are kept, so that collected_by={values['collected_by']} had nothing to choose from"
+    elif 0.5 < share < 1 and values["collected_by"] != "classes" and len(given.images) >= values["collected_images"]:
         seen += f"; to keep more of the others: --config.{section_of(config.method)}.collected_by=classes"
     print(f"{source}: {seen}", flush=True)
     return GivenImages(source, given.images[kept], classes[kept])

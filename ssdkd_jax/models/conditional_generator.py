@@ -139,6 +139,6 @@ def first_map(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     if not blocks:
         raise UserError(
             f"cannot generate images of (height, width, channels) = {tuple(image_shape)}; height and width must be "
-            f"even and at least {2 * SMALLEST_SIDE}"
+            f"even and at least {2 * SMALLEST_SIDE}: --config.image_size=N"
         )
     return height, width, blocks

@@ -69,3 +69,11 @@ def test_the_teacher_chooses_among_more_crops_than_it_keeps():
     kept = baselines.labeled(chosen, given, predict, ("zero",))
     np.testing.assert_array_equal(kept.images, given.images[90:])
     assert kept.source == f"30 collected images of {collected.PHOTOGRAPHS}"
+
+
+def test_a_choice_of_nothing_is_told(capsys):
+    chosen = config(hidfd__collected_by="confidence", hidfd__collected_images=30)
+    given = baselines.GivenImages("a folder", np.zeros((20, 8, 8, 1), np.uint8), np.zeros(20, np.int32))
+    kept = baselines.labeled(chosen, given, lambda images: (np.zeros(20, int), np.ones(20)), ("zero",))
+    assert len(kept.images) == 20
+    assert "in 100%; all are kept, so that collected_by=confidence had nothing" in capsys.readouterr().out

@@ -38,7 +38,10 @@ def test_the_generator_fits_the_size_of_the_images(shape, first_map, blocks):
 
 def test_odd_sizes_are_refused():
     generator = ConditionalGenerator((9, 8, 1), 5, 3, 2, True, Layers())
-    with pytest.raises(UserError, match=r"cannot generate images of .*\(9, 8, 1\); height and width must be even"):
+    with pytest.raises(
+        UserError,
+        match=r"cannot generate images of .*\(9, 8, 1\); height and width must be even .*: --config.image_size=N",
+    ):
         jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((2, 5)), jnp.zeros(2, jnp.int32))
 
 
