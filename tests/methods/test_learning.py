@@ -21,7 +21,8 @@ BATCH_NORM = {"epochs": 20, "teacher.epochs": 20}
 LENET = {"epochs": 5, "teacher.epochs": 10, "image_size": 32, "teacher.learning_rate": 0.02}
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}
 # Of the config.  Some need fewer epochs than noise is given.
-FIELDS = {"dafl": {"epochs": 8}, "dfq": {"epochs": 8}, "hidfd": {"epochs": 12}}
+FIELDS = {"dafl": {"epochs": 8}, "dfq": {"epochs": 8}, "zskt": {"epochs": 4}, "hidfd": {"epochs": 12}}
+FIELDS |= {name: {"epochs": 14} for name in ("fastdfkd", "fast")}
 FIELDS |= {name: {"epochs": 7} for name in ("nayer", "cmi", "deepinversion")}
 # On noise, longer runs end anywhere between 30 and 60 %, as rounding has it.
 FIELDS |= {name: {"epochs": 12} for name in ("vanilla_kd", "scratch", "noise_kd")}
