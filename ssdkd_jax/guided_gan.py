@@ -22,7 +22,7 @@ FIRST_COUNT = 50.0
 class TeacherView(NamedTuple):
     """What the frozen teacher makes of n images.
 
-    judged: what the discriminator is given: the features, or the normalized images themselves.
+    judged: what the discriminator is given: the features, or the images themselves, from -1 to 1.
     features: (n, f) what the teacher's last layer is given.
     logits: (n, classes).
     """
@@ -206,8 +206,8 @@ def generator_loss(gan: GAN, judgment: Judgment, seen: TeacherView, classes, wei
 def generator_step(gan: GAN, state: GANState, see: Callable, fakes: Fakes):
     """One step of the generator, after which its moving average follows it and the new images are counted.
 
-    Args, returns: as `discriminator_step`.  Two metrics tell a collapse: `diversity` is the images' `spread`, and
-    `class_agreement` the share of them in which the teacher sees the class that they were to have.
+    Args, returns: as `discriminator_step`.  The metric `class_agreement` is the share of images in which the teacher
+    sees the class that they were to have.
     """
     weights = gan_losses.class_weights(state.counts)
 
@@ -216,10 +216,10 @@ def generator_step(gan: GAN, state: GANState, see: Callable, fakes: Fakes):
         seen = see(images)
         judgment, discriminator = _judge(gan, state.discriminator, seen.judged)
         loss, metrics = generator_loss(gan, judgment, seen, fakes.classes, weights)
-        return loss, (generator, discriminator, seen.logits, images, metrics)
+        return loss, (generator, discriminator, seen.logits, metrics)
 
     gradient, found = jax.grad(loss_of, has_aux=True)(state.generator["params"])
-    generator, discriminator, logits, images, metrics = found
+    generator, discriminator, logits, metrics = found
     gradient, metrics = collectives.pmean((gradient, metrics), gan.axis_name)
     params, optimizer_state = _updated(gan, state.generator["params"], gradient, state.generator_optimizer)
     generator, steps = {**generator, "params": params}, state.steps + 1
@@ -233,7 +233,7 @@ def generator_step(gan: GAN, state: GANState, see: Callable, fakes: Fakes):
         steps=steps,
     )
     metrics["class_agreement"] = jnp.mean((predicted == classes).astype(jnp.float32))
-    return state, {**metrics, "diversity": pixel_spread(images, axis_name=gan.axis_name)}
+    return state, metrics
 
 
 def _updated(gan, params, gradient, optimizer_state):
@@ -251,6 +251,26 @@ def pixel_spread(images, *, axis_name=None):
     """Standard deviation of a pixel over a batch's images (n, h, w, c), averaged over the pixels: float32 scalar."""
     mean, square = collectives.pmean((jnp.mean(images, axis=0), jnp.mean(jnp.square(images), axis=0)), axis_name)
     return jnp.mean(jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0.0)))
+
+
+def spread_within_classes(gan: GAN, state: GANState, fakes: Fakes, latents):
+    """`pixel_spread` of what the averaged generator makes of a class, from pairs of images of the same class.
+
+    Args:
+      gan: GAN.
+      state: GANState.
+      fakes: Fakes.
+      latents: (n, latent_size) for other images of the same classes.
+
+    Returns:
+      float32 scalar of the whole batch, near 0 where the images of each class are all alike.
+    """
+    # In one pass: two at once crash jaxlib 0.10.2 on several CPU devices.
+    both = Fakes(jnp.concatenate([fakes.latents, latents]), jnp.concatenate([fakes.classes, fakes.classes]))
+    first, second = jnp.split(sample(gan, state, both), 2)
+    # Half of the squared distance of two independent images is their variance.
+    variance = collectives.pmean(jnp.mean(jnp.square(first - second), axis=0) / 2, gan.axis_name)
+    return jnp.mean(jnp.sqrt(variance))
 
 
 def count_classes(state: GANState) -> GANState:

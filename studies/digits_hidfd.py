@@ -1,6 +1,6 @@
 """HiDFD's parts on the digits: what the collected images, the GAN and its losses are worth.
 
-    python -m experiments.study --study=studies/digits_hidfd.py --workdir=runs/hidfd_digits --jobs=2 \\
+    python -m experiments.study --study=studies/digits_hidfd.py --workdir=runs/hidfd_digits \\
         --out=results/digits_hidfd.json
 """
 

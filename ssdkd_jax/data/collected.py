@@ -97,7 +97,12 @@ def count(name: str, data_dir: str | None, most: int | None = None) -> int:
         raise UserError(f"there are no collected images {name!r}; did you mean {PHOTOGRAPHS!r}?")
     if is_prepared(name) and expand(name).is_dir():
         raise UserError(f"{name} is a folder here; expected it as folder:{name}, or a data set under its whole name")
-    return count_images(name, data_dir)
+    try:
+        return count_images(name, data_dir)
+    except UserError as error:
+        if "/" in name and not is_user_code(name):
+            raise UserError(f"there is no folder {name} here; {error}") from error
+        raise
 
 
 def is_same(name: str, dataset: str) -> bool:

@@ -14,7 +14,8 @@ from ssdkd_jax.methods.hidfd_settings import HiDFDSettings
 from ssdkd_jax.models.conditional_generator import ConditionalGenerator
 from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscriminator
 
-# Collapse: images that differ, or classes whose entropy is, less than these shares of what the collected ones' are.
+# Collapse: images of a class that differ, or classes whose entropy is, less than these shares of what the collected
+# images have.
 LEAST_DIVERSITY, LEAST_ENTROPY = 0.2, 0.3
 # The hinge loss of a discriminator that tells nearly all images apart, so that the generator learns nothing; it is 2
 # where none can be told.
@@ -61,11 +62,12 @@ class GuidedGeneration(HiDFDSettings):
     def synthesize(self, state, teacher, key):
         """An epoch of stage 1, whose last one fills the bank; nothing in stage 2.
 
-        The metric `diversity` is the spread of the images over that of as many collected ones.
+        The metric `diversity` is how much the averaged generator's images of a class differ, as a share of how much
+        collected ones do.
         """
         if not self.generated_images:
             return state, {}
-        gan_key, fill_key, collected_key = jax.random.split(key, 3)
+        gan_key, fill_key, diversity_key = jax.random.split(key, 3)
         steps = jnp.where(state.epoch < self.warmup_epochs, self.gan_steps, 0)
         state, metrics = repeat(lambda state, key: self.gan_step(state, teacher, key), state, gan_key, steps)
         made = state.gan.new_counts
@@ -75,17 +77,22 @@ class GuidedGeneration(HiDFDSettings):
             counted = state.gan._replace(new_counts=jnp.zeros_like(made))
         state = state._replace(gan=jax.tree.map(functools.partial(jnp.where, steps > 0), counted, state.gan))
         fills = jnp.where(state.epoch == self.warmup_epochs - 1, self._fills, 0)
-        state, filled = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
-        # The student sees the averaged generator's images, which may differ less, and be of fewer classes.
+        state, _ = repeat(lambda state, key: self.fill(state, teacher, key), state, fill_key, fills)
+        # The student sees the averaged generator's images, which may be of fewer classes.
         made = jnp.where(fills > 0, replay_buffer.class_counts(state.bank, self.problem.num_classes), made)
-        spread = jnp.where(fills > 0, filled["diversity"], metrics["diversity"])
-        given = teacher["given"]
-        rows = jax.random.randint(collected_key, (self.synthesis_batch_size,), 0, len(given["images"]))
-        metrics["diversity"] = spread / jnp.maximum(guided_gan.pixel_spread(to_unit(given["images"][rows])), 1e-6)
+        metrics["diversity"] = self._diversity(state.gan, teacher, diversity_key)
         metrics["class_entropy"] = replay_buffer.evenness(made)
-        counts = jnp.bincount(given["labels"], length=self.problem.num_classes)
+        counts = jnp.bincount(teacher["given"]["labels"], length=self.problem.num_classes)
         metrics["collected_class_entropy"] = replay_buffer.evenness(counts)
         return state, {**metrics, "buffer_size": replay_buffer.size(state.bank).astype(jnp.float32)}
+
+    def _diversity(self, gan, teacher, key):
+        first_key, second_key, collected_key = jax.random.split(key, 3)
+        fakes, (latents, _) = self.draw(first_key), self.draw(second_key)
+        made = guided_gan.spread_within_classes(self.gan(teacher), gan, fakes, latents)
+        given = teacher["given"]["images"]
+        rows = jax.random.randint(collected_key, (self.synthesis_batch_size,), 0, len(given))
+        return made / jnp.maximum(guided_gan.pixel_spread(to_unit(given[rows])), 1e-6)
 
     def gan_step(self, state, teacher, key):
         """A step of the discriminator and one of the generator: (State, metrics)."""
@@ -107,11 +114,7 @@ class GuidedGeneration(HiDFDSettings):
         return guided_gan.Fakes(*collectives.local_part((latents, classes), self.problem.axis_name))
 
     def fill(self, state, teacher, key):
-        """A batch of generated images enters the bank, in place of those of lowest priority.
-
-        Returns:
-          (State, {"diversity"}), guided_gan.pixel_spread of these images.
-        """
+        """A batch of generated images enters the bank, in place of those of lowest priority: (State, {})."""
         problem, task = self.problem, self.problem.task
         images = guided_gan.sample(self.gan(teacher), state.gan, self.draw(key))
         output = problem.teacher.apply(teacher, normalize(images, problem.mean, problem.std))
@@ -119,7 +122,7 @@ class GuidedGeneration(HiDFDSettings):
         bank = replay_buffer.insert(
             state.bank, images, classes, confidence, state.bank.priority, axis_name=problem.axis_name
         )
-        return state._replace(bank=bank), {"diversity": guided_gan.pixel_spread(images, axis_name=problem.axis_name)}
+        return state._replace(bank=bank), {}
 
     def synthesizes(self, epoch):
         """In stage 1 alone."""
@@ -131,7 +134,10 @@ class GuidedGeneration(HiDFDSettings):
             return ""
         if metrics["diversity"] < LEAST_DIVERSITY:
             share = 100 * metrics["diversity"]
-            return f"the generator has collapsed: its images differ {share:.0f} % as much as the collected ones do"
+            return (
+                f"the generator has collapsed: its images of a class differ {share:.0f} % as much as the collected "
+                "ones do"
+            )
         if metrics["class_entropy"] < LEAST_ENTROPY * metrics["collected_class_entropy"]:
             found, collected = (100 * metrics[name] for name in ("class_entropy", "collected_class_entropy"))
             return (

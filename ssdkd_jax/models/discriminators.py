@@ -65,7 +65,7 @@ class PlainDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = True) -> Judgment:
-        """Judges normalized images (n, h, w, c); `train` as for `GuidedDiscriminator`."""
+        """Judges images from -1 to 1 (n, h, w, c); `train` as for `GuidedDiscriminator`."""
         x = images
         for block in range(4):
             x = _ImageBlock(self.width, block, self.layers, name=f"blocks.{block}.0")(x, train)

@@ -10,7 +10,9 @@ from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std
 
 _SCORES = (*(f"student_{name}" for name in METRICS), "student_agreement")
-_CURVE_FIELDS = ("epoch", "seconds", "training_seconds", *_SCORES, "buffer_size")
+# What the synthetic images are like, where a method measures it.
+_OF_IMAGES = ("class_entropy", "class_agreement", "discriminator_loss")
+_CURVE_FIELDS = ("epoch", "seconds", "training_seconds", *_SCORES, "buffer_size", *_OF_IMAGES)
 # What two comparisons must share for their seeds to be merged.
 _SAME_SETTING = ("teacher_sha256", "dataset", "teacher", "student", "epochs")
 _RECORD_AGAIN = "record it again: python -m experiments.results --record=WORKDIR --name=NAME"

@@ -70,6 +70,9 @@ def test_folders_without_images(tmp_path):
     assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.count, f"{tmp_path}/nowhere", None)
     expected = f"no images in {tmp_path}, nor below it; expected at least 2 files that end in .bmp, "
     assert expected in refusal(collected.count, str(tmp_path), None)
+    assert "there is no folder here/there here; unknown data set" in refusal(
+        collected.count, "here/there", str(tmp_path)
+    )
     assert "'folder:' names no folder, expected its path" in refusal(collected.count, "folder:", None)
     picture(tmp_path / "one.png")
     assert collected.count(str(tmp_path), None) == 1

@@ -15,6 +15,7 @@ from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.methods.hidfd import HiDFD
 from ssdkd_jax.models import simkd
+from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscriminator
 from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.models.spectral_norm import COLLECTION
 from ssdkd_jax.training import devices
@@ -233,15 +234,42 @@ def test_only_collected_images():
     assert of.held_out(state, teacher(), jax.random.key(0)).shape == (8, *IMAGE_SHAPE)
 
 
+def test_diversity_is_that_within_classes():
+    """Images that follow from their class alone have none, however much the classes differ."""
+    of, gan = method(), states(1)[0][1].gan
+    fakes, others = of.draw(jax.random.key(0)), of.draw(jax.random.key(1))
+    spread = jax.jit(functools.partial(guided_gan.spread_within_classes, of.gan(teacher())))
+    assert spread(gan, fakes, fakes.latents) < 1e-6
+    sample = jax.jit(functools.partial(guided_gan.sample, of.gan(teacher())))
+    first, second = (sample(gan, fakes._replace(latents=x.latents)) for x in (fakes, others))
+    assert guided_gan.pixel_spread(first) > 1e-3
+    by_hand = np.sqrt(np.mean((np.asarray(first) - second) ** 2, axis=0) / 2).mean()
+    assert_allclose(spread(gan, fakes, others.latents), by_hand, rtol=1e-4)
+    assert by_hand > 1e-3
+
+
 def test_a_collapse_is_told_when_stage_1_ends():
     of, fine = method(), {"diversity": 0.9, "class_entropy": 0.9, "collected_class_entropy": 1.0}
     fine["discriminator_loss"] = 1.9
     assert of.concern(0, fine) == of.concern(1, {}) == ""
-    assert "differ 5 % as much" in of.concern(0, fine | {"diversity": 0.05})
+    assert "of a class differ 5 % as much" in of.concern(0, fine | {"diversity": 0.05})
     few = fine | {"class_entropy": 0.1}
     assert "entropy is 10 % of the largest possible, that of the collected images 100 %" in of.concern(0, few)
     assert of.concern(0, few | {"collected_class_entropy": 0.2}) == "", "the collected ones are of few classes too"
     assert "its hinge loss is 0.01, 2 where it cannot" in of.concern(0, fine | {"discriminator_loss": 0.011})
+
+
+@pytest.mark.parametrize(
+    ("name", "discriminator", "as_meant"),
+    [("hidfd", GuidedDiscriminator, True), ("hidfd_released", PlainDiscriminator, False)],
+)
+def test_presets_train_the_gan_of_the_golden_rounds(name, discriminator, as_meant):
+    """Those "guided_integrated", with the shared embedding of "guided_shared", and "script"."""
+    of = HiDFD(problem=problem(), **METHODS[name].settings)
+    gan = of.gan(teacher())
+    assert isinstance(gan.discriminator, discriminator)
+    assert gan.generator.shared == of.smoothing_counts == as_meant
+    assert gan[3:] == guided_gan.GAN(None, None, None, integrate=as_meant)[3:]
 
 
 def test_the_plain_discriminator_sees_images_from_minus_one_to_one():
