@@ -1,0 +1,30 @@
+"""Who is where, and when, on CIFAR-10 from a public ResNet-20: SSD-KD with the leads of its readings beside FastDFKD.
+
+    python -m experiments.study --study=studies/cifar10_race.py --workdir=runs/cifar10_race \\
+        --out=results/cifar10_race.json
+
+The teacher is akamaster's resnet20-12fca82f.th, expected in runs/.
+"""
+
+from configs import cifar10
+from ssdkd_jax.jobs.study import Study
+
+
+def get_study():
+    """The study of `cifar10.py:resnet20_option_a-wrn16_1,small` with half of its epochs."""
+    config = cifar10.get_config("resnet20_option_a-wrn16_1,small")
+    config.teacher.path = "runs/resnet20-12fca82f.th"
+    config.epochs = 60
+    config.evaluate_every = 5
+    no_meta = {"ssdkd.meta_update": "none"}
+    no_weights = {**no_meta, "ssdkd.priority": "kl", "ssdkd.beta_start": 0.0, "ssdkd.beta_end": 0.0}
+    small_steps = {**no_weights, "ssdkd.kd_batch_size": 64, "ssdkd.kd_steps": 80}
+    variants = {
+        "ssdkd by default": {},
+        "no meta step": no_meta,
+        "no meta step, no importance weights": no_weights,
+        "no meta step, no importance weights, small steps": small_steps,
+        "the same with 8 kept views": {**small_steps, "ssdkd.views": 8},
+        **{name: {"method": name} for name in ("fastdfkd2", "fastdfkd5", "fastdfkd10")},
+    }
+    return Study(config, variants, seeds=3)
