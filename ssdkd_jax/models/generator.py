@@ -104,8 +104,7 @@ def create_generator(
     if min(height, wide, channels) < 1 or height % multiple or wide % multiple:
         raise UserError(
             f"cannot generate images of (height, width, channels) = {(height, wide, channels)}; "
-            "height and width must be multiples of 4 up to 32, or multiples of 16 where either is larger: "
-            "--config.image_size=N"
+            "height and width must be multiples of 4 up to 32, or multiples of 16 where either is larger"
         )
     features = (2 * width, width) if small else (2 * width, width, width, width)
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)

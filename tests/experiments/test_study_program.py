@@ -96,11 +96,11 @@ def test_the_teacher_is_trained_once_before_all_runs(studied):
     [
         (
             "studies/digits_ablations.py",
-            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, digits_ablation, ",
+            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, cifar10_race, ",
         ),
         (
             "/none/mine.py",
-            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, digits_ablation, digits_hidfd, ",
+            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, cifar10_race, digits_ablation, ",
         ),
         ("switches", "there is no study file 'switches' (a .py); shipped are"),
     ],
