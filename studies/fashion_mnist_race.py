@@ -14,6 +14,7 @@ def get_study():
     # The leads of docs/ssdkd_readings.md together.
     ours = {"ssdkd.priority": "kl", "ssdkd.beta_start": 0.0, "ssdkd.beta_end": 0.0, "ssdkd.meta_update": "none"}
     ours |= {"ssdkd.kd_batch_size": 64, "ssdkd.kd_steps": 60}
+    fast = {"method": "fast", "fast.kd_batch_size": 64, "fast.kd_steps": 60}
     others = ("fastdfkd2", "fastdfkd5", "fastdfkd10", "fast", "nayer")
     variants = {
         "ssdkd": ours,
@@ -24,6 +25,9 @@ def get_study():
         "ssdkd with 8 kept views for 90 epochs": {**ours, "ssdkd.views": 8, "epochs": 90},
         "ssdkd by default": {},
         **{name: {"method": name} for name in others},
-        "fast with small steps": {"method": "fast", "fast.kd_batch_size": 64, "fast.kd_steps": 60},
+        "fast with small steps": fast,
+        # As long as SSD-KD's 90 epochs take, without and with views.
+        "fast with small steps for 75 epochs": {**fast, "epochs": 75},
+        "fast with small steps and 8 kept views for 75 epochs": {**fast, "fast.views": 8, "epochs": 75},
     }
     return Study(config, variants, seeds=3)
