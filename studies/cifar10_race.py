@@ -22,8 +22,8 @@ def get_study():
     variants = {
         "ssdkd by default": {},
         "no meta step": no_meta,
-        "no meta step, no importance weights": no_weights,
-        "no meta step, no importance weights, small steps": small_steps,
+        "no meta step and no importance weights": no_weights,
+        "no meta step and no importance weights and small steps": small_steps,
         "the same with 8 kept views": {**small_steps, "ssdkd.views": 8},
         **{name: {"method": name} for name in ("fastdfkd2", "fastdfkd5", "fastdfkd10")},
     }
