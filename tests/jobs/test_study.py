@@ -154,6 +154,17 @@ def test_unknown_names_of_variants():
     assert message_of(variant_configs, study, ["no pi"]) == expected
 
 
+SHIPPED = sorted(path.stem for path in (ROOT / "studies").glob("*.py") if "def get_study" in path.read_text())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_study_can_be_run(name):
+    study = load_study(str(ROOT / "studies" / f"{name}.py"))
+    check_study(study, study.seeds)
+    assert len(variant_configs(study)) == len(study.variants) > 1
+    assert f"studies/{name}.py" in (ROOT / "studies" / f"{name}.py").read_text(), "its command is in its docstring"
+
+
 @pytest.mark.parametrize("path", ["digits_ablation", "fashion_mnist_ablation"])
 def test_every_switch_of_the_paper_is_varied(path):
     study = load_study(str(ROOT / "studies" / f"{path}.py"))
