@@ -8,6 +8,7 @@ The teacher is akamaster's resnet20-12fca82f.th, expected in runs/.
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
+from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd
 
 
 def get_study():
@@ -16,15 +17,14 @@ def get_study():
     config.teacher.path = "runs/resnet20-12fca82f.th"
     config.epochs = 60
     config.evaluate_every = 5
-    no_meta = {"ssdkd.meta_update": "none"}
-    no_weights = {**no_meta, "ssdkd.priority": "kl", "ssdkd.beta_start": 0.0, "ssdkd.beta_end": 0.0}
-    small_steps = {**no_weights, "ssdkd.kd_batch_size": 64, "ssdkd.kd_steps": 80}
+    no_weights = NO_META_STEP | NO_WEIGHTS
+    small_steps = no_weights | {"kd_batch_size": 64, "kd_steps": 80}
     variants = {
         "ssdkd by default": {},
-        "no meta step": no_meta,
-        "no meta step and no importance weights": no_weights,
-        "no meta step and no importance weights and small steps": small_steps,
-        "the same with 8 kept views": {**small_steps, "ssdkd.views": 8},
+        "no meta step": of_ssdkd(NO_META_STEP),
+        "no meta step and no importance weights": of_ssdkd(no_weights),
+        "no meta step and no importance weights and small steps": of_ssdkd(small_steps),
+        "the same with 8 kept views": of_ssdkd(small_steps | {"views": 8}),
         **{name: {"method": name} for name in ("fastdfkd2", "fastdfkd5", "fastdfkd10")},
     }
     return Study(config, variants, seeds=3)

@@ -6,14 +6,14 @@
 
 from configs import fashion_mnist
 from ssdkd_jax.jobs.study import Study
+from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd
 
 
 def get_study():
     """The study of `fashion_mnist.py:short`."""
     config = fashion_mnist.get_config("short")
     # The leads of docs/ssdkd_readings.md together.
-    ours = {"ssdkd.priority": "kl", "ssdkd.beta_start": 0.0, "ssdkd.beta_end": 0.0, "ssdkd.meta_update": "none"}
-    ours |= {"ssdkd.kd_batch_size": 64, "ssdkd.kd_steps": 60}
+    ours = of_ssdkd(NO_WEIGHTS | NO_META_STEP | {"kd_batch_size": 64, "kd_steps": 60})
     fast = {"method": "fast", "fast.kd_batch_size": 64, "fast.kd_steps": 60}
     others = ("fastdfkd2", "fastdfkd5", "fastdfkd10", "fast", "nayer")
     variants = {

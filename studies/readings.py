@@ -1,5 +1,15 @@
 """The variants of SSD-KD that its open questions ask for, each a change of the defaults."""
 
+# Priorities that no importance weights undo.
+NO_WEIGHTS = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
+# Ahead of the defaults in docs/ssdkd_readings.md, as are twice the student steps of half the batch.
+NO_META_STEP = {"meta_update": "none"}
+
+
+def of_ssdkd(changes):
+    """{field of the method: value} as fields of a config."""
+    return {f"ssdkd.{field}": value for field, value in changes.items()}
+
 
 def questions(config, training_images, bn_floor):
     """name -> changed fields, in groups: priorities, phi, targets, turnover, synthesis, student steps.
@@ -10,17 +20,16 @@ def questions(config, training_images, bn_floor):
       bn_floor: BatchNorm loss of a batch of real images.
     """
     ssdkd = config.ssdkd
-    no_weights = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
     mean = {"phi_scale": "mean"}
     small_steps = {"kd_batch_size": ssdkd.kd_batch_size // 2, "kd_steps": 2 * ssdkd.kd_steps}
     changes = {
         # Priorities that are not undone.
-        "kl with beta 0": no_weights,
+        "kl with beta 0": NO_WEIGHTS,
         "kl with beta to 0.2": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.2},
         "kl with beta to 0.5": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.5},
-        "kl with beta 0 and alpha 0.3": {**no_weights, "alpha": 0.3},
-        "kl with beta 0 and alpha 1": {**no_weights, "alpha": 1.0},
-        "kl with beta 0 and insertion at the mean": {**no_weights, "insertion": "mean"},
+        "kl with beta 0 and alpha 0.3": {**NO_WEIGHTS, "alpha": 0.3},
+        "kl with beta 0 and alpha 1": {**NO_WEIGHTS, "alpha": 1.0},
+        "kl with beta 0 and insertion at the mean": {**NO_WEIGHTS, "insertion": "mean"},
         "uniform sampling": {"alpha": 0.0},
         # phi.
         "phi of mean 1": mean,
@@ -42,7 +51,7 @@ def questions(config, training_images, bn_floor):
         "replace lowest phi": {"replacement": "lowest_phi"},
         "replace random": {"replacement": "random"},
         # The synthesis.
-        "no meta step": {"meta_update": "none"},
+        "no meta step": NO_META_STEP,
         "noisy layer": {"synthesis": "noisy_layer", "targets": "drawn"},
         "BatchNorm floor of real batches": {"bn_floor": bn_floor},
         "task loss doubled": {"oh": 2 * ssdkd.oh},
@@ -58,7 +67,7 @@ def questions(config, training_images, bn_floor):
         for percent, size in sizes.items()
         if size >= ssdkd.synthesis_batch_size and size != ssdkd.buffer_size
     }
-    together = {**no_weights, "meta_update": "none"}
+    together = {**NO_WEIGHTS, **NO_META_STEP}
     changes |= {
         "kl with beta 0 and no meta step": together,
         "kl with beta 0 and no meta step and small steps": {**together, **small_steps},
@@ -66,5 +75,5 @@ def questions(config, training_images, bn_floor):
     }
     return {
         "default": {},
-        **{name: {f"ssdkd.{field}": value for field, value in change.items()} for name, change in changes.items()},
+        **{name: of_ssdkd(change) for name, change in changes.items()},
     }

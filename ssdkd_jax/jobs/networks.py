@@ -22,10 +22,7 @@ def _make_generator(context, image_shape):
     """The config's generator for images of this shape."""
     size = context.config.generator
     layers = _layers(context)
-    try:
-        return models.create_generator(image_shape, size.latent_size, size.width, bn_axis_name=AXIS, **layers)
-    except UserError as error:
-        raise UserError(f"{error}: --config.image_size=N") from error
+    return models.create_generator(image_shape, size.latent_size, size.width, bn_axis_name=AXIS, **layers)
 
 
 def _layers(context):

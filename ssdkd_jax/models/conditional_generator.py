@@ -4,8 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax.errors import UserError
-from ssdkd_jax.models.generator import upsample_2x2
+from ssdkd_jax.models.generator import unsupported_size, upsample_2x2
 from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.models.spectral_norm import SpectralConv, SpectralDense, normal_0_02
 
@@ -137,8 +136,5 @@ def first_map(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     while not (height % 2 or width % 2) and min(height, width) >= 2 * SMALLEST_SIDE:
         height, width, blocks = height // 2, width // 2, blocks + 1
     if not blocks:
-        raise UserError(
-            f"cannot generate images of (height, width, channels) = {tuple(image_shape)}; height and width must be "
-            f"even and at least {2 * SMALLEST_SIDE}: --config.image_size=N"
-        )
+        raise unsupported_size(image_shape, f"even and at least {2 * SMALLEST_SIDE}")
     return height, width, blocks

@@ -102,10 +102,15 @@ def create_generator(
     small = max(height, wide) <= 32
     multiple = 4 if small else 16
     if min(height, wide, channels) < 1 or height % multiple or wide % multiple:
-        raise UserError(
-            f"cannot generate images of (height, width, channels) = {(height, wide, channels)}; "
-            "height and width must be multiples of 4 up to 32, or multiples of 16 where either is larger"
-        )
+        raise unsupported_size(image_shape, "multiples of 4 up to 32, or multiples of 16 where either is larger")
     features = (2 * width, width) if small else (2 * width, width, width, width)
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)
     return Generator((height, wide, channels), latent_size, features, layers)
+
+
+def unsupported_size(image_shape: tuple[int, int, int], expected: str) -> UserError:
+    """What to raise for images (h, w, c) that a generator cannot make; `expected` says which sides it can."""
+    return UserError(
+        f"cannot generate images of (height, width, channels) = {tuple(image_shape)}; height and width must be "
+        f"{expected}: --config.image_size=N"
+    )
