@@ -1,5 +1,6 @@
 """Eight virtual CPU devices for every test, which must be said before JAX is imported, and one cache of programs."""
 
+import gc
 import os
 import pathlib
 import signal
@@ -17,6 +18,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests raise errors through JAX on purpose, and to shorten their tracebacks takes longer than most of these tests.
 os.environ["JAX_TRACEBACK_FILTERING"] = "off"
 
+# As in the programs.
+gc.set_threshold(100_000)
 
 # `nohup make test` ignores it, and so would every process of these tests.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
