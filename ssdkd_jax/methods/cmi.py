@@ -265,7 +265,9 @@ def reinitialized(params, key):
         kind = path[-1].key
         if kind not in means:
             return jnp.zeros_like(leaf)
-        return means[kind] + RESET_DEVIATION * jax.random.normal(key, leaf.shape, leaf.dtype)
+        # As a vector, which XLA's compiler for CPUs finishes sooner, with the same values.
+        noise = jax.random.normal(key, (leaf.size,), leaf.dtype).reshape(leaf.shape)
+        return means[kind] + RESET_DEVIATION * noise
 
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(tree, [fresh(path, leaf, one) for (path, leaf), one in zip(leaves, keys, strict=True)])
