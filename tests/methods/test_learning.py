@@ -21,9 +21,9 @@ BATCH_NORM = {"epochs": 20, "teacher.epochs": 20}
 LENET = {"epochs": 5, "teacher.epochs": 10, "image_size": 32, "teacher.learning_rate": 0.02}
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}
 # Of the config.  Some need fewer epochs than noise is given.
-FIELDS = {"dafl": {"epochs": 8}, "dfq": {"epochs": 8}, "zskt": {"epochs": 4}, "hidfd": {"epochs": 12}}
-FIELDS |= {name: {"epochs": 14} for name in ("fastdfkd", "fast")}
-FIELDS |= {name: {"epochs": 7} for name in ("nayer", "cmi", "deepinversion")}
+FIELDS = {"ssdkd": {"epochs": 16}, "dafl": {"epochs": 7}, "dfq": {"epochs": 8}, "zskt": {"epochs": 3}}
+FIELDS |= {"hidfd": {"epochs": 12}, "cmi": {"epochs": 6}, "nayer": {"epochs": 5}, "deepinversion": {"epochs": 4}}
+FIELDS |= {name: {"epochs": 10} for name in ("fastdfkd", "fast")}
 # On noise, longer runs end anywhere between 30 and 60 %, as rounding has it.
 FIELDS |= {name: {"epochs": 12} for name in ("vanilla_kd", "scratch", "noise_kd")}
 # Of the method's section.  With few student steps, a generator needs a step more often than once in ten of them.
