@@ -102,13 +102,23 @@ def given_images(config):
     if given == "noise":
         return no_given_images(shape, task_of(config))
     if given == "train":
-        train = load_split(config, "train")
-        return GivenImages("the real training set", train.images, train.labels)
+        return _real_training_images(config)
     if given == "collected":
         return _collected_images(config, shape)
     source = method_settings(config, config.method)["images"]
     other = data.load_split(source, "train", data_dir=config.data_dir or None, image_size=shape[:2])
     return GivenImages(source, data.with_channels(other.images, shape[-1]), other.labels)
+
+
+def _real_training_images(config):
+    """GivenImages: the real training set, or the share of it that the method is given."""
+    train, whole = load_split(config, "train"), "the real training set"
+    share = method_settings(config, config.method)["share"]
+    if share == 1:
+        return GivenImages(whole, train.images, train.labels)
+    check_shares(f"{section_of(config.method)}.share", (share,), train)
+    few = data.subset(train, share, config.seed)
+    return GivenImages(f"{100 * share:g}% of {whole}", few.images, few.labels)
 
 
 def _collected_images(config, shape):
@@ -165,7 +175,7 @@ def real_images(config):
     if not config.baselines:
         return test, []
     train = load_split(config, "train")
-    check_shares(config.baselines, train)
+    check_shares("baselines", config.baselines, train)
     return test, [(share, data.subset(train, share, config.seed)) for share in config.baselines]
 
 

@@ -165,8 +165,14 @@ def check_teacher_knows(score: float, chance: float, metric: str, config) -> Non
         )
 
 
-def check_shares(shares, train) -> None:
-    """Raises UserError where a share of the training set is less than one image of a class; `train` is a Dataset."""
+def check_shares(field, shares, train) -> None:
+    """Raises UserError where a share of the training set is less than one image of a class.
+
+    Args:
+      field: of the config, that has the shares.
+      shares: each in (0, 1].
+      train: the training set, a Dataset.
+    """
     if train.labels.ndim == 1:
         smallest = min(count for count in np.bincount(train.labels).tolist() if count)
         of = "a class"
@@ -174,7 +180,9 @@ def check_shares(shares, train) -> None:
         smallest, of = len(train.labels), "a set"
     for share in shares:
         if share * smallest < 1:
+            least = math.ceil(1e4 / smallest) / 1e4
+            value = f"'({least},)'" if field == "baselines" else least
             raise UserError(
-                f"baselines holds {share}, which is less than one image of {of} with {smallest}; expected at least "
-                f"{1 / smallest:.2g}: --config.baselines='({math.ceil(1e4 / smallest) / 1e4},)'"
+                f"{field} holds {share}, which is less than one image of {of} with {smallest}; expected at least "
+                f"{1 / smallest:.2g}: --config.{field}={value}"
             )

@@ -1,7 +1,7 @@
 """What data-free methods are measured against: the same student, trained on images that are given.
 
-Upper baselines: KD on the real training set, and training on its labels without a teacher.  Lower ones: KD on noise,
-and on images of another data set.
+Upper baselines: KD on the real training set or on a share of it, and training on its labels without a teacher.  Lower
+ones: KD on noise, and on images of another data set.
 """
 
 import dataclasses
@@ -37,6 +37,8 @@ class VanillaKD(StudentTraining):
     makes_images: ClassVar[bool] = False
     uses_generator: ClassVar[bool] = False
     given: ClassVar[str] = "train"
+
+    share: float = setting(1.0, "of the real training set, of each class, which is given", more_than=0, at_most=1)
 
     def init(self, key, teacher):
         """State before the first epoch."""
@@ -112,6 +114,7 @@ class NoiseKD(VanillaKD):
     """KD on uniform noise, drawn afresh in every step."""
 
     given: ClassVar[str] = "noise"
+    without_effect: ClassVar[tuple[str, ...]] = ("share",)
 
     def draw(self, given, key):
         """(images, labels) of this device's part of a batch, without looking at what is given."""
@@ -126,5 +129,6 @@ class TransferKD(VanillaKD):
     """KD on another data set's training images, shaped like the run's."""
 
     given: ClassVar[str] = "named"
+    without_effect: ClassVar[tuple[str, ...]] = ("share",)
 
     images: str = setting("", "data set whose images are used, such as cifar100 or folder:/path; must be given")

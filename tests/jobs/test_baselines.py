@@ -77,3 +77,16 @@ def test_a_choice_of_nothing_is_told(capsys):
     kept = baselines.labeled(chosen, given, lambda images: (np.zeros(20, int), np.ones(20)), ("zero",))
     assert len(kept.images) == 20
     assert "in 100%; all are kept, so that collected_by=confidence had nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["vanilla_kd", "scratch"])
+def test_a_share_of_the_real_images_has_that_share_of_every_class(method):
+    every, few = (baselines.given_images(config(method=method, **{f"{method}__share": share})) for share in (1.0, 0.1))
+    assert (every.source, few.source) == ("the real training set", "10% of the real training set")
+    counts = [np.bincount(given.labels) for given in (every, few)]
+    np.testing.assert_array_equal(counts[1], np.round(0.1 * counts[0]))
+
+
+def test_a_share_of_less_than_one_image_of_a_class_is_refused():
+    with pytest.raises(UserError, match=r"scratch.share holds 0.001, .* --config.scratch.share=0.00\d+$"):
+        baselines.given_images(config(method="scratch", scratch__share=0.001))

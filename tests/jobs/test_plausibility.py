@@ -94,9 +94,9 @@ def test_work_of_days_passes():
 
 def test_a_share_of_less_than_one_image_a_class():
     train = Dataset(np.zeros((30, 2, 2, 1), np.uint8), np.repeat([0, 1], [10, 20]).astype(np.int32), ("a", "b"))
-    plausibility.check_shares((0.1, 1.0), train)
+    plausibility.check_shares("baselines", (0.1, 1.0), train)
     with pytest.raises(UserError, match=r"baselines holds 0.05, which is less than one image of a class with 10"):
-        plausibility.check_shares((0.05,), train)
+        plausibility.check_shares("baselines", (0.05,), train)
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,9 @@ def test_a_crop_larger_than_the_images_is_refused():
 def test_a_share_of_label_maps_is_at_least_one_image():
     whole = load_split("shapes", "train", image_size=16)
     train = whole._replace(images=whole.images[:4], labels=whole.labels[:4])
-    plausibility.check_shares([0.25], train)
+    plausibility.check_shares("baselines", [0.25], train)
     with pytest.raises(UserError, match="less than one image of a set with 4"):
-        plausibility.check_shares([0.2], train)
+        plausibility.check_shares("baselines", [0.2], train)
 
 
 def test_networks_know_their_task():
