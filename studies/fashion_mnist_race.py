@@ -41,7 +41,7 @@ def get_study():
         # As many real images as SSD-KD keeps synthetic ones, and twice as many.
         "KD on 5 % real images": on_real_images("vanilla_kd", 0.05),
         "KD on 10 % real images": on_real_images("vanilla_kd", 0.1),
-        "5 % real images, labels only": on_real_images("scratch", 0.05),
-        "10 % real images, labels only": on_real_images("scratch", 0.1),
+        "labels of 5 % real images": on_real_images("scratch", 0.05),
+        "labels of 10 % real images": on_real_images("scratch", 0.1),
     }
     return Study(config, variants, seeds=3)
