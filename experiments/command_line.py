@@ -61,6 +61,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         with interruption if resumes else contextlib.nullcontext():
             values = _parse_flags(required, arguments, f"{program} {example}")
             _keep_compiled_programs()
+            _check_jax()
             main(command, interruption, *values)
         if interruption:  # in the last epoch: what comes next on the command line is not wanted
             print("finished all the same", flush=True)
@@ -140,6 +141,13 @@ def _help(main, example):
 
 
 def _parse_flags(required, arguments, example):
+    for argument in sys.argv[1:]:
+        if not argument.isascii() and argument != argument.encode(errors="replace").decode():
+            shown = argument.encode(errors="backslashreplace").decode()
+            raise UserError(
+                f"{shown} has bytes that are not text, expected UTF-8, which checkpoints need; if it is, "
+                "set PYTHONUTF8=1, and else rename the file or folder"
+            )
     rest = config_flag.read_flags(sys.argv, example)
     missing = [*arguments[len(rest) :], *(f"--{name}" for name in required if not getattr(flags.FLAGS, name))]
     unexpected = rest[len(arguments) :]
@@ -183,6 +191,16 @@ def _keep_compiled_programs():
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(COMPILATION_CACHE))
         # Of a short run, the many small programs take the compiler longer than the few large ones.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _check_jax():
+    """Raises UserError where JAX is set to something with which no program works."""
+    import jax
+
+    if jax.config.jax_disable_jit:
+        raise UserError(
+            "JAX_DISABLE_JIT is set, expected not to be, since all steps are compiled: unset JAX_DISABLE_JIT"
+        )
 
 
 def _fail(error, leave=sys.exit, status=2):

@@ -1,5 +1,7 @@
 """The devices of a run, and how a state is spread over them and gathered from them."""
 
+import os
+
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -18,9 +20,12 @@ def local_devices(count=0):
     """
     try:
         devices = jax.local_devices()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"JAX finds no device ({reason}); to use the CPU, set JAX_PLATFORMS=cpu") from error
+    except (RuntimeError, AssertionError) as error:  # the latter, without a word, where JAX lacks the platform's plugin
+        reason = str(error).splitlines()[0] if str(error) else f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}"
+        raise UserError(
+            f"JAX finds no device ({reason}); to use the CPU, set JAX_PLATFORMS=cpu; README.md, under GPU and TPU, has "
+            "the packages for accelerators"
+        ) from error
     if count > len(devices):
         raise UserError(
             f"devices={count}, but this machine has {len(devices)} ({devices[0].platform}); "

@@ -1,16 +1,20 @@
 """How a program ends."""
 
 import errno
+import re
 import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from experiments import command_line
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.interruption import Interrupted
 from tests.tiny_job import ROOT
+
+DISABLED_JIT = "JAX_DISABLE_JIT is set, expected not to be, since all steps are compiled: unset JAX_DISABLE_JIT"
 
 
 @pytest.fixture
@@ -45,6 +49,19 @@ def test_done(end):
 
 def test_users_mistake_is_one_line(end):
     assert end(UserError("wrong;\nfix it")) == (2, "", "error: wrong; fix it\n")
+
+
+def test_nothing_runs_where_jax_does_not_compile(end):
+    with jax.disable_jit():
+        assert end() == (2, "", f"error: {DISABLED_JIT}\n")
+
+
+@pytest.mark.parametrize("path", ["b\udcffd", "\udce6\udca8\udca1"])
+def test_a_path_that_is_not_text(monkeypatch, path):
+    monkeypatch.setattr(sys, "argv", ["experiments/main.py", f"--workdir={path}"])
+    shown = path.encode(errors="backslashreplace").decode()
+    with pytest.raises(UserError, match=re.escape(f"--workdir={shown} has bytes that are not text, expected UTF-8")):
+        command_line._parse_flags((), (), "")
 
 
 def test_interruption_says_how_to_resume(end):

@@ -62,6 +62,19 @@ def test_local_devices():
         devices.local_devices(9)
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(RuntimeError("no libtpu\nat all"), "no libtpu"), (AssertionError(), "JAX_PLATFORMS=cpu")],
+)
+def test_no_device_of_the_platform_that_is_asked_for(monkeypatch, error, reason):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "local_devices", fail)
+    with pytest.raises(UserError, match=rf"JAX finds no device \({reason}\); to use the CPU, set JAX_PLATFORMS=cpu"):
+        devices.local_devices()
+
+
 @pytest.mark.parametrize("size", [0, 3])
 def test_check_divisible(size):
     devices.check_divisible(jax.local_devices(), batch_size=16)
