@@ -41,6 +41,9 @@ def read_flags(argv, example):
     argv = [_with_file(argument, example) for argument in _joined(argv)]
     _register_methods(argv)
     _refuse(argv, example)
+    for field in (argument.partition("=")[0] for argument in argv[1:] if argument.startswith("--config.")):
+        if not re.fullmatch(r"[\w.]+", field.removeprefix("--")):  # `--config.evaluate-every=2`
+            raise UserError(_not_a_field(field))
     _ARGV[:] = argv
     try:
         rest = flags.FLAGS(argv)[1:]
@@ -256,11 +259,15 @@ def _unknown_field(argv, error):
     for argument in argv[1:]:
         field = argument.partition("=")[0]
         if field.startswith("--config.") and (field.endswith(f".{name}") or name in field.split(".")):
-            known = _known_fields()
-            close = difflib.get_close_matches(field.removeprefix("--config."), known, n=1)
-            meant = f"did you mean --config.{close[0]}? " if close else ""
-            return f"unknown config field {field}; {meant}--help lists the fields"
+            return _not_a_field(field)
     return None
+
+
+def _not_a_field(field):
+    """What to say of a `--config.NAME` that no config has."""
+    close = difflib.get_close_matches(field.removeprefix("--config."), _known_fields(), n=1)
+    meant = f"did you mean --config.{close[0]}? " if close else ""
+    return f"unknown config field {field}; {meant}--help lists the fields"
 
 
 def _known_fields():

@@ -139,6 +139,11 @@ def program(*arguments):
     ("argument", "expected"),
     [
         ("--config.ssdkd.alhpa=1", "unknown config field --config.ssdkd.alhpa; did you mean --config.ssdkd.alpha?"),
+        (
+            "--config.evaluate-every=3",
+            "unknown config field --config.evaluate-every; did you mean --config.evaluate_ev",
+        ),
+        ("--config.baselines[0]=0.5", "unknown config field --config.baselines[0]; did you mean --config.baselines?"),
         ("--config.epocs=3", "unknown config field --config.epocs; did you mean --config.epochs?"),
         ("--config=configs/digts.py", "there is no config file 'configs/digts.py'; did you mean configs/digits.py?"),
         ("--config.cmi.cr=1", "--config.cmi.cr has no effect on ssdkd"),
