@@ -52,10 +52,10 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         command = f"XLA_FLAGS={shlex.quote(os.environ['XLA_FLAGS'])} {command}"
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     silence()
-    sys.path.insert(0, os.getcwd())
     interruption = Interruption()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        sys.path.insert(0, _current_folder())
         if _print_and_leave(main, f"{program} {example}"):
             return
         with interruption if resumes else contextlib.nullcontext():
@@ -91,6 +91,13 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             traceback.print_exc()
             multiprocess.leave(1)
         _fail(in_user_code)
+
+
+def _current_folder():
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder was deleted; change to one that is there: cd FOLDER") from error
 
 
 def _print_and_leave(main, example):

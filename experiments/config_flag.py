@@ -164,7 +164,10 @@ def _refuse(argv, example):
         flag = argument.partition("=")[0]
         name = flag.lstrip("-")
         if name.startswith("config.") and not files:
-            raise UserError(f"{flag} changes a config, and none is given; expected --config=FILE too, as in: {example}")
+            wrong = "which this program does not take; expected its own flags"
+            if "config" in flags.FLAGS:
+                wrong = "and none is given; expected --config=FILE too"
+            raise UserError(f"{flag} changes a config, {wrong}, as in: {example}")
         if flag.startswith("-") and name == "flagfile":
             raise UserError("--flagfile is not read; give the flags themselves")
         if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):

@@ -64,6 +64,14 @@ def test_a_path_that_is_not_text(monkeypatch, path):
         command_line._parse_flags((), (), "")
 
 
+def test_a_current_folder_that_is_gone(end, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert end()[2] == "error: the current folder was deleted; change to one that is there: cd FOLDER\n"
+
+
 def test_interruption_says_how_to_resume(end):
     expected = "stopped after epoch 3; to resume: python -m experiments.main '--workdir=a b'\n"
     assert end(Interrupted("stopped after epoch 3")) == (130, expected, "")

@@ -111,6 +111,12 @@ def test_a_file_that_is_not_there(path, expected):
     assert expected in str(caught.value)
 
 
+def test_a_config_is_the_studys_own():
+    status, out, err = programs.run("study", "--study=switches", "--config.epochs=1")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: --config.epochs changes a config, which this program does not take; expected its own")
+
+
 def test_shipped_studies_are_known_by_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for path in ("digits_ablation", "digits_ablation.py", "studies/digits_ablation.py"):
