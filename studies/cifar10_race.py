@@ -8,7 +8,7 @@ The teacher is akamaster's resnet20-12fca82f.th, expected in runs/.
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd
+from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd, small_steps
 
 
 def get_study():
@@ -18,13 +18,13 @@ def get_study():
     config.epochs = 60
     config.evaluate_every = 5
     no_weights = NO_META_STEP | NO_WEIGHTS
-    small_steps = no_weights | {"kd_batch_size": 64, "kd_steps": 80}
+    small = no_weights | small_steps(config.ssdkd)
     variants = {
         "ssdkd by default": {},
         "no meta step": of_ssdkd(NO_META_STEP),
         "no meta step and no importance weights": of_ssdkd(no_weights),
-        "no meta step and no importance weights and small steps": of_ssdkd(small_steps),
-        "the same with 8 kept views": of_ssdkd(small_steps | {"views": 8}),
+        "no meta step and no importance weights and small steps": of_ssdkd(small),
+        "the same with 8 kept views": of_ssdkd(small | {"views": 8}),
         **{name: {"method": name} for name in ("fastdfkd2", "fastdfkd5", "fastdfkd10")},
     }
     return Study(config, variants, seeds=3)

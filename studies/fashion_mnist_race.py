@@ -6,15 +6,12 @@
 
 from configs import fashion_mnist
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd
-
-# What SSD-KD's student steps become in all variants but the default.
-SMALL_STEPS = {"kd_batch_size": 64, "kd_steps": 60}
+from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd, small_steps
 
 
-def on_real_images(method, share):
+def on_real_images(method, share, steps):
     """A baseline's fields: as many student steps as SSD-KD takes in 90 epochs, of which five are warm-up."""
-    changes = {"share": share, **SMALL_STEPS}
+    changes = {"share": share, **steps}
     return {"method": method, "epochs": 85, **{f"{method}.{field}": value for field, value in changes.items()}}
 
 
@@ -22,8 +19,9 @@ def get_study():
     """The study of `fashion_mnist.py:short`."""
     config = fashion_mnist.get_config("short")
     # The leads of docs/ssdkd_readings.md together.
-    ours = of_ssdkd(NO_WEIGHTS | NO_META_STEP | SMALL_STEPS)
-    fast = {"method": "fast", **{f"fast.{field}": value for field, value in SMALL_STEPS.items()}}
+    small = small_steps(config.ssdkd)
+    ours = of_ssdkd(NO_WEIGHTS | NO_META_STEP | small)
+    fast = {"method": "fast", **{f"fast.{field}": value for field, value in small.items()}}
     others = ("fastdfkd2", "fastdfkd5", "fastdfkd10", "fast", "nayer")
     variants = {
         "ssdkd": ours,
@@ -39,9 +37,9 @@ def get_study():
         "fast with small steps for 75 epochs": {**fast, "epochs": 75},
         "fast with small steps and 8 kept views for 75 epochs": {**fast, "fast.views": 8, "epochs": 75},
         # As many real images as SSD-KD keeps synthetic ones, and twice as many.
-        "KD on 5 % real images": on_real_images("vanilla_kd", 0.05),
-        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1),
-        "labels of 5 % real images": on_real_images("scratch", 0.05),
-        "labels of 10 % real images": on_real_images("scratch", 0.1),
+        "KD on 5 % real images": on_real_images("vanilla_kd", 0.05, small),
+        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1, small),
+        "labels of 5 % real images": on_real_images("scratch", 0.05, small),
+        "labels of 10 % real images": on_real_images("scratch", 0.1, small),
     }
     return Study(config, variants, seeds=3)

@@ -2,8 +2,13 @@
 
 # Priorities that no importance weights undo.
 NO_WEIGHTS = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
-# Ahead of the defaults in docs/ssdkd_readings.md, as are twice the student steps of half the batch.
+# Ahead of the defaults in docs/ssdkd_readings.md, as are `small_steps`.
 NO_META_STEP = {"meta_update": "none"}
+
+
+def small_steps(settings):
+    """Twice the student steps of half the batch, for a method's section of a config."""
+    return {"kd_batch_size": settings.kd_batch_size // 2, "kd_steps": 2 * settings.kd_steps}
 
 
 def of_ssdkd(changes):
@@ -21,7 +26,7 @@ def questions(config, training_images, bn_floor):
     """
     ssdkd = config.ssdkd
     mean = {"phi_scale": "mean"}
-    small_steps = {"kd_batch_size": ssdkd.kd_batch_size // 2, "kd_steps": 2 * ssdkd.kd_steps}
+    small = small_steps(ssdkd)
     changes = {
         # Priorities that are not undone.
         "kl with beta 0": NO_WEIGHTS,
@@ -57,7 +62,7 @@ def questions(config, training_images, bn_floor):
         "task loss doubled": {"oh": 2 * ssdkd.oh},
         "no adversarial loss": {"adv": 0.0},
         # The student's work.
-        "twice the steps of half the batch": small_steps,
+        "twice the steps of half the batch": small,
         "temperature 4": {"temperature": 4.0},
         "half the learning rate": {"student_learning_rate": ssdkd.student_learning_rate / 2},
     }
@@ -70,8 +75,8 @@ def questions(config, training_images, bn_floor):
     together = {**NO_WEIGHTS, **NO_META_STEP}
     changes |= {
         "kl with beta 0 and no meta step": together,
-        "kl with beta 0 and no meta step and small steps": {**together, **small_steps},
-        "kl with beta 0 and no meta step and small steps and phi of mean 1": {**together, **small_steps, **mean},
+        "kl with beta 0 and no meta step and small steps": {**together, **small},
+        "kl with beta 0 and no meta step and small steps and phi of mean 1": {**together, **small, **mean},
     }
     return {
         "default": {},

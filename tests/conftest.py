@@ -18,8 +18,6 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests raise errors through JAX on purpose, and to shorten their tracebacks takes longer than most of these tests.
 os.environ["JAX_TRACEBACK_FILTERING"] = "off"
 
-# As in the programs.
-gc.set_threshold(100_000)
 
 # `nohup make test` ignores it, and so would every process of these tests.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -67,6 +65,9 @@ def compiled_programs(shared):
     """One cache of compiled programs for all test processes and for the programs that they start."""
     import jax
 
+    from experiments.command_line import OBJECTS_BETWEEN_COLLECTIONS
+
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)  # as in the programs
     settings = {
         "jax_compilation_cache_dir": str(shared / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,

@@ -180,9 +180,7 @@ def check_shares(field, shares, train) -> None:
         smallest, of = len(train.labels), "a set"
     for share in shares:
         if share * smallest < 1:
-            least = math.ceil(1e4 / smallest) / 1e4
-            value = f"'({least},)'" if field == "baselines" else least
             raise UserError(
                 f"{field} holds {share}, which is less than one image of {of} with {smallest}; expected at least "
-                f"{1 / smallest:.2g}: --config.{field}={value}"
+                f"{1 / smallest:.2g}: --config.{field}={math.ceil(1e4 / smallest) / 1e4}"
             )
