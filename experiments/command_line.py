@@ -36,7 +36,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     """Parses the flags, runs `main(command, interruption, *arguments)` and exits.
 
     Exit status 0: done; 2: the user's mistake, reported in one line; 1: another process of the job was lost; 128 + the
-    signal's number: saved and stopped on request.
+    signal's number: saved and stopped on request; 141: stopped since nobody reads the output, as under `| head`.
 
     Args:
       main: the program's work; the docstring of its module is the program's help.
@@ -53,6 +53,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     silence()
     interruption = Interruption()
+    again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.path.insert(0, _current_folder())
@@ -72,11 +73,12 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         print(f"{stop}; to resume: {command}", flush=True)
         _stop(interruption)
     except KeyboardInterrupt:
-        again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
         print(f"stopped at once; {again}: {command}", file=sys.stderr, flush=True)
         multiprocess.leave(130)  # without waiting for compilers and writers in other threads
-    except BrokenPipeError:  # `... --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _drop_output()
+        print(f"stopped, since nobody reads the output any more; {again}: {command}", file=sys.stderr, flush=True)
+        multiprocess.leave(128 + signal.SIGPIPE)
     except Exception as error:
         lost = multiprocess.trouble(error, command)
         if lost:
@@ -115,8 +117,16 @@ def _print_and_leave(main, example):
         text = _help(main, example)
     else:
         return False
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # `... --help | head`
+        _drop_output()
     return True
+
+
+def _drop_output():
+    """What nobody reads goes nowhere from now on, also what Python writes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version():
@@ -148,13 +158,7 @@ def _help(main, example):
 
 
 def _parse_flags(required, arguments, example):
-    for argument in sys.argv[1:]:
-        if not argument.isascii() and argument != argument.encode(errors="replace").decode():
-            shown = argument.encode(errors="backslashreplace").decode()
-            raise UserError(
-                f"{shown} has bytes that are not text, expected UTF-8, which checkpoints need; if it is, "
-                "set PYTHONUTF8=1, and else rename the file or folder"
-            )
+    _check_text(sys.argv[1:])
     rest = config_flag.read_flags(sys.argv, example)
     missing = [*arguments[len(rest) :], *(f"--{name}" for name in required if not getattr(flags.FLAGS, name))]
     unexpected = rest[len(arguments) :]
@@ -163,6 +167,17 @@ def _parse_flags(required, arguments, example):
         problem += config_flag.meant_field(unexpected)
         raise UserError(f"{problem}; for example: {example}")
     return rest
+
+
+def _check_text(arguments):
+    """Raises UserError for a path that is not UTF-8, which only Orbax refuses, long after a teacher was trained."""
+    for argument in arguments:
+        shown = argument.encode(errors="backslashreplace").decode()
+        if shown != argument:
+            raise UserError(
+                f"{shown} has bytes that are not text, expected UTF-8, which checkpoints need; if it is, "
+                "set PYTHONUTF8=1, and else rename the file or folder"
+            )
 
 
 def _stop(interruption):

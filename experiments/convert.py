@@ -44,8 +44,10 @@ def main(command, interruption, action, path):
     """Does what the action says."""
     from ssdkd_jax.errors import UserError
     from ssdkd_jax.files import expand
+    from ssdkd_jax.training.devices import local_devices
 
     del command, interruption
+    local_devices()  # without which a sound network could not be read
     actions = {
         "from-torch": _from_torch,
         "to-torch": _to_torch,

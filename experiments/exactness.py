@@ -27,8 +27,10 @@ def main(command, interruption):
     from ssdkd_jax.files import check_results_file
     from ssdkd_jax.jobs.exactness_results import KIND, check_asked, write
     from ssdkd_jax.models import model_names
+    from ssdkd_jax.training.devices import local_devices
 
     del interruption
+    local_devices()  # or its error is one of the first network
     check_asked(FLAGS.networks, FLAGS.checkpoints)
     out = check_results_file(FLAGS.out, KIND)
     checkpoints, networks = {}, {}

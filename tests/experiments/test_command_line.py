@@ -64,6 +64,13 @@ def test_a_path_that_is_not_text(monkeypatch, path):
         command_line._parse_flags((), (), "")
 
 
+def test_work_whose_output_nobody_reads_is_not_done(end, monkeypatch):
+    monkeypatch.setattr(command_line, "_drop_output", lambda: None)
+    status, out, err = end(BrokenPipeError())
+    assert (status, out) == (141, "")
+    assert err.startswith("stopped, since nobody reads the output any more; to resume from the last checkpoint, if")
+
+
 def test_a_current_folder_that_is_gone(end, tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()
