@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax.models.layers import Layers
+from ssdkd_jax.models.layers import Layers, drawn_as_matrix
 
 COLLECTION = "spectral"
 # Initial weights of BigGAN's public code and what is built on it.
-normal_0_02 = nn.initializers.normal(0.02)
+normal_0_02 = drawn_as_matrix(nn.initializers.normal(0.02))
 _SMALLEST_NORM = 1e-8
 
 

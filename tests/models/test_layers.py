@@ -16,3 +16,9 @@ def test_weights_drawn_as_a_matrix_are_flaxs(shape, mode, distribution):
     assert_array_equal(
         layers.variance_scaling(*arguments)(key, shape), nn.initializers.variance_scaling(*arguments)(key, shape)
     )
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (7, 5)])
+def test_any_initializer_drawn_as_a_matrix_is_flaxs(shape):
+    normal, key = nn.initializers.normal(0.02), jax.random.key(0)
+    assert_array_equal(layers.drawn_as_matrix(normal)(key, shape), normal(key, shape))
