@@ -110,9 +110,18 @@ def is_same(name: str, dataset: str) -> bool:
     return _in_full(name) == _in_full(dataset)
 
 
+def shared_folder(name: str, dataset: str) -> pathlib.Path | None:
+    """A folder of a data set's training or test images from which collected images are taken too, or None."""
+    if not (is_folder(name) and dataset.startswith("folder:")):
+        return None
+    collected = {real for real, _, _ in _walk(_in_full(name))}
+    splits = (_in_full(dataset) / folder for folders in image_files.SPLIT_FOLDERS.values() for folder in folders)
+    return next((pathlib.Path(real) for split in splits for real, _, _ in _walk(split) if real in collected), None)
+
+
 def _in_full(name):
-    if is_folder(name):
-        return expand(name.removeprefix("folder:")).resolve()
+    if is_folder(name) or name.startswith("segmentation:"):
+        return expand(name.removeprefix("folder:").removeprefix("segmentation:")).resolve()
     return absolute(name) if is_user_code(name) else re.sub(r":\d[\d.]*$", "", name)
 
 
@@ -140,17 +149,23 @@ def _files(root):
     def refuse(error):
         raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable, or choose another")
 
-    found, seen = [], {os.path.realpath(root)}
-    for place, folders, names in os.walk(root, onerror=refuse, followlinks=True):
-        # Links may lead to a folder twice, or back.
-        inside = {os.path.realpath(os.path.join(place, name)): name for name in folders if not name.startswith(".")}
-        folders[:] = [name for real, name in inside.items() if real not in seen]
-        seen |= inside.keys()
-        found += [pathlib.Path(place, name) for name in names if image_files.is_image_name(name)]
+    files = (pathlib.Path(place, name) for _, place, names in _walk(root, refuse) for name in names)
+    found = [file for file in files if image_files.is_image_name(file.name)]
     if not found:
         names = ", ".join(sorted(image_files.SUFFIXES))
         raise UserError(f"no images in {root}, nor below it; expected at least {FEWEST} files that end in {names}")
     return sorted(found)
+
+
+def _walk(root, onerror=None):
+    """(real path, path, names of the files) of a folder and of each below it that is not hidden, behind links too."""
+    seen = {os.path.realpath(root)}
+    for place, folders, names in os.walk(root, onerror=onerror, followlinks=True):
+        # Links may lead to a folder twice, or back.
+        inside = {os.path.realpath(os.path.join(place, name)): name for name in folders if not name.startswith(".")}
+        folders[:] = [name for real, name in inside.items() if real not in seen]
+        seen |= inside.keys()
+        yield os.path.realpath(place), place, names
 
 
 def _in_folder(root, image_shape, most, rng):

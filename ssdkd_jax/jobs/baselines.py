@@ -48,15 +48,23 @@ def check_given_images(config):
         if not source:
             what = "another data set" if given == "named" else "collected images"
             raise UserError(f"{field} is '', expected {what}, such as --config.{field}=folder:/path")
-        if collected.is_same(source, config.dataset):
-            raise UserError(
-                f"{field} is {source}, the run's own data set; expected another one, such as "
-                f"--config.{field}=folder:/path, or --config.method=vanilla_kd"
-            )
+        _check_is_other(source, field, config.dataset)
     if given == "collected":
         _check_collected(config, source, field)
     if given == "named":
         data.dataset_info(source, config.data_dir or None, prepared_here=True)
+
+
+def _check_is_other(source, field, dataset):
+    """Raises UserError where images that are to be of anything else are the run's own, or some of them."""
+    fix = f"such as --config.{field}=folder:/path, or --config.method=vanilla_kd"
+    if collected.is_same(source, dataset):
+        raise UserError(f"{field} is {source}, the run's own data set; expected another one, {fix}")
+    shared = collected.shared_folder(source, dataset)
+    if shared:
+        raise UserError(
+            f"{field} is {source}, of which {shared} belongs to the run's own data set; expected other images, {fix}"
+        )
 
 
 def _check_collected(config, source, field):

@@ -90,6 +90,7 @@ def test_a_data_set_that_is_not_prepared(tmp_path):
 
 def test_a_data_set_is_the_same_however_it_is_spelled(tmp_path):
     assert collected.is_same(f"{tmp_path}/./", f"folder:{tmp_path}")
+    assert collected.is_same(f"segmentation:{tmp_path}/./", f"segmentation:{tmp_path}")
     assert collected.is_same("cifar10:3.0.2", "cifar10") and not collected.is_same("cifar10", "cifar100")
     assert not collected.is_same("photographs", "digits") and not collected.is_same(f"{tmp_path}/a", f"{tmp_path}/b")
 

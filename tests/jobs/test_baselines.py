@@ -29,6 +29,30 @@ def test_images_of_ones_own_data_set_are_refused_however_it_is_spelled(tmp_path)
     assert found.startswith(f"hidfd.images is {tmp_path}/., the run's own data set; expected another one")
 
 
+@pytest.mark.parametrize(
+    ("images", "own"),
+    [
+        ("set/train", "set/train"),
+        ("set/test/cat/more", "set/test/cat/more"),
+        (".", "set/train"),
+        ("linked", "set/train/cat"),
+    ],
+)
+def test_images_among_those_of_ones_own_data_set_are_refused(tmp_path, images, own):
+    for folder in ("set/train/cat", "set/test/cat/more", "linked"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "linked" / "cats").symlink_to(tmp_path / "set" / "train" / "cat")
+    found = refusal(dataset=f"folder:{tmp_path}/set", hidfd__images=f"folder:{tmp_path}/{images}")
+    assert f"of which {tmp_path}/{own} belongs to the run's own data set; expected other images, such as --con" in found
+
+
+def test_images_beside_those_of_ones_own_data_set_are_others(tmp_path):
+    for folder in ("set/train/cat", "set/collected"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert collected.shared_folder(f"{tmp_path}/set/collected", f"folder:{tmp_path}/set") is None
+    assert collected.shared_folder("photographs", f"folder:{tmp_path}/set") is None
+
+
 @pytest.mark.parametrize(("by", "count"), [("random", "500"), ("classes", "2,000")])
 def test_more_images_than_the_machine_has_room_for(by, count, monkeypatch):
     monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
