@@ -1,10 +1,9 @@
 """Images in folders, one per class: <path>/train/<class>/*.png and <path>/test/<class>/*.png.
 
-Images in folders below that of a class belong to it too.
+Images in folders below that of a class belong to it too.  A line on the terminal says which files are not read.
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +20,7 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
     by_class = _files(root, split)
     class_names = _class_names(root)
     files = _all(by_class)
+    _note_skipped(split_folder(root, split), files)
     channels = _channels([file for s in SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
     images = pixels.stack((pixels.resize(image_files.decode(file, channels), size) for file in files), files)
     labels = [class_names.index(folder.name) for folder, members in by_class.items() for _ in members]
@@ -73,15 +73,16 @@ def _visible(folder):
 
 def _images_in(folder):
     """The image files of a class, sorted, those in folders below it too; links to folders are not followed."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if image_files.is_image_name(name)]
-    images = sorted(found)
+    images = [file for file in image_files.below(folder) if image_files.is_image_name(file.name)]
     for file in images:
         if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
             raise UserError(f"{file} is no file, expected an image; move it elsewhere")
     return images
+
+
+def _note_skipped(folder, read):
+    below = [file for class_folder in _class_folders(folder) for file in image_files.below(class_folder)]
+    image_files.note_skipped(folder, [*image_files.directly_in(folder), *below], read, "in no class's folder")
 
 
 def _all(by_class):
@@ -93,7 +94,7 @@ def _files(root, split, required=True):
     folder = split_folder(root, split)
     classes = [] if folder is None else _class_folders(folder)
     by_class = {c: _images_in(c) for c in classes}
-    empty = [str(c) for c, files in by_class.items() if not files]
+    empty = [_with_kinds(c) for c, files in by_class.items() if not files]
     if empty:
         raise UserError(
             f"no images in {', '.join(empty)}; expected PNG, JPEG or WebP files in the folder of every class: "
@@ -103,6 +104,12 @@ def _files(root, split, required=True):
         wanted = " or ".join(f"{root / name}/<class>/" for name in SPLIT_FOLDERS[split])
         raise UserError(f"no images found for the split '{split}'; expected PNG, JPEG or WebP files in {wanted}")
     return by_class
+
+
+def _with_kinds(folder):
+    """A folder without images, and what it holds instead."""
+    kinds = image_files.kinds(image_files.below(folder))
+    return f"{folder} ({kinds})" if kinds else str(folder)
 
 
 def _channels(files):

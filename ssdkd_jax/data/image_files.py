@@ -3,7 +3,10 @@
 Files and folders whose names begin with a dot are none of the user's images: file managers leave them there.
 """
 
-from collections.abc import Sequence
+import collections
+import functools
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,8 @@ from ssdkd_jax.errors import UserError
 # Names of a split's folder; the first that is there is taken.
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
+# Of files that are not read, the most frequent.
+_KINDS_NAMED = 6
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
@@ -26,6 +31,55 @@ def split_folder(root: Path, split: str) -> Path | None:
 def is_image_name(name: str) -> bool:
     """True for the name of an image file that is the user's."""
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+def below(folder: Path) -> list[Path]:
+    """The user's files in a folder and below it, sorted; links to folders are among them, and not followed."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found += [Path(place, name) for name in (*names, *links) if not name.startswith(".")]
+    return sorted(found)
+
+
+def directly_in(folder: Path) -> list[Path]:
+    """The user's files in a folder, sorted, without those below it."""
+    return sorted(file for file in folder.iterdir() if not (file.name.startswith(".") or file.is_dir()))
+
+
+def kinds(files: Iterable[Path], elsewhere: str = "images") -> str:
+    """How many files there are of each kind, such as "10 .heic, 2 .txt"; `elsewhere` is what images are called."""
+
+    def kind(file):
+        if file.is_dir():
+            return "linked folder(s)"
+        return elsewhere if is_image_name(file.name) else file.suffix.lower() or "without a suffix"
+
+    counts = collections.Counter(map(kind, files)).most_common()
+    named = [f"{count:,} {kind}" for kind, count in counts[:_KINDS_NAMED]]
+    return ", ".join(named) + ", ..." * (len(counts) > _KINDS_NAMED)
+
+
+def note_skipped(folder: Path, files: Iterable[Path], read: Iterable[Path], elsewhere: str) -> None:
+    """Says in a line on the terminal, once, which of a folder's files are not read.
+
+    Args:
+      folder: what holds them, for the line.
+      files: all of them.
+      read: those that are read.
+      elsewhere: where the images are that are not, such as "in no class's folder".
+    """
+    files, read = list(files), set(read)
+    skipped = [file for file in files if file not in read]
+    if skipped:
+        counted = f"{len(skipped):,} of {len(files):,} files in {folder} are skipped: {kinds(skipped, elsewhere)}"
+        _say_once(f"{counted}; those that are read end in {', '.join(sorted(SUFFIXES))}")
+
+
+@functools.cache
+def _say_once(line):
+    print(line, flush=True)
 
 
 def is_gray(file: Path) -> bool:

@@ -95,6 +95,30 @@ def test_hidden_files_are_no_images(root):
     assert dataset_info(f"folder:{root}").sizes == {"train": 3, "test": 2}
 
 
+def test_files_that_are_not_read_are_counted_by_kind_once(root, capsys):
+    for name in ("ant/1.heic", "ant/below/2.HEIC", "cat/names", "classes.csv"):
+        path = root / "train" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    put(root, "train/stray.png", RED)
+    (root / "train" / "cat" / "more").symlink_to(root / "val")
+    for _ in range(2):
+        assert load_split(f"folder:{root}", "train").images.shape[0] == 3
+    load_split(f"folder:{root}", "test")
+    assert capsys.readouterr().out == (
+        f"7 of 10 files in {root}/train are skipped: 2 .heic, 1 .csv, 1 in no class's folder, 1 linked folder(s), "
+        "1 without a suffix, 1 .txt; those that are read end in "
+        ".bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp\n"
+    )
+
+
+def test_a_class_of_other_files_says_what_it_holds(root):
+    (root / "train" / "ant" / "1.PNG").rename(root / "train" / "ant" / "1.npy")
+    (root / "train" / "ant" / "2.webp").rename(root / "train" / "ant" / "2.heic")
+    with pytest.raises(UserError, match=r"^no images in .*train/ant \(1 \.npy, 1 \.heic\); expected PNG"):
+        dataset_info(f"folder:{root}")
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 @pytest.mark.parametrize("read", [lambda name: load_split(name, "train"), dataset_info])
 def test_classes_without_images_are_named(root, split, read):
