@@ -1,7 +1,8 @@
 """Images with label maps in folders: <path>/{train,val,test}/{images,labels}, of the same names but for the suffix.
 
 Where the classes are not those of a known data set, <path>/classes.json names them (`label_maps.read_labeling`);
-without that file they are numbered up to the largest label of the training split.
+without that file they are numbered up to the largest label of the training split.  A line on the terminal says which
+files are not read.
 """
 
 import functools
@@ -36,6 +37,7 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
     root = _root(path)
     labeling = _labeling(root, known)
     pairs = _pairs(root, split)
+    _note_skipped(split_folder(root, split), pairs)
     images, labels, seen = [], [], set()
     for image_file, label_file in pairs:
         image, numbers = image_files.decode(image_file, 3), label_maps.read_map(label_file)
@@ -103,8 +105,16 @@ def _pairs(root, split, required=True):
             raise UserError(f"{file} has no counterpart in {folder / missing}; add {stem}.png there, or remove it")
     if required and not images:
         wanted = " or ".join(str(root / name / "images") for name in names)
-        raise UserError(f"the split '{split}' is empty; expected images in {wanted}, and their label maps in labels")
+        found = image_files.kinds(image_files.below(folder / "images"), "image(s) in folders below")
+        what = f"has no images, but {found}" if found else "is empty"
+        raise UserError(f"the split '{split}' {what}; expected images in {wanted}, and their label maps in labels")
     return [(images[stem], labels[stem]) for stem in sorted(images)]
+
+
+def _note_skipped(folder, pairs):
+    below = [file for kind in ("images", "labels") for file in image_files.below(folder / kind)]
+    files, read = [*image_files.directly_in(folder), *below], (file for pair in pairs for file in pair)
+    image_files.note_skipped(folder, files, read, "not directly in images or labels")
 
 
 def _by_stem(folder):

@@ -76,6 +76,20 @@ def test_a_share_of_images_is_drawn_from_all_of_them(root):
     assert len(subset(train, 0.5, seed=0).images) == len(subset(train, 0.01, seed=0).labels) == 1
 
 
+def test_files_that_are_not_read_are_counted_by_kind(root, capsys):
+    put_pair(root, "train", "d", [[0, 1, 2], [2, 2, 9]])
+    for kind in ("images", "labels"):
+        (root / "train" / kind / "city").mkdir()
+        (root / "train" / kind / "d.png").rename(root / "train" / kind / "city" / "d.png")
+    for name in ("images/a.npy", "labels/a.json", "labels/b.json", "README.md"):
+        (root / "train" / name).touch()
+    assert len(load_split(f"segmentation:{root}", "train").images) == 2
+    said = capsys.readouterr().out
+    assert f"6 of 10 files in {root}/train are skipped: " in said and said.count("\n") == 1
+    for kind in ("2 not directly in images or labels", "2 .json", "1 .md", "1 .npy"):
+        assert kind in said
+
+
 def broken_label(root):
     put_pair(root, "train", "a", [[0, 7, 0], [1, 1, 1]])
     return r"train/labels/a\.png has the label 7, expected 0\.\.2, or 9 for pixels to ignore; mend the file"
@@ -90,6 +104,14 @@ def empty_split(root):
     for kind in ("images", "labels"):
         (root / "train" / kind / "a.png").unlink(), (root / "train" / kind / "b.png").unlink()
     return r"^the split 'train' is empty; expected images in .*train/images, and their label maps in labels$"
+
+
+def images_in_folders_below(root):
+    empty_split(root)
+    put(root, "train/images/city/a.png", [[0]])
+    return (
+        r"^the split 'train' has no images, but 1 image\(s\) in folders below; expected images in .*train/images, and"
+    )
 
 
 def missing_class(root):
@@ -135,11 +157,12 @@ def ignored_class(root):
 
 MISTAKES = (broken_label, other_size, empty_split, missing_class, no_counterpart, colors_for_labels, no_image)
 OF_LABELS = (lossy_labels, bad_classes, one_text_for_all_names, ignored_class)
+OF_FOLDERS = (images_in_folders_below,)
 
 
 @pytest.mark.parametrize(
     "mistake",
-    [*MISTAKES, *OF_LABELS],
+    [*MISTAKES, *OF_LABELS, *OF_FOLDERS],
     ids=lambda mistake: mistake.__name__,
 )
 def test_a_mistake_is_told_in_one_line(root, mistake):
