@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.interop.foreign_files import check_not_foreign
 
 # Where training scripts put the weights inside what they save; the first that is there wins.
 NESTINGS = (
@@ -39,8 +40,9 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
       {PyTorch name: NumPy array}; floating tensors as float32, others in their own dtype.
 
     Raises:
-      UserError: no such file, a directory, of an unknown suffix, damaged, holding Python objects that could run code, a
-        TorchScript program, holding no weights or negative variances; torch or safetensors not installed.
+      UserError: no such file, a directory, of an unknown suffix, something else under such a name, damaged, holding
+        Python objects that could run code, a TorchScript program, holding no weights or negative variances; torch or
+        safetensors not installed.
     """
     path = pathlib.Path(path)
     if path.is_dir():
@@ -49,6 +51,7 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is no regular file" if path.exists() else f"no such file: {path}")
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path} ends in {path.suffix!r}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}")
+    check_not_foreign(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     found = _weights_in(content)
     if not found:
