@@ -37,7 +37,7 @@ def main(command, interruption):
         raise UserError("--name is that of a result to keep; give it with --record=WORKDIR")
     paths, folder = documents.listed(FLAGS.readme, FLAGS.docs), expand(FLAGS.results)
     if FLAGS.record:
-        workdir = expand(FLAGS.record)
+        workdir = results_files.folder_to_record(FLAGS.record)
         path = results_files.path_of(folder, FLAGS.name or workdir.resolve().name)
         if FLAGS.merge:
             results_files.merge(workdir, path)

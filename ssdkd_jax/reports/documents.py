@@ -9,8 +9,10 @@ import pathlib
 from collections.abc import Iterable
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import write_at_once
+from ssdkd_jax.files import expand, write_at_once
 from ssdkd_jax.reports import tables
+
+_MARKER, _END = "<!-- results:", "<!-- end -->"
 
 
 def fill(text: str, results: dict[str, dict]) -> str:
@@ -23,31 +25,37 @@ def fill(text: str, results: dict[str, dict]) -> str:
     Raises:
       UserError: a marker names no result, or is not closed.
     """
-    parts = text.split("<!-- results:")
+    parts = text.split(_MARKER)
     windows = text.count("\r\n")
     line_end = "\r\n" if windows > text.count("\n") - windows else "\n"
     for i, part in enumerate(parts[1:], start=1):
         name, _, rest = part.partition(" -->")
-        _, end, after = rest.partition("<!-- end -->")
+        _, end, after = rest.partition(_END)
         if not end:
-            raise UserError(f"there is no <!-- end --> after <!-- results:{name} -->; close it")
+            raise UserError(f"there is no {_END} after {_MARKER}{name} -->; close it")
         table = f"\n{_table(name, results)}\n".replace("\n", line_end)
-        parts[i] = f"{name} -->{table}<!-- end -->{after}"
-    return "<!-- results:".join(parts)
+        parts[i] = f"{name} -->{table}{_END}{after}"
+    return _MARKER.join(parts)
 
 
 def listed(readme: str, docs: str) -> list[pathlib.Path]:
     """Lists the documents to refresh: a file, and every *.md of a folder; either may be empty.
 
     Raises:
-      UserError: there is no such file or folder, or no *.md in it.
+      UserError: there is no such file or folder, no *.md in it, or no marker of a table in the file or the folder.
     """
-    if readme and not pathlib.Path(readme).is_file():
+    first = [expand(readme)] if readme else []
+    if readme and not first[0].is_file():
         raise UserError(f"there is no file {readme}; give an existing one with --readme=FILE")
-    found = sorted(pathlib.Path(docs).glob("*.md")) if docs else []
+    found = sorted(expand(docs).glob("*.md")) if docs else []
     if docs and not found:
         raise UserError(f"there is no folder {docs} with *.md files; give an existing one with --docs=DIR")
-    return [*([pathlib.Path(readme)] if readme else []), *found]
+    for named, paths in ((readme, first), (docs, found)):
+        if named and not any(_MARKER.encode() in path.read_bytes() for path in paths):
+            raise UserError(
+                f"{named} has no table to renew; put {_MARKER}NAME -->{_END} where that of results/NAME.json belongs"
+            )
+    return [*first, *found]
 
 
 def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pathlib.Path]:

@@ -3,7 +3,7 @@
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_replaces, make_folder, read_object, write_at_once
+from ssdkd_jax.files import check_replaces, expand, make_folder, read_object, write_at_once
 from ssdkd_jax.metrics import METRICS
 from ssdkd_jax.reports import comparison_table, run_files
 from ssdkd_jax.reports.result_checks import problem
@@ -16,6 +16,21 @@ _CURVE_FIELDS = ("epoch", "seconds", "training_seconds", *_SCORES, "buffer_size"
 # What two comparisons must share for their seeds to be merged.
 _SAME_SETTING = ("teacher_sha256", "dataset", "teacher", "student", "epochs")
 _RECORD_AGAIN = "record it again: python -m experiments.results --record=WORKDIR --name=NAME"
+
+
+def folder_to_record(path: str) -> pathlib.Path:
+    """The folder of a run or a comparison.
+
+    Raises:
+      UserError: there is none.
+    """
+    folder = expand(path)
+    if folder.is_dir():
+        return folder
+    what = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+    beside = any((folder.parent / name).is_file() for name in (run_files.SUMMARY, run_files.COMPARISON))
+    meant = folder.parent if beside else "DIR"
+    raise UserError(f"{what}; expected the folder of a finished run or of a comparison: --record={meant}")
 
 
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:

@@ -70,6 +70,6 @@ def test_mistakes_are_reported_in_one_line(tmp_path, arguments, expected):
     put(tmp_path / "results" / "kept.json", run())
     put(tmp_path / "results" / "other.json", comparison(command="x", epochs=3))
     put(tmp_path / "results" / "broken.json", [])
-    put(tmp_path / "docs" / "results.md", "")
+    put(tmp_path / "docs" / "results.md", "<!-- results:kept --><!-- end -->")
     status, out, err = results(tmp_path, *arguments)
     assert (status, out) == (2, "") and err.startswith(f"error: {expected}") and err.count("\n") == 1

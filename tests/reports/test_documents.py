@@ -97,9 +97,14 @@ def test_a_mistake_in_one_document_leaves_all_as_they_were(tmp_path):
         refresh(listed("", str(tmp_path)), {"one": ablation()})
 
 
-def test_files_and_folders_that_do_not_exist_are_named(tmp_path):
+def test_files_and_folders_that_do_not_exist_or_have_no_tables_are_named(tmp_path):
     with pytest.raises(UserError, match=r"no file nothing\.md; give an existing one with --readme=FILE"):
         listed("nothing.md", "")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "plain.md").write_text("# No table")
+    for wanted in ((f"{tmp_path}/docs/plain.md", ""), ("", f"{tmp_path}/docs")):
+        with pytest.raises(UserError, match=r"docs.* has no table to renew; put <!-- results:NAME --><!-- end --> w"):
+            listed(*wanted)
     for folder in ("nothing", str(tmp_path)):
         with pytest.raises(UserError, match=r"no folder .* with \*\.md files; give an existing one with --docs=DIR"):
             listed("", folder)

@@ -8,7 +8,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
-from ssdkd_jax.reports.results_files import merge, path_of, read_result, read_results, record
+from ssdkd_jax.reports.results_files import folder_to_record, merge, path_of, read_result, read_results, record
 from tests.reports.sample_results import ablation, comparison, row, run, study
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
@@ -51,6 +51,19 @@ def finished_run(folder, **changes):
     ]
     put(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines) + '{"epoch": 3, "sec')
     return folder
+
+
+def test_what_is_no_folder_is_not_recorded(tmp_path):
+    (tmp_path / "file").touch()
+    folder = finished_run(tmp_path / "run")
+    for path, what, meant in (
+        (tmp_path / "file", f"{tmp_path}/file is a file", "DIR"),
+        (tmp_path / "nowhere", f"there is no folder {tmp_path}/nowhere", "DIR"),
+        (folder / "summary.json", f"{folder}/summary.json is a file", folder),
+    ):
+        expected = f"{what}; expected the folder of a finished run or of a comparison: --record={meant}"
+        assert refusal(folder_to_record, str(path)) == expected
+    assert folder_to_record(str(folder)) == folder
 
 
 def test_a_run_is_kept_with_its_evaluated_epochs_under_todays_names(tmp_path):
