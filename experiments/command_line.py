@@ -25,6 +25,8 @@ COMPILATION_CACHE = "~/.cache/ssdkd_jax/compiled"
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 # The system's numbers for a full disk or quota.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Variables without which the same command gives other numbers: XLA_FLAGS may say how many devices there are.
+OF_THE_COMMAND = ("XLA_FLAGS", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_DEFAULT_MATMUL_PRECISION")
 # Flags that every program knows, and that do nothing but print.
 COMMON_FLAGS = """every program:
   --help: Print this text and every field of the config that --config names.
@@ -48,8 +50,8 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     name = os.path.basename(sys.argv[0])
     program = f"python -m experiments.{name.removesuffix('.py')}" if name.endswith(".py") else name
     command = shlex.join([*program.split(), *sys.argv[1:]])
-    if os.environ.get("XLA_FLAGS"):  # which may say how many devices there are
-        command = f"XLA_FLAGS={shlex.quote(os.environ['XLA_FLAGS'])} {command}"
+    settings = [f"{name}={shlex.quote(os.environ[name])}" for name in OF_THE_COMMAND if os.environ.get(name)]
+    command = " ".join([*settings, command])
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     silence()
     interruption = Interruption()
@@ -216,13 +218,18 @@ def _keep_compiled_programs():
 
 
 def _check_jax():
-    """Raises UserError where JAX is set to something with which no program works."""
+    """Raises UserError where JAX is set to something with which no program works, or none as it is tested."""
     import jax
 
-    if jax.config.jax_disable_jit:
-        raise UserError(
-            "JAX_DISABLE_JIT is set, expected not to be, since all steps are compiled: unset JAX_DISABLE_JIT"
-        )
+    refused = {
+        "JAX_DISABLE_JIT": (jax.config.jax_disable_jit, "all steps are compiled"),
+        "JAX_ENABLE_X64": (jax.config.jax_enable_x64, "all numbers are of 32 bits or fewer"),
+        "JAX_NUMPY_DTYPE_PROMOTION": (jax.config.jax_numpy_dtype_promotion == "strict", "types are mixed"),
+        "JAX_NUMPY_RANK_PROMOTION": (jax.config.jax_numpy_rank_promotion == "raise", "shapes are broadcast"),
+    }
+    for name, (is_set, reason) in refused.items():
+        if is_set:
+            raise UserError(f"{name} is set, expected not to be, since {reason}: unset {name}")
 
 
 def _fail(error, leave=sys.exit, status=2):

@@ -14,8 +14,6 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.interruption import Interrupted
 from tests.tiny_job import ROOT
 
-DISABLED_JIT = "JAX_DISABLE_JIT is set, expected not to be, since all steps are compiled: unset JAX_DISABLE_JIT"
-
 
 @pytest.fixture
 def end(monkeypatch, capsys):
@@ -51,9 +49,19 @@ def test_users_mistake_is_one_line(end):
     assert end(UserError("wrong;\nfix it")) == (2, "", "error: wrong; fix it\n")
 
 
-def test_nothing_runs_where_jax_does_not_compile(end):
-    with jax.disable_jit():
-        assert end() == (2, "", f"error: {DISABLED_JIT}\n")
+@pytest.mark.parametrize(
+    ("setting", "name", "reason"),
+    [
+        (jax.disable_jit(), "JAX_DISABLE_JIT", "all steps are compiled"),
+        (jax.enable_x64(True), "JAX_ENABLE_X64", "all numbers are of 32 bits or fewer"),
+        (jax.numpy_dtype_promotion("strict"), "JAX_NUMPY_DTYPE_PROMOTION", "types are mixed"),
+        (jax.numpy_rank_promotion("raise"), "JAX_NUMPY_RANK_PROMOTION", "shapes are broadcast"),
+    ],
+    ids=lambda value: value if str(value).startswith("JAX") else "",
+)
+def test_nothing_runs_with_settings_of_jax_that_are_not_tested(end, setting, name, reason):
+    with setting:
+        assert end() == (2, "", f"error: {name} is set, expected not to be, since {reason}: unset {name}\n")
 
 
 @pytest.mark.parametrize("path", ["b\udcffd", "\udce6\udca8\udca1"])
@@ -84,14 +92,17 @@ def test_interruption_says_how_to_resume(end):
     assert end(Interrupted("stopped after epoch 3")) == (130, expected, "")
 
 
-def test_flags_of_xla_belong_to_the_command(end, monkeypatch):
+def test_variables_that_change_numbers_belong_to_the_command(end, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--a=1 --b=2")
-    assert "to resume: XLA_FLAGS='--a=1 --b=2' python -m experiments.main" in end(Interrupted("stopped"))[1]
+    monkeypatch.setenv("JAX_DEFAULT_PRNG_IMPL", "rbg")
+    expected = "to resume: XLA_FLAGS='--a=1 --b=2' JAX_DEFAULT_PRNG_IMPL=rbg python -m experiments.main"
+    assert expected in end(Interrupted("stopped"))[1]
 
 
 @pytest.mark.parametrize(("program", "alone"), [("-m", True), ("/bin/ssdkd-main", True), ("pytest", False)])
 def test_ctrl_c_while_it_imports_has_no_traceback(program, alone):
-    lines = f"import signal, sys; sys.argv = [{program!r}]; import experiments; print(signal.getsignal(signal.SIGINT))"
+    start = f"import signal, sys; sys.argv = [{program!r}]; sys.modules['jax'] = sys"  # of JAX, nothing is needed here
+    lines = f"{start}; import experiments; print(signal.getsignal(signal.SIGINT))"
     found = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert ("SIG_DFL" in found or found.strip() == "0") == alone
 
