@@ -54,6 +54,8 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     command = " ".join([*settings, command])
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     silence()
+    # A user's file whose name is not text would end the program where it is named.
+    sys.stdout.reconfigure(errors="backslashreplace")
     interruption = Interruption()
     again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -226,6 +228,7 @@ def _check_jax():
         "JAX_ENABLE_X64": (jax.config.jax_enable_x64, "all numbers are of 32 bits or fewer"),
         "JAX_NUMPY_DTYPE_PROMOTION": (jax.config.jax_numpy_dtype_promotion == "strict", "types are mixed"),
         "JAX_NUMPY_RANK_PROMOTION": (jax.config.jax_numpy_rank_promotion == "raise", "shapes are broadcast"),
+        "JAX_TRANSFER_GUARD": (str(jax.config.jax_transfer_guard).startswith("disallow"), "images come from the host"),
     }
     for name, (is_set, reason) in refused.items():
         if is_set:

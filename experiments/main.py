@@ -26,7 +26,7 @@ def main(command, interruption):
     check_overrides(FLAGS.config, overridden_fields())
     multiprocess.start(environment.asked_for(FLAGS.config.distributed), command)
     if not multiprocess.is_first():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)
+        sys.stdout = open(os.devnull, "w", errors="replace")  # noqa: SIM115 (until the end)
     run_job(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
 
 

@@ -17,7 +17,7 @@ from tests.tiny_job import ROOT
 
 @pytest.fixture
 def end(monkeypatch, capsys):
-    """end(error): (exit status, stdout, stderr) of a program whose work raises that error."""
+    """end(error): (exit status, stdout, stderr) of a program whose work says something and raises that error."""
     monkeypatch.setattr(sys, "argv", ["experiments/main.py", "--workdir=a b"])
     monkeypatch.setattr(command_line, "_parse_flags", lambda *_: [])
     monkeypatch.delenv("XLA_FLAGS", raising=False)
@@ -25,8 +25,10 @@ def end(monkeypatch, capsys):
     monkeypatch.setattr(command_line.os, "_exit", sys.exit)
     before = signal.getsignal(signal.SIGINT)
 
-    def launch(error=None, resumes=True):
+    def launch(error=None, resumes=True, say=""):
         def main(command, interruption):
+            if say:
+                print(say)
             if error:
                 raise error
 
@@ -45,6 +47,10 @@ def test_done(end):
     assert end() == (0, "", "")
 
 
+def test_names_of_files_that_are_not_text_are_printed(end):
+    assert end(say="caf\udce9.png") == (0, "caf\\udce9.png\n", "")
+
+
 def test_users_mistake_is_one_line(end):
     assert end(UserError("wrong;\nfix it")) == (2, "", "error: wrong; fix it\n")
 
@@ -56,6 +62,7 @@ def test_users_mistake_is_one_line(end):
         (jax.enable_x64(True), "JAX_ENABLE_X64", "all numbers are of 32 bits or fewer"),
         (jax.numpy_dtype_promotion("strict"), "JAX_NUMPY_DTYPE_PROMOTION", "types are mixed"),
         (jax.numpy_rank_promotion("raise"), "JAX_NUMPY_RANK_PROMOTION", "shapes are broadcast"),
+        (jax.transfer_guard("disallow"), "JAX_TRANSFER_GUARD", "images come from the host"),
     ],
     ids=lambda value: value if str(value).startswith("JAX") else "",
 )
