@@ -28,7 +28,8 @@ def load(
 ) -> np.ndarray:
     """Reads collected images, resized without keeping their aspect, and gray or in colors as asked for.
 
-    Says in a line on the terminal which files are skipped, since they cannot be read, and where all are gray.
+    Says in a line each on the terminal which files are skipped, since they are of other kinds or cannot be read, and
+    where all are gray.
 
     Args:
       name: a folder, whose images are taken wherever below it they are ('folder:path', or a path with a slash);
@@ -149,11 +150,13 @@ def _files(root):
     def refuse(error):
         raise UserError(f"{error.filename} cannot be read ({error.strerror}); make it readable, or choose another")
 
-    files = (pathlib.Path(place, name) for _, place, names in _walk(root, refuse) for name in names)
+    files = [pathlib.Path(place, name) for _, place, names in _walk(root, refuse) for name in names if name[0] != "."]
     found = [file for file in files if image_files.is_image_name(file.name)]
     if not found:
-        names = ", ".join(sorted(image_files.SUFFIXES))
-        raise UserError(f"no images in {root}, nor below it; expected at least {FEWEST} files that end in {names}")
+        names, kinds = ", ".join(sorted(image_files.SUFFIXES)), image_files.kinds(files)
+        what = f"nor below it, but {kinds}" if kinds else "nor below it"
+        raise UserError(f"no images in {root}, {what}; expected at least {FEWEST} files that end in {names}")
+    image_files.note_skipped(root, files, found)
     return sorted(found)
 
 

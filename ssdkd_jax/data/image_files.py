@@ -61,14 +61,14 @@ def kinds(files: Iterable[Path], elsewhere: str = "images") -> str:
     return ", ".join(named) + ", ..." * (len(counts) > _KINDS_NAMED)
 
 
-def note_skipped(folder: Path, files: Iterable[Path], read: Iterable[Path], elsewhere: str) -> None:
+def note_skipped(folder: Path, files: Iterable[Path], read: Iterable[Path], elsewhere: str = "") -> None:
     """Says in a line on the terminal, once, which of a folder's files are not read.
 
     Args:
       folder: what holds them, for the line.
       files: all of them.
       read: those that are read.
-      elsewhere: where the images are that are not, such as "in no class's folder".
+      elsewhere: where the images are that are not, such as "in no class's folder"; "" if all are read.
     """
     files, read = list(files), set(read)
     skipped = [file for file in files if file not in read]

@@ -15,12 +15,11 @@ def picture(path, color=(200, 30, 30), size=(12, 9)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Seven red images of several kinds and sizes, two of them further down, and what is none."""
+    """Seven red images of several kinds and sizes, two of them further down, and hidden ones."""
     for number, name in enumerate(
         ("a.png", "b.jpg", "c.webp", "below/d.JPEG", "below/further/e.png", "f.png", "g.png")
     ):
         picture(tmp_path / name, size=(8 + number, 9))
-    (tmp_path / "notes.txt").write_text("not an image")
     picture(tmp_path / ".hidden" / "x.png")
     picture(tmp_path / ".x.png")
     return tmp_path
@@ -52,6 +51,15 @@ def test_files_that_cannot_be_read_are_skipped_counted_and_named(folder, capsys)
     assert f"{folder}/" in line and line.endswith(", ...\n")
 
 
+def test_files_of_other_kinds_are_counted(folder, capsys):
+    for name in ("1.heic", "below/2.heic", "notes.txt"):
+        (folder / name).touch()
+    assert [collected.count(str(folder), None) for _ in range(2)] == [7, 7]
+    line = capsys.readouterr().out
+    assert line.startswith(f"3 of 10 files in {folder} are skipped: 2 .heic, 1 .txt; those that are read end in .bmp, ")
+    assert line.count("\n") == 1
+
+
 def test_gray_images_for_a_color_teacher(tmp_path, capsys):
     picture(tmp_path / "a.png", 100)
     picture(tmp_path / "b.png", 50)
@@ -68,8 +76,10 @@ def refusal(call, *arguments):
 
 def test_folders_without_images(tmp_path):
     assert f"there is no folder {tmp_path}/nowhere" in refusal(collected.count, f"{tmp_path}/nowhere", None)
-    expected = f"no images in {tmp_path}, nor below it; expected at least 2 files that end in .bmp, "
-    assert expected in refusal(collected.count, str(tmp_path), None)
+    expected = "; expected at least 2 files that end in .bmp, "
+    assert f"no images in {tmp_path}, nor below it{expected}" in refusal(collected.count, str(tmp_path), None)
+    (tmp_path / "a.heic").touch()
+    assert f"nor below it, but 1 .heic{expected}" in refusal(collected.count, str(tmp_path), None)
     assert "there is no folder here/there here; unknown data set" in refusal(
         collected.count, "here/there", str(tmp_path)
     )
