@@ -149,8 +149,10 @@ def read_results(folder: pathlib.Path) -> dict[str, dict]:
     """Reads every JSON file in a folder: {name without .json: content}.
 
     Raises:
-      UserError: one of them is damaged.
+      UserError: there is no such folder, or one of them is damaged.
     """
+    if not pathlib.Path(folder).is_dir():
+        raise UserError(f"there is no folder {folder} with results; give that in which they are kept: --results=DIR")
     return {path.stem: read_result(path) for path in sorted(pathlib.Path(folder).glob("*.json"))}
 
 

@@ -64,6 +64,8 @@ def test_what_is_no_folder_is_not_recorded(tmp_path):
         expected = f"{what}; expected the folder of a finished run or of a comparison: --record={meant}"
         assert refusal(folder_to_record, str(path)) == expected
     assert folder_to_record(str(folder)) == folder
+    expected = f"there is no folder {tmp_path}/file with results; give that in which they are kept: --results=DIR"
+    assert refusal(read_results, tmp_path / "file") == expected
 
 
 def test_a_run_is_kept_with_its_evaluated_epochs_under_todays_names(tmp_path):
