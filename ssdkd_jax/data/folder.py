@@ -75,8 +75,7 @@ def _images_in(folder):
     """The image files of a class, sorted, those in folders below it too; links to folders are not followed."""
     images = [file for file in image_files.below(folder) if image_files.is_image_name(file.name)]
     for file in images:
-        if not file.is_file():  # but a pipe, which would be waited for, or a link to nothing
-            raise UserError(f"{file} is no file, expected an image; move it elsewhere")
+        image_files.check_is_file(file)
     return images
 
 

@@ -82,6 +82,12 @@ def _say_once(line):
     print(line, flush=True)
 
 
+def check_is_file(file: Path) -> None:
+    """Raises UserError for a pipe, which would be waited for, a folder, or a link to nothing."""
+    if not file.is_file():
+        raise UserError(f"{file} is no file, expected an image; move it elsewhere")
+
+
 def is_gray(file: Path) -> bool:
     """True for an image file without colors, by its header; UserError where it cannot be read."""
     return _header(file).mode in _GRAY_MODES

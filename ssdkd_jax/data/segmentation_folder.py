@@ -122,6 +122,7 @@ def _by_stem(folder):
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     found = {}
     for file in filter(lambda file: image_files.is_image_name(file.name), files):
+        image_files.check_is_file(file)
         if file.stem in found:
             raise UserError(f"{found[file.stem]} and {file} have the same name; remove one of them")
         found[file.stem] = file

@@ -1,6 +1,7 @@
 """Images and label maps in folders, the made set of shapes, and everything that can be wrong with them."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -114,6 +115,11 @@ def images_in_folders_below(root):
     )
 
 
+def pipe(root):
+    os.mkfifo(root / "train/images/d.png")
+    return r"^.*train/images/d\.png is no file, expected an image; move it elsewhere$"
+
+
 def missing_class(root):
     put_pair(root, "train", "b", [[0, 1, 1], [1, 1, 9]])
     return r"train/labels has no pixel of the class car; add images with it, or take it out of classes\.json"
@@ -157,7 +163,7 @@ def ignored_class(root):
 
 MISTAKES = (broken_label, other_size, empty_split, missing_class, no_counterpart, colors_for_labels, no_image)
 OF_LABELS = (lossy_labels, bad_classes, one_text_for_all_names, ignored_class)
-OF_FOLDERS = (images_in_folders_below,)
+OF_FOLDERS = (images_in_folders_below, pipe)
 
 
 @pytest.mark.parametrize(
