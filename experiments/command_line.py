@@ -26,7 +26,10 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 # The system's numbers for a full disk or quota.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Variables without which the same command gives other numbers: XLA_FLAGS may say how many devices there are.
-OF_THE_COMMAND = ("XLA_FLAGS", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_DEFAULT_MATMUL_PRECISION")
+OF_THE_COMMAND = (
+    *("XLA_FLAGS", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_DEFAULT_MATMUL_PRECISION"),
+    "JAX_DISABLE_MOST_OPTIMIZATIONS",
+)
 # Flags that every program knows, and that do nothing but print.
 COMMON_FLAGS = """every program:
   --help: Print this text and every field of the config that --config names.
