@@ -33,12 +33,12 @@ def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
     A block that fails, on a full disk for example, leaves the file as it was and nothing else behind.
 
     Raises:
-      UserError: the path is a folder.
+      UserError: the path is a folder, a pipe or a device.
       OSError: of the block, with a file's name, which that of a failed write has not.
     """
     path = pathlib.Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a directory, expected the name of a file to write")
+    if found := in_place_of_a_file(path):
+        raise UserError(f"{path} is {found}, expected the name of a file to write")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with _named(path):
@@ -46,6 +46,16 @@ def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def in_place_of_a_file(path: pathlib.Path) -> str:
+    """What has the name of a file, in words: "a directory", or "a pipe or a device"; "" for a file, or nothing.
+
+    Who opened a pipe would wait until somebody opens its other end.
+    """
+    if path.is_dir():
+        return "a directory"
+    return "a pipe or a device" if path.exists() and not path.is_file() else ""
 
 
 def write_at_once(path: pathlib.Path, content: Any) -> None:
@@ -167,12 +177,12 @@ def check_written_by_us(folder: pathlib.Path, beginnings: dict[str, str]) -> Non
       beginnings: name -> regular expression of the beginning of what the program writes into it.
 
     Raises:
-      UserError: one of them begins otherwise, or is a directory.
+      UserError: one of them begins otherwise, or is no file.
     """
     for name, pattern in beginnings.items():
         path = folder / name
-        if path.is_dir():
-            raise UserError(f"{path} is a directory, expected a file or nothing; choose another --workdir=DIR")
+        if found := in_place_of_a_file(path):
+            raise UserError(f"{path} is {found}, expected a file or nothing; choose another --workdir=DIR")
         if path.exists() and not re.match(pattern, _beginning(path), re.DOTALL):
             raise UserError(
                 f"{path} is not what this program writes, and would be replaced; nothing was written: move it "
@@ -189,10 +199,10 @@ def read_object(path: pathlib.Path, fix: str = "delete it and run the same comma
     """The object that a JSON file holds; `fix` ends the message where there is none.
 
     Raises:
-      UserError: the file is damaged, or a directory.
+      UserError: the file is damaged, or no file.
     """
-    if pathlib.Path(path).is_dir():
-        raise UserError(f"{path} is a directory, expected a JSON file; {fix}")
+    if found := in_place_of_a_file(pathlib.Path(path)):
+        raise UserError(f"{path} is {found}, expected a JSON file; {fix}")
     try:
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -263,15 +273,16 @@ def check_output(
       flag: what names it; only --out has an --overwrite beside it.
 
     Raises:
-      UserError: another suffix, a directory in place of a file or the other way around, something that is there
-        already, a folder that cannot be written.
+      UserError: another suffix, a directory or a pipe in place of a file, a file in place of a folder, something that
+        is there already, a folder that cannot be written.
     """
     suffixes, path = tuple(suffixes), pathlib.Path(os.path.realpath(expand(path)))
     if suffixes and path.suffix not in suffixes:
         raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
-    if path.exists() and path.is_dir() == bool(suffixes):
-        found, expected = ("directory", "file") if suffixes else ("file", "folder")
-        raise UserError(f"{path} is a {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")
+    expected = "file" if suffixes else "folder"
+    found = in_place_of_a_file(path) if suffixes else "a file" if path.exists() and not path.is_dir() else ""
+    if found:
+        raise UserError(f"{path} is {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")
     if path.exists() and not overwrite:
         replaced = ", or replace it with --overwrite" if flag == "--out" else ""
         raise UserError(f"{path} exists already; choose another name with {flag}{replaced}")

@@ -1,6 +1,7 @@
 """Files and folders are written atomically, and nothing of anybody else's is touched."""
 
 import json
+import os
 
 import pytest
 
@@ -179,6 +180,24 @@ def test_outputs_are_replaced_on_request_behind_links(tmp_path):
     new = tmp_path / "made" / "new"
     assert files.check_output(new) == new
     assert not list(new.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path: files.check_output(path, (".json",), overwrite=True),
+        lambda path: files.check_results_file(path, "run"),
+        lambda path: files.write_at_once(path, {}),
+        lambda path: files.check_written_by_us(path.parent, {path.name: "{"}),
+        files.read_object,
+    ],
+    ids=["output", "results", "write", "replace", "read"],
+)
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, use):
+    os.mkfifo(tmp_path / "out.json")
+    with pytest.raises(UserError, match=r"out.json is a pipe or a device, expected "):
+        use(tmp_path / "out.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
 @pytest.mark.parametrize("use", [files.make_folder, lambda path: files.check_results_file(path, "run")])

@@ -9,7 +9,7 @@ import os
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, expand, read_object, write_at_once
+from ssdkd_jax.files import check_ours, expand, in_place_of_a_file, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports.run_files import (
     ACCELERATOR_REPORT,
@@ -158,10 +158,8 @@ def check_can_write(workdir):
     """
     check_ours(workdir / "student", saved_network.OWN)
     for name in (SUMMARY, METRICS, BUFFER, MAPS, REPORT, IMAGES):
-        if (workdir / name).is_dir():
-            raise UserError(
-                f"{workdir / name} is a directory, expected a file or nothing; choose another --workdir=DIR"
-            )
+        if found := in_place_of_a_file(workdir / name):
+            raise UserError(f"{workdir / name} is {found}, expected a file or nothing; choose another --workdir=DIR")
     for name in ("tensorboard", "checkpoints", "checkpoints/latest", "checkpoints/best"):
         if (workdir / name).exists() and not (workdir / name).is_dir():
             raise UserError(
