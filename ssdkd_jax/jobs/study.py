@@ -53,7 +53,12 @@ def grid(fields: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     Returns:
       {"alpha=0 epochs=50": {"ssdkd.alpha": 0.0, "epochs": 50}, ...}; a section is named where two fields differ by it
       alone.
+
+    Raises:
+      UserError: two values of a field would have one name.
     """
+    for field, values in fields.items():
+        _check_names(field, values)
     short = [field.rpartition(".")[2] for field in fields]
     names = [field if short.count(last) > 1 else last for field, last in zip(fields, short, strict=True)]
     return {
@@ -64,8 +69,24 @@ def grid(fields: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _check_names(field, values):
+    """Raises UserError where two values of a grid's field have one name, so that one variant would hide the other."""
+    named = {}
+    for value in values:
+        name = _in_words(value)
+        if name in named:
+            raise UserError(
+                f"the grid has {named[name]!r} and {value!r} for {field}, one name ({name}); remove one of them"
+            )
+        named[name] = value
+
+
 def _in_words(value):
-    return f"{value:g}" if isinstance(value, float) else re.sub(r"[\s,]+", "_", str(value))
+    """A value as a part of a name: a number with six digits where these say all of it, else with all that it has."""
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(float(value))
+    return re.sub(r"[\s,]+", "_", str(value))
 
 
 def load_study(path: str) -> Study:

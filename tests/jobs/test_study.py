@@ -42,6 +42,26 @@ def test_a_grid_is_every_combination_under_a_name_of_its_own():
     assert len({folder_name(name) for name in alike}) == 2
 
 
+def test_values_of_a_grid_that_agree_in_six_digits_keep_names_of_their_own():
+    assert list(grid({"ssdkd.alpha": [0.1234567, 0.1234568, 0.5]})) == [
+        "alpha=0.1234567",
+        "alpha=0.1234568",
+        "alpha=0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.5, 0.6, 0.6, 0.5], "the grid has 0.6 and 0.6 for method, one name (0.6); remove one of them"),
+        (["a b", "a_b"], "the grid has 'a b' and 'a_b' for method"),
+        ([1, 1.0], "the grid has 1 and 1.0 for method"),
+    ],
+)
+def test_values_of_a_grid_under_one_name(values, expected):
+    assert message_of(grid, {"method": values, "epochs": [1, 2]}).startswith(expected)
+
+
 def test_folders_are_named_in_plain_signs():
     assert folder_name("buffer 10 %, no phi") == "buffer_10_percent_no_phi"
     assert folder_name("../up/alpha=0.6") == "up_alpha=0.6"
