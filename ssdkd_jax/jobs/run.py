@@ -85,7 +85,7 @@ def _finished(config, folder, held):
     folder = expand(folder)
     run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
-    run_folder.claim(folder, _identity(config), write=False)
+    run_folder.claim(folder, identity(config), write=False)
     summary = run_folder.read_summary(folder)
     if summary is None or not run_folder.has_student(folder, summary):
         config_checks.check_teacher_exists(config)
@@ -119,7 +119,7 @@ def _run(context, command, note):
         from_first(lambda: run_folder.write_summary(folder, summary))
         return summary
 
-    from_first(lambda: run_folder.claim(folder, _identity(config)))
+    from_first(lambda: run_folder.claim(folder, identity(config)))
     if note:
         print(note, flush=True)
     method = make_method(context, teacher.architecture, images)
@@ -271,17 +271,22 @@ def _export(folder):
     print(f"the student as a PyTorch file: {file}; how to load it: {note}", flush=True)
 
 
-def _identity(config):
+def identity(config):
+    """What decides the result of a run: plain values, as its folder notes them (`run_folder.claim`).
+
+    Args:
+      config: ConfigDict, its values checked, with the warm-up that its epochs leave room for.
+    """
     values = json.loads(config.to_json())
     for field in PLACE_FIELDS:
         del values[field]
     del values["teacher"]["cache_dir"]
     chosen = section_of(config.method)
-    identity = {name: value for name, value in values.items() if name not in METHODS or name == chosen}
+    decides = {name: value for name, value in values.items() if name not in METHODS or name == chosen}
     names = {"method": config.method, "dataset": config.dataset}
     names |= {"teacher": config.teacher.name, "student": config.student.name}
     digests = {field: file_digest(name) for field, name in names.items() if is_user_code(name)}
-    return identity | ({run_folder.CODE: digests} if digests else {})
+    return decides | ({run_folder.CODE: digests} if digests else {})
 
 
 def _check_same_teacher(config, summary):

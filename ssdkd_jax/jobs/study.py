@@ -3,6 +3,7 @@
 import copy
 import difflib
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.jobs.run import identity
+from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.reports import run_files
 from ssdkd_jax.user_code import is_user_code, load_object, reported_errors
 
@@ -157,7 +160,7 @@ def variant_configs(study: Study, only: Sequence[str] = ()) -> dict[str, Any]:
 
     Raises:
       UserError: an unknown variant or field, a value out of its range or without effect, a field that all variants must
-        share, two variants that are the same.
+        share, two variants with the same result.
     """
     unknown = sorted(set(only) - set(study.variants))
     if unknown:
@@ -173,10 +176,24 @@ def variant_configs(study: Study, only: Sequence[str] = ()) -> dict[str, Any]:
             _check_measured(config)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-        other = same.setdefault(config.to_json(sort_keys=True), name)
+        decides = json.dumps(identity(with_fitting_warmup(config)[0]), sort_keys=True)
+        other = same.setdefault(decides, name)
         if other != name:
-            raise UserError(f"the variants {other!r} and {name!r} are the same; remove one of them")
+            differing = _differing(study, configs, other, name)
+            how = f"differ only in {', '.join(differing)}, and that changes no result" if differing else "are the same"
+            raise UserError(f"the variants {other!r} and {name!r} {how}; remove one of them")
     return {name: config for name, config in configs.items() if not only or name in only or name == first}
+
+
+def _differing(study, configs, one, other):
+    """Names of the fields in which two variants differ."""
+    changed = {**study.variants[one], **study.variants[other]}
+    return [field for field in changed if _value(configs[one], field) != _value(configs[other], field)]
+
+
+def _value(config, field):
+    section, _, name = field.rpartition(".")
+    return (config[section] if section else config)[name]
 
 
 def _check_measured(config):

@@ -148,6 +148,18 @@ def test_files_that_are_no_studies(tmp_path, content, expected):
         ({"a": {"teacher.epochs": 3}}, "a: teacher.epochs is the same for all variants"),
         ({"a": {"dtype": "bfloat16"}}, "a: dtype is the same for all variants"),
         ({"a": {}, "b": {"ssdkd.alpha": 0.6}}, "the variants 'a' and 'b' are the same; remove one of them"),
+        (
+            {
+                "a": {},
+                "b": {"ssdkd.alpha": 0.5, "distributed": "off"},
+                "c": {"distributed": "off", "export_torch": True},
+            },
+            "the variants 'a' and 'c' differ only in distributed, export_torch, and that changes no result; remove one",
+        ),
+        (
+            {"a": {"epochs": 4}, "b": {"epochs": 4, "ssdkd.warmup_epochs": 2}},
+            "the variants 'a' and 'b' differ only in ssdkd.warmup_epochs, and that changes no result; remove",
+        ),
     ],
 )
 def test_variants_that_cannot_be(variants, expected):
