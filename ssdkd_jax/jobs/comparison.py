@@ -85,9 +85,8 @@ def _check(config, methods, seeds):
             find_method(name)
         except UserError as error:
             raise UserError(f"--methods: {error}") from error
-    repeated = sorted({name for name in methods if methods.count(name) > 1})
-    if repeated:
-        raise UserError(f"--methods names {', '.join(repeated)} more than once, expected each method once")
+    # By their sections, which a user's own method has in common with itself under another path.
+    config_checks.check_once("--methods", list(map(section_of, methods)), "method")
     config_checks.check_seeds(seeds)
     if config.epochs < 1 or config.evaluate_on != "test":
         raise UserError(

@@ -210,6 +210,13 @@ def _has_generator(config, method, field):
     return find_method(method).method.uses_generator and field not in method_settings(config, method)
 
 
+def check_once(flag, names, what):
+    """Raises UserError where a flag's list names something twice; `what` is one of them, in a word."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{flag} names {', '.join(repeated)} more than once, expected each {what} once")
+
+
 def check_seeds(seeds, first=0):
     """Raises UserError for an implausible number of seeds, or a last one out of range; `first` is the config's."""
     if first + seeds > 2**31:

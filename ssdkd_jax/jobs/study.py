@@ -159,9 +159,10 @@ def variant_configs(study: Study, only: Sequence[str] = ()) -> dict[str, Any]:
       only: names of the variants that are wanted besides the first; () is all.
 
     Raises:
-      UserError: an unknown variant or field, a value out of its range or without effect, a field that all variants must
-        share, two variants with the same result.
+      UserError: an unknown variant or field, a variant that is wanted twice, a value out of its range or without
+        effect, a field that all variants must share, two variants with the same result.
     """
+    config_checks.check_once("--only", list(only), "variant")
     unknown = sorted(set(only) - set(study.variants))
     if unknown:
         close = difflib.get_close_matches(unknown[0], study.variants, n=1)

@@ -152,6 +152,14 @@ def test_mistakes(tmp_path, methods, seeds, fields, expected):
     assert not (tmp_path / "comparison").exists()
 
 
+def test_a_method_of_ones_own_under_two_paths_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("from ssdkd_jax.methods.baselines import NoiseKD\n")
+    methods = ["mine.py:NoiseKD", "./mine.py:NoiseKD"]
+    with pytest.raises(UserError, match="--methods names NoiseKD more than once, expected each method once"):
+        comparison.compare(tiny_job.config(tmp_path), methods, 1, tmp_path / "comparison")
+
+
 @pytest.mark.parametrize("epochs", [1, 3, 7, 10, 30])
 def test_every_method_takes_as_many_student_steps(tmp_path, epochs):
     """Also where a run is so short that its warm-up is shortened."""

@@ -184,6 +184,8 @@ def test_unknown_names_of_variants():
     study = a_study({"default": {}, "no phi": {"ssdkd.modulated_term": "none"}})
     expected = "--only: there is no variant 'no pi'; did you mean 'no phi'? known are: default, no phi"
     assert message_of(variant_configs, study, ["no pi"]) == expected
+    expected = "--only names no phi more than once, expected each variant once"
+    assert message_of(variant_configs, study, ["no phi", "no phi"]) == expected
 
 
 SHIPPED = sorted(path.stem for path in (ROOT / "studies").glob("*.py") if "def get_study" in path.read_text())
