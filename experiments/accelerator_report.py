@@ -30,35 +30,24 @@ def main(command, interruption):
     # Or JAX takes most of a GPU's memory for itself, and PyTorch's process finds none.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     from configs import cifar10, digits
-    from ssdkd_jax.jobs.accelerator_report import accelerator_report, make_stages
+    from ssdkd_jax.jobs.accelerator_report import accelerator_report, check_pairs, given_teachers, make_stages
 
     smoke = digits.get_config("convnet_8-convnet_8")
     smoke.update(epochs=3, baselines=())
     smoke.teacher.epochs = 10
-    if not FLAGS.pairs:
-        raise UserError("--pairs names none, expected TEACHER-STUDENT such as wrn40_2-wrn16_1, or leave it out")
+    check_pairs(FLAGS.pairs)
     published = {pair: _published(cifar10, pair) for pair in FLAGS.pairs}
     for config in published.values():
         config.update(dtype=FLAGS.dtype, data_dir=FLAGS.data_dir)
-    stages = make_stages(smoke, published, _teachers(FLAGS.teachers), FLAGS.workdir)
+    stages = make_stages(smoke, published, given_teachers(FLAGS.teachers), FLAGS.workdir)
     accelerator_report(stages, FLAGS.workdir, FLAGS.minutes, command=command, interruption=interruption)
 
 
 def _published(cifar10, pair):
-    if "-" not in pair:
-        raise UserError(f"--pairs: {pair!r} is no pair of networks, expected TEACHER-STUDENT such as wrn40_2-wrn16_1")
     try:
         return cifar10.get_config(pair)
     except UserError as error:
         raise UserError(f"--pairs: {error}") from error
-
-
-def _teachers(given):
-    found = dict(entry.partition("=")[::2] for entry in given)
-    for name, path in found.items():
-        if not path:
-            raise UserError(f"--teachers holds {name!r}, expected ARCHITECTURE=FILE such as wrn40_2=teacher.pth")
-    return found
 
 
 def run():

@@ -16,10 +16,11 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, write_together
 from ssdkd_jax.jobs import provenance
+from ssdkd_jax.jobs.config_checks import check_once
 from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import REPORTED, alone, check_kind
-from ssdkd_jax.jobs.teacher import load_teacher
+from ssdkd_jax.jobs.teacher import check_fits, load_teacher
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.reports.run_files import ACCELERATOR_REPORT
 from ssdkd_jax.speed.benchmark import benchmark
@@ -87,6 +88,28 @@ def _ratio(found, name):
     return f" (PyTorch takes {ratio['ratio']:.2f} times as long)" if ratio else ""
 
 
+def check_pairs(pairs: Sequence[str]) -> None:
+    """Raises UserError unless these are pairs of networks as TEACHER-STUDENT, each once."""
+    if not pairs:
+        raise UserError("--pairs names none, expected TEACHER-STUDENT such as wrn40_2-wrn16_1, or leave it out")
+    for pair in pairs:
+        if "-" not in pair:
+            raise UserError(
+                f"--pairs: {pair!r} is no pair of networks, expected TEACHER-STUDENT such as wrn40_2-wrn16_1"
+            )
+    check_once("--pairs", list(pairs), "pair")
+
+
+def given_teachers(entries: Sequence[str]) -> dict[str, str]:
+    """architecture -> file or folder, of entries ARCHITECTURE=FILE_OR_FOLDER."""
+    named = [entry.partition("=")[::2] for entry in entries]
+    for name, path in named:
+        if not path:
+            raise UserError(f"--teachers holds {name!r}, expected ARCHITECTURE=FILE such as wrn40_2=teacher.pth")
+    check_once("--teachers", [name for name, _ in named], "architecture")
+    return dict(named)
+
+
 def make_stages(smoke, published: dict, teachers: dict, folder) -> list[Stage]:
     """The stages: a smoke test, then the benchmarks of all pairs of networks, then their runs.
 
@@ -118,7 +141,18 @@ def _check_teachers(published, teachers):
             raise UserError(f"--teachers names {name!r}, expected teachers of the pairs: {', '.join(names)}")
     for config in published.values():
         if path := teachers.get(config.teacher.name):
-            load_teacher(path, config.teacher.name, image_shape=shape_and_classes(config)[0])
+            _check_teacher(config, path)
+
+
+def _check_teacher(config, path):
+    """Raises UserError where a given teacher is none for the config, with advice for this program."""
+    name, (shape, class_names) = config.teacher.name, shape_and_classes(config)
+    try:
+        check_fits(load_teacher(path, name, image_shape=shape), len(class_names), shape, path)
+    except UserError as error:
+        # The fields of a config, of which a run's advice tells, are no flags here.
+        wrong = "; ".join(part for part in str(error).split("; ") if "--config." not in part)
+        raise UserError(f"{wrong}; give another: --teachers={name}=FILE_OR_FOLDER") from error
 
 
 def _give_teacher(config, teachers):

@@ -2,12 +2,24 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from configs import cifar10
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import accelerator_report as module
-from ssdkd_jax.jobs.accelerator_report import Stage, accelerator_report, distilling, make_stages, timing
+from ssdkd_jax.jobs.accelerator_report import (
+    Stage,
+    accelerator_report,
+    check_pairs,
+    distilling,
+    given_teachers,
+    make_stages,
+    timing,
+)
+from ssdkd_jax.jobs.teacher import Teacher
+from ssdkd_jax.models import create_model
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.interruption import Interrupted
 from tests import programs
@@ -80,7 +92,7 @@ def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path, mon
     published = {name: cifar10.get_config(name) for name in names}
     for one in published.values():
         one.data_dir = str(tmp_path / "none")
-    monkeypatch.setattr(module, "load_teacher", lambda *_, **__: None)
+    monkeypatch.setattr(module, "_check_teacher", lambda *_: None)
     stages = make_stages(config(tmp_path), published, {"wrn40_2": "w.pth"}, tmp_path)
     assert [stage.name for stage in stages] == ["smoke_test", *(f"benchmark_{name}" for name in names), *names]
     configs = {stage.name: stage.config for stage in stages}
@@ -95,12 +107,38 @@ def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path, mon
     ("teachers", "expected"),
     [
         ({"wrn402": "w.pth"}, "--teachers names 'wrn402', expected teachers of the pairs: wrn40_2$"),
-        ({"wrn40_2": "/none/w.pth"}, "there is no teacher at /none/w.pth"),
+        (
+            {"wrn40_2": "/none/w.pth"},
+            "^there is no teacher at /none/w.pth; give another: --teachers=wrn40_2=FILE_OR_FOLDER$",
+        ),
     ],
 )
 def test_a_teacher_that_no_pair_can_have_is_refused_before_any_stage(tmp_path, teachers, expected):
     with pytest.raises(UserError, match=expected):
         make_stages(config(tmp_path), {"pair": cifar10.get_config("wrn40_2-wrn16_1")}, teachers, tmp_path)
+
+
+def test_a_teacher_of_another_data_set_is_refused_before_any_stage(tmp_path, monkeypatch):
+    network = create_model("convnet_8", 100)
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    monkeypatch.setattr(module, "load_teacher", lambda *_, **__: Teacher("convnet_8", variables, {}))
+    published = cifar10.get_config("convnet_8-convnet_8")
+    expected = r"^w.pth: \S+ is \(100,\), expected \(10,\) .* and 3 channels; give another: --teachers=convnet_8=FILE"
+    with pytest.raises(UserError, match=expected):
+        make_stages(config(tmp_path), {"pair": published}, {"convnet_8": "w.pth"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("check", "given", "expected"),
+    [
+        (given_teachers, ["a=x", "b=y", "a=z"], "--teachers names a more than once, expected each architecture once"),
+        (given_teachers, ["a=x", "b"], "--teachers holds 'b', expected ARCHITECTURE=FILE"),
+        (check_pairs, ["a-b", "c-d", "a-b"], "--pairs names a-b more than once, expected each pair once"),
+    ],
+)
+def test_lists_that_name_something_twice_or_by_half(check, given, expected):
+    with pytest.raises(UserError, match=expected):
+        check(given)
 
 
 def test_the_folder_of_a_run_takes_no_report(tmp_path):
