@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import check_written_by_us, expand, read_object, write_together
 from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs.compared_epochs import Schedule, epochs_that_give, schedules
 from ssdkd_jax.jobs.finished_runs import (
     Run,
     curve,
@@ -17,9 +18,8 @@ from ssdkd_jax.jobs.finished_runs import (
     tell_other_seeds,
     unless_damaged,
 )
-from ssdkd_jax.jobs.schedule import fitting_warmup
 from ssdkd_jax.jobs.scheduling import Planned, run_all
-from ssdkd_jax.methods import METHODS, find_method, section_of
+from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
 
@@ -54,6 +54,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, co
     print(f"epochs per method (equally many of them with student steps): {_epochs_in_words(configs)}", flush=True)
     folder = expand(folder)
     check_can_write(folder)
+    _check_epochs(config, configs, folder)
     _tell_what_stays_out(configs, folder)
     tell_other_seeds(folder, configs, "--config.seed=N")
     return _run_all(configs, folder, at_once, command, interruption)
@@ -98,20 +99,52 @@ def _check(config, methods, seeds):
 def _configs(config, methods, seeds):
     """(name of the method, seed) -> config; all methods of one seed first, so that half a comparison is a balanced one.
 
-    `epochs` includes the longest warm-up of data-free methods; others get fewer epochs, or more, so that all take
-    equally many student steps.  The longest is that of all known ones, asked for or not, so that methods can be added
-    later.  Methods whose sections say otherwise of `kd_steps` take fewer or more.
+    With the epochs of `compared_epochs`.
     """
-    warmups = {method: fitting_warmup(config, method) for method in [*METHODS, *methods]}
-    data_free = [method for method in METHODS if not find_method(method).method.given]
-    configs, longest = {}, max(warmups[method] for method in data_free)
+    configs, planned = {}, schedules(config, methods)
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
             one = configs[section_of(method), seed] = copy.deepcopy(config)
-            epochs = config.epochs - longest + warmups[method]
-            one.update(method=method, seed=seed, epochs=epochs, baselines=())
-            one[section_of(method)].warmup_epochs = warmups[method]
+            one.update(method=method, seed=seed, epochs=planned[method].epochs, baselines=())
+            one[section_of(method)].warmup_epochs = planned[method].warmup
     return configs
+
+
+def _check_epochs(config, configs, folder):
+    """Raises UserError where runs in the folder have other epochs, with the --config.epochs that gave them theirs.
+
+    A run by itself would name its own number, from which that of the comparison differs.
+    """
+    planned = {key: Schedule(one.epochs, one[key[0]].warmup_epochs) for key, one in configs.items()}
+    noted = {key: there for key in configs if (there := _noted_schedule(folder_of(folder, *key), key[0]))}
+    key = next((key for key, there in noted.items() if there.epochs != planned[key].epochs), None)
+    if key is None:
+        return
+    epochs = epochs_that_give(config, [(configs[run].method, there) for run, there in noted.items()])
+    # Without such a number the warm-ups are others too.
+    repeat = f" --config.epochs={epochs}" if epochs is not None else _warmups_to_repeat(planned, noted)
+    raise UserError(
+        f"{key[0]}, seed {key[1]}: the workdir {folder_of(folder, *key)} belongs to another experiment: epochs is "
+        f"{noted[key].epochs} there and {planned[key].epochs} here; a run's schedule is planned for all its epochs; "
+        "choose another --workdir=DIR" + (f", or repeat the comparison's settings:{repeat}" if repeat else "")
+    )
+
+
+def _warmups_to_repeat(planned, noted):
+    flags = [
+        f" --config.{run[0]}.warmup_epochs={noted[run].warmup}"
+        for run in noted
+        if noted[run].warmup != planned[run].warmup
+    ]
+    return "".join(dict.fromkeys(flags))
+
+
+def _noted_schedule(folder, method):
+    """The Schedule that a run's folder has noted; None where it has not, of which `run_folder.claim` tells."""
+    there = run_folder.noted(folder)
+    section = there.get(method)
+    found = there.get("epochs"), section.get("warmup_epochs") if isinstance(section, dict) else None
+    return Schedule(*found) if all(isinstance(number, int) for number in found) else None
 
 
 def _epochs_in_words(configs):

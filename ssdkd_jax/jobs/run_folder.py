@@ -36,6 +36,8 @@ OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, "tensorboard", "checkpoin
 # What a folder can be of, and the file that says so.
 RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
 KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: ACCELERATOR_REPORT}
+# What to do about a folder that does not say of which run it is.
+UNCHANGED = "nothing was changed; choose another --workdir=DIR"
 
 
 def try_lock(path):
@@ -98,13 +100,12 @@ def claim(workdir, identity, *, write=True):
       UserError: it belongs to another, whose first field that differs is named; nothing says to which it belongs.
     """
     path = pathlib.Path(workdir) / EXPERIMENT
-    another = "nothing was changed; choose another --workdir=DIR"
     found = [] if path.exists() else [name for name in OWN if (pathlib.Path(workdir) / name).exists()]
     if found and not (found == [SUMMARY] and _is_of_a_teacher(workdir)):
-        raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {another}")
+        raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
     identity = _with_whole_paths(json.loads(json.dumps(identity)))
     if path.exists():
-        there, here = _flat(_with_whole_paths(read_object(path, another))), _flat(identity)
+        there, here = _flat(_with_whole_paths(noted(workdir))), _flat(identity)
         # The method decides which other fields there are, and networks by name whether there is code of theirs.
         order = sorted(there.keys() | here.keys(), key=lambda field: (field.startswith(CODE), field != "method", field))
         for field in order:
@@ -114,6 +115,16 @@ def claim(workdir, identity, *, write=True):
                 )
     elif write:
         write_at_once(path, identity)
+
+
+def noted(workdir):
+    """The identity that `claim` has noted in a folder; {} where there is none.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    path = pathlib.Path(workdir) / EXPERIMENT
+    return read_object(path, UNCHANGED) if path.exists() else {}
 
 
 def _difference(field, there, here):

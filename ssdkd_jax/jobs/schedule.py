@@ -7,9 +7,13 @@ from ssdkd_jax.methods import section_of
 
 
 def fitting_warmup(config, method):
-    """Epochs of a method's warm-up: at most half of a short run's (`--config.epochs=3`), so that the student learns."""
-    warmup = method_settings(config, method).get("warmup_epochs", 0)
-    return config.epochs // 2 if 0 < config.epochs <= warmup else warmup
+    """Epochs of a method's warm-up, see `shortened`."""
+    return shortened(method_settings(config, method).get("warmup_epochs", 0), config.epochs)
+
+
+def shortened(warmup, epochs):
+    """A warm-up of at most half of a short run's epochs (`--config.epochs=3`), so that the student learns."""
+    return epochs // 2 if 0 < epochs <= warmup else warmup
 
 
 def with_fitting_warmup(config):
