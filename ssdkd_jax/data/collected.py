@@ -55,9 +55,22 @@ def load(
         images = load_images(name, data_dir=data_dir, image_size=image_shape[:2])
         images = images if most is None else images[np.sort(rng.permutation(len(images))[:most])]
         _note_gray(name, images.shape[-1] == 1, image_shape)
+    _check_several(name, images)
+    return pixels.with_channels(images, image_shape[-1])
+
+
+def check_readable(name: str, image_shape: tuple[int, int, int], *, data_dir: str | None = None) -> None:
+    """Raises UserError where `load` would; a folder is read only until it is known that its images suffice."""
+    if is_folder(name):
+        root = _root(name)
+        _check_several(name, _read(root, _files(root), image_shape, FEWEST)[0])
+    elif name != PHOTOGRAPHS:
+        _check_several(name, load_images(name, data_dir=data_dir, image_size=image_shape[:2]))
+
+
+def _check_several(name, images):
     if len(images) < FEWEST:
         raise UserError(f"{name} holds a single image, expected at least {FEWEST} collected images: add more")
-    return pixels.with_channels(images, image_shape[-1])
 
 
 def choose(classes: np.ndarray, confidences: np.ndarray, most: int, by: str) -> np.ndarray:
@@ -175,21 +188,26 @@ def _in_folder(root, image_shape, most, rng):
     files = _files(root)
     if most is not None:
         files = [files[i] for i in rng.permutation(len(files))]
-    broken, gray = [], []
-    images = []
+    images, gray, broken = _read(root, files, image_shape, most)
+    if broken:
+        named = ", ".join(str(file) for file in broken[:3]) + (", ..." if len(broken) > 3 else "")
+        tried = len(images) + len(broken)
+        print(f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {named}", flush=True)
+    _note_gray(root, all(gray), image_shape)
+    return np.stack(images)
+
+
+def _read(root, files, image_shape, most):
+    """(images, one at least; whether each file is gray; files that cannot be read) until there are `most` images."""
+    images, gray, broken = [], [], []
     for image, is_gray in _decoded(files, image_shape, broken):
         images.append(image)
         gray.append(is_gray)
         if len(images) == most:
             break
-    if broken:
-        named = ", ".join(str(file) for file in broken[:3]) + (", ..." if len(broken) > 3 else "")
-        tried = len(images) + len(broken)
-        print(f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {named}", flush=True)
     if not images:
         raise UserError(f"none of the {len(files)} files in {root} can be read as an image; choose another folder")
-    _note_gray(root, all(gray), image_shape)
-    return np.stack(images)
+    return images, gray, broken
 
 
 def _decoded(files: Iterable, image_shape, broken: list) -> Iterator[tuple[np.ndarray, bool]]:

@@ -118,6 +118,27 @@ def given_images(config):
     return GivenImages(source, data.with_channels(other.images, shape[-1]), other.labels)
 
 
+def check_readable(config):
+    """Raises UserError where `given_images` would; collected images are read only until it is known that they suffice.
+
+    Args:
+      config: checked by `check_given_images`.
+    """
+    given = find_method(config.method).method.given
+    if given == "collected":
+        source, field = method_settings(config, config.method)["images"], f"{section_of(config.method)}.images"
+        with _about(field):
+            collected.check_readable(source, shape_and_classes(config)[0], data_dir=config.data_dir or None)
+    elif given:
+        given_images(config)
+
+
+def source_of(config):
+    """What decides whether images that the config's method is given can be read, next to the run's data set."""
+    values = method_settings(config, config.method)
+    return find_method(config.method).method.given, values.get("images"), values.get("share")
+
+
 def _real_training_images(config):
     """GivenImages: the real training set, or the share of it that the method is given."""
     train, whole = load_split(config, "train"), "the real training set"

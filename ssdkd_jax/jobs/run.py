@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 import jax
 import numpy as np
@@ -30,6 +31,7 @@ from ssdkd_jax.jobs.teacher import (
     check_fits,
     classes_of,
     file_digest,
+    is_from_torch,
     load_teacher,
     recipe_in_words,
     train_teacher,
@@ -78,6 +80,22 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
         return summary or _run(context, command, shortened)
 
 
+def check_folder(config, folder):
+    """Raises UserError where a run that is not finished could not begin or end in a folder; nothing is written.
+
+    Args:
+      config: ConfigDict, its values checked (`config_checks.check_values`).
+      folder: of the run; it need not be there.
+    """
+    config, _ = with_fitting_warmup(config)
+    folder = expand(folder)
+    make_folder(next(path for path in (folder, *folder.parents) if os.path.lexists(path)))
+    run_folder.check_kind(folder, run_folder.RUN)
+    run_folder.claim(folder, identity(config), write=False)
+    run_folder.check_can_write(folder)
+    _check_export(config, is_from_torch(config.teacher.path), folder)
+
+
 def _finished(config, folder, held):
     """The Summary of a finished run, or None; `held`, an ExitStack, then keeps other runs out of the folder."""
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
@@ -111,7 +129,9 @@ def _run(context, command, note):
         given = baselines.given_images(config)
     teacher, images = _find_teacher(context, given)
     predict_teacher = _predictor(context, teacher.architecture, images, teacher.variables)
-    exports = from_first(lambda: _exports(config, teacher, folder))
+    exports = from_first(lambda: _check_export(config, teacher.from_torch, folder))
+    if teacher.from_torch and config.export_torch is None and not exports:
+        print("no PyTorch student is written: neither torch nor safetensors is installed", flush=True)
     summary = _first_lines(context, teacher, images, command)
     real = evaluate_teacher(context, summary, teacher, images, test)
     if config.epochs == 0:
@@ -253,21 +273,24 @@ def _note_student(summary, config, method, result, given, score):
     summary.memory_bytes, summary.concerns = result.memory_bytes, list(result.concerns)
 
 
-def _exports(config, teacher, folder):
-    """True if the student should be a PyTorch file too, which then can be written."""
-    wanted = teacher.from_torch if config.export_torch is None else config.export_torch
-    if config.export_torch is None and wanted and torch_export.available_suffix() is None:
-        print("no PyTorch student is written: neither torch nor safetensors is installed", flush=True)
-        return False
+def _check_export(config, from_torch, folder):
+    """True if the student should be a PyTorch file too, as that of a teacher from there, which then can be written."""
+    wanted = config.export_torch
+    if wanted is None:
+        wanted = from_torch and torch_export.available_suffix() is not None
     if wanted:
-        torch_export.check_can_write(folder / f"student{torch_export.available_suffix() or '.pth'}")
+        torch_export.check_can_write(_exported(folder))
     return wanted
 
 
+def _exported(folder):
+    """The student's PyTorch file."""
+    return folder / f"student{torch_export.available_suffix() or '.pth'}"
+
+
 def _export(folder):
-    suffix = torch_export.available_suffix() or ".pth"
     network = saved_network.load_network(folder / "student")
-    file, note = torch_export.export_network(folder / f"student{suffix}", *network)
+    file, note = torch_export.export_network(_exported(folder), *network)
     print(f"the student as a PyTorch file: {file}; how to load it: {note}", flush=True)
 
 

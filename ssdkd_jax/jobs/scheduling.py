@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import jax
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import make_folder
-from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.files import in_place_of_a_file, make_folder
+from ssdkd_jax.jobs import baselines, config_checks, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
 from ssdkd_jax.jobs.processes import Child, Share, call, shares, stopped_at_the_end, wait
-from ssdkd_jax.jobs.run import run_job, use_precision
+from ssdkd_jax.jobs.run import check_folder, run_job, use_precision
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import train_teacher
@@ -122,24 +122,44 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
     for run in {run.group: run for run in runs}.values():  # any seed will do
         with _named(run):
             check_job(with_fitting_warmup(run.config)[0], folder, architecture)
+    done = {run.folder for run in finished}
     with run_folder.alone(folder):
+        _check_waiting([run for run in planned if run.folder not in done])
         for number, run in enumerate(finished, start=1):  # no work, but folders of other experiments are refused
             print(f"== {run.name}: run {number} of {len(planned)}", flush=True)
-            with _named(run):
+            with _named(run, seed=True):
                 summaries.append(run_job(run.config, run.folder, command=command, interruption=interruption))
         if at_once > 1 and len(finished) < len(planned):
             _keep_teacher(planned[0].config, folder, interruption)
     return Prepared(summaries, pieces)
 
 
+def _check_waiting(runs):
+    """Finds what a run would find only when its turn comes, which can be hours later: its folder, images for it."""
+    for run in runs:
+        with _named(run, seed=True):
+            check_folder(run.config, run.folder)
+            if found := in_place_of_a_file(run.folder / LOG):
+                raise UserError(f"{run.folder / LOG} is {found}, expected a file or nothing: move it elsewhere")
+    read = set()
+    for run in {run.group: run for run in runs}.values():  # any seed will do
+        source = baselines.source_of(run.config)
+        if source not in read:
+            with _named(run):
+                baselines.check_readable(run.config)
+        read.add(source)
+
+
 @contextlib.contextmanager
-def _named(run):
-    """Says of which runs a mistake is."""
+def _named(run, seed=False):
+    """Says of which runs a mistake is: all of a method or variant, or that of one seed."""
     try:
         yield
+    except Diverged:
+        raise
     except UserError as error:
-        known = re.match(rf"{re.escape(run.group)}\b", str(error)) is not None
-        raise UserError(str(error) if known else f"{run.group}: {error}") from error
+        known = not seed and re.match(rf"{re.escape(run.group)}\b", str(error))
+        raise UserError(str(error) if known else f"{run.name if seed else run.group}: {error}") from error
 
 
 def _on_one_device(planned):
@@ -163,6 +183,7 @@ def _keep_teacher(config, folder, interruption):
         return
     devices = local_devices(config.devices)
     check_divisible(devices, **{"teacher.batch_size": config.teacher.batch_size})
+    baselines.real_images(config)  # or it would show after the teacher's training that they cannot be read
     use_precision(config)
     images = describe_images(config, *shape_and_classes(config), {})
     train_teacher(Context(config, devices, Clock(), interruption, folder), images)
@@ -172,7 +193,8 @@ def _one_by_one(waiting, on_end, counter, command, interruption):
     for run in waiting:
         print(f"== {run.name}: {counter.next()}", flush=True)
         try:
-            outcome = run_job(run.config, run.folder, command=command, interruption=interruption)
+            with _named(run, seed=True):
+                outcome = run_job(run.config, run.folder, command=command, interruption=interruption)
         except Diverged as error:
             outcome = error
         # Some forty runs' compiled programs are more memory maps than Linux gives to one process.

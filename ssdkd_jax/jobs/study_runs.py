@@ -18,7 +18,7 @@ from ssdkd_jax.jobs.finished_runs import (
     unless_damaged,
 )
 from ssdkd_jax.jobs.scheduling import Planned, run_all
-from ssdkd_jax.jobs.study import Study, check_study, folder_name, variant_configs, without_flags
+from ssdkd_jax.jobs.study import RESERVED, Study, check_study, folder_name, variant_configs, without_flags
 from ssdkd_jax.reports import comparison_table, run_files, tables
 from ssdkd_jax.reports.image_statistics import confidence_histogram, evenness
 from ssdkd_jax.reports.seed_statistics import paired
@@ -66,9 +66,7 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
         for seed in range(study.config.seed, study.config.seed + seeds)
         for name, config in configs.items()
     ]
-    within = next((run for run in planned if out.is_relative_to(os.path.realpath(run.folder.parent))), None)
-    if within:
-        raise UserError(f"--out={out} is in or at the folder of the variant {within.group}; choose another: --out=FILE")
+    _check_place(out, folder, planned)
     results = Results(study, planned, command, at_once)
     check_can_write(folder)
     _tell_what_stays_out(study, configs, folder)
@@ -81,6 +79,21 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
 
     run_all(planned, folder, run_folder.STUDIED, at_once, note, command=command, interruption=interruption)
     return results
+
+
+def _check_place(out, folder, planned):
+    """Raises UserError where the results would be in the place of something else of the study's."""
+    real = pathlib.Path(os.path.realpath(folder))
+    within = next((run for run in planned if out.is_relative_to(os.path.realpath(run.folder.parent))), None)
+    wrong = ""
+    if real.is_relative_to(out):
+        wrong = f"is at or above the study's folder {real}"
+    elif out.parent == real and out.name in RESERVED:
+        wrong = "would have the name of a file that says what a folder is of"
+    elif within:
+        wrong = f"is in or at the folder of the variant {within.group}"
+    if wrong:
+        raise UserError(f"--out={out} {wrong}; choose another: --out=FILE.json")
 
 
 def check_can_write(folder: pathlib.Path) -> None:

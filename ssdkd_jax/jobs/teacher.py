@@ -15,7 +15,7 @@ import numpy as np
 
 from ssdkd_jax import interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, expand
+from ssdkd_jax.files import check_ours, expand, read_object
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.image_spec import load_split
 from ssdkd_jax.jobs.networks import make_model, network_metadata
@@ -84,6 +84,14 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
     kind = "gray images" if channels == 1 else f"images of {channels} channels"
     print(f"{path}: {architecture} with {classes} classes, for {kind}", flush=True)
     return Teacher(architecture, variables, {}, from_torch=True)
+
+
+def is_from_torch(path):
+    """Whether the teacher at a path is a PyTorch file, or a folder made from one; False for "", which is no path."""
+    if not path or not expand(path).is_dir():
+        return bool(path)
+    metadata = expand(path) / saved_network.METADATA
+    return metadata.is_file() and FROM_TORCH in read_object(metadata, "save or train it again")
 
 
 def _only_one(candidates, state_dict, path, flag):

@@ -91,6 +91,30 @@ def test_folders_without_images(tmp_path):
     assert "none of the 1 files" in refusal(collected.load, str(tmp_path), (4, 4, 3))
 
 
+@pytest.mark.parametrize(
+    ("pictures", "broken", "expected"),
+    [(2, 3, ""), (1, 3, "holds a single image, expected at least 2"), (0, 3, "none of the 3 files in")],
+)
+def test_whether_a_folder_has_enough_images_that_can_be_read(tmp_path, capsys, pictures, broken, expected):
+    for number in range(broken):
+        (tmp_path / f"a{number}.png").write_text("no image")
+    for number in range(pictures):
+        picture(tmp_path / f"b{number}.png")
+    if expected:
+        assert expected in refusal(collected.check_readable, str(tmp_path), (4, 4, 3))
+    else:
+        collected.check_readable(str(tmp_path), (4, 4, 3))
+    assert capsys.readouterr().out == "", "the run says what is skipped"
+
+
+def test_no_more_is_read_than_it_takes_to_know(folder, monkeypatch):
+    decode, decoded = collected.pixels.decode, []
+    monkeypatch.setattr(collected.pixels, "decode", lambda *of: decoded.append(of) or decode(*of))
+    collected.check_readable(f"folder:{folder}", (4, 4, 3))
+    collected.check_readable("photographs", (4, 4, 3))
+    assert len(decoded) == collected.FEWEST
+
+
 def test_a_data_set_that_is_not_prepared(tmp_path):
     assert "cifar10 is not prepared" in refusal(collected.count, "cifar10", str(tmp_path))
     assert "'photograph'; did you mean 'photographs'?" in refusal(collected.count, "photograph", str(tmp_path))

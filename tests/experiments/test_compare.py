@@ -248,8 +248,10 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
         return read_summary(folder)
 
     monkeypatch.setattr("ssdkd_jax.jobs.scheduling.run_job", run)
+    config = tiny_job.config(cache_dir)
+    config.update_from_flattened_dict(settings(str(cache_dir), ["ssdkd", "noise_kd"]))
     with pytest.raises(Interrupted):
-        comparison.compare(tiny_job.config(cache_dir), ["ssdkd", "noise_kd"], 2, tmp_path)
+        comparison.compare(config, ["ssdkd", "noise_kd"], 2, tmp_path)
     methods = result_of(tmp_path)["methods"]
     assert [methods[name]["seeds"] for name in ("ssdkd", "noise_kd")] == [[1], [1]]
     assert "(1 to come)" in (tmp_path / "comparison.md").read_text()
@@ -261,6 +263,7 @@ def test_an_interruption_writes_what_is_there(compared, tmp_path, monkeypatch):
         ("transfer_kd", {}, "transfer_kd.images is '', expected another data set"),
         ("transfer_kd", {"transfer_kd__images": "digits"}, "transfer_kd.images is digits, the run's own data set"),
         ("transfer_kd", {"transfer_kd__images": "svhn_cropped", "data_dir": "/none"}, "svhn_cropped is not prepared"),
+        ("scratch", {"scratch__share": 0.001}, "scratch.share holds 0.001, which is less than one image of a class"),
         ("dfq", {"dfq__kd_steps": 61}, "dfq.kd_steps is 61, expected a multiple of"),
         ("cmi", {"teacher__name": "lenet5", "image_size": 32}, "the teacher lenet5 has no BatchNorm layers, but cmi"),
         ("cmi", {"cmi__feature_layers": ("layer9.0",)}, "cmi: the network has no layers layer9.0"),

@@ -110,13 +110,27 @@ def test_all_runs_diverged(run_study, tmp_path):
     assert not (tmp_path / "out.json").exists()
 
 
-@pytest.mark.parametrize("out", ["study/a.json", "study/a.json/out.json"])
-def test_results_in_the_place_of_a_variant(tmp_path, out):
+@pytest.mark.parametrize(
+    ("out", "expected"),
+    [
+        ("s.json/a.json", "is in or at the folder of the variant a.json"),
+        ("s.json/a.json/out.json", "is in or at the folder of the variant a.json"),
+        ("s.json", "is at or above the study's folder"),
+        ("link.json", "is at or above the study's folder"),
+        ("s.json/experiment.json", "would have the name of a file that says what a folder is of"),
+    ],
+)
+def test_results_in_the_place_of_something_else(tmp_path, out, expected):
+    (tmp_path / "link.json").symlink_to("s.json")
     chosen = Study(tiny_job.config(tmp_path), {"a.json": {}}, seeds=1)
-    with pytest.raises(
-        UserError, match=r"--out=\S+ is in or at the folder of the variant a.json; choose another: --out"
-    ):
-        study_runs.run_study(chosen, tmp_path / "study", tmp_path / out)
+    with pytest.raises(UserError, match=rf"^--out=\S+ {expected}.*; choose another: --out=FILE.json$"):
+        study_runs.run_study(chosen, tmp_path / "s.json", tmp_path / out)
+
+
+def test_results_above_the_study(tmp_path):
+    chosen = Study(tiny_job.config(tmp_path), {"a": {}}, seeds=1)
+    with pytest.raises(UserError, match="is at or above the study's folder"):
+        study_runs.run_study(chosen, tmp_path / "s.json" / "study", tmp_path / "s.json")
 
 
 def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
