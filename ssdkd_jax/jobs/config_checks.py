@@ -17,6 +17,12 @@ from ssdkd_jax.training.devices import check_divisible
 MOST_SEEDS = 1000
 # Data sets whose names hold their folder.
 _PATHS = ("folder:", "segmentation:")
+# What a run without epochs reads, which trains and evaluates a teacher only.
+READ_WITHOUT_EPOCHS = (
+    *("epochs", "dataset", "data_dir", "image_size", "image_shape", "normalization", "evaluate_on", "teacher"),
+    *("crop_padding", "flip", "dtype", "param_dtype", "matmul_precision", "devices", "distributed"),
+    "evaluation_batch_size",
+)
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")

@@ -133,13 +133,14 @@ def _run(context, command, note):
     if teacher.from_torch and config.export_torch is None and not exports:
         print("no PyTorch student is written: neither torch nor safetensors is installed", flush=True)
     summary = _first_lines(context, teacher, images, command)
+    from_first(lambda: run_folder.check_same_teacher(folder, summary.teacher_sha256))
     real = evaluate_teacher(context, summary, teacher, images, test)
+    from_first(lambda: run_folder.claim(folder, identity(config)))
     if config.epochs == 0:
         summary.seconds = clock.report()
         from_first(lambda: run_folder.write_summary(folder, summary))
         return summary
 
-    from_first(lambda: run_folder.claim(folder, identity(config)))
     if note:
         print(note, flush=True)
     method = make_method(context, teacher.architecture, images)
@@ -304,11 +305,14 @@ def identity(config):
     for field in PLACE_FIELDS:
         del values[field]
     del values["teacher"]["cache_dir"]
-    chosen = section_of(config.method)
-    decides = {name: value for name, value in values.items() if name not in METHODS or name == chosen}
     names = {"method": config.method, "dataset": config.dataset}
     names |= {"teacher": config.teacher.name, "student": config.student.name}
-    digests = {field: file_digest(name) for field, name in names.items() if is_user_code(name)}
+    if config.epochs == 0:
+        unread = [name for name in values if name not in config_checks.READ_WITHOUT_EPOCHS]
+    else:
+        unread = [name for name in values if name in METHODS and name != section_of(config.method)]
+    decides = {name: value for name, value in values.items() if name not in unread}
+    digests = {field: file_digest(name) for field, name in names.items() if field in decides and is_user_code(name)}
     return decides | ({run_folder.CODE: digests} if digests else {})
 
 

@@ -91,6 +91,8 @@ def check_kind(workdir, kind):
 def claim(workdir, identity, *, write=True):
     """Makes sure that the folder belongs to this experiment.
 
+    That of a teacher's evaluation (epochs=0) becomes the folder of a run with the same teacher.
+
     Args:
       workdir: existing folder.
       identity: nested dict of plain values that decide the result.
@@ -101,19 +103,14 @@ def claim(workdir, identity, *, write=True):
     """
     path = pathlib.Path(workdir) / EXPERIMENT
     found = [] if path.exists() else [name for name in OWN if (pathlib.Path(workdir) / name).exists()]
-    if found and not (found == [SUMMARY] and _is_of_a_teacher(workdir)):
+    if found:
         raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
     identity = _with_whole_paths(json.loads(json.dumps(identity)))
-    if path.exists():
-        there, here = _flat(_with_whole_paths(noted(workdir))), _flat(identity)
-        # The method decides which other fields there are, and networks by name whether there is code of theirs.
-        order = sorted(there.keys() | here.keys(), key=lambda field: (field.startswith(CODE), field != "method", field))
-        for field in order:
-            if there.get(field) != here.get(field):
-                raise UserError(
-                    f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}"
-                )
-    elif write:
+    there, here = _flat(_with_whole_paths(noted(workdir))), _flat(identity)
+    for field in _to_compare(there, here) if path.exists() else ():
+        if there.get(field) != here.get(field):
+            raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
+    if write and there != here:
         write_at_once(path, identity)
 
 
@@ -125,6 +122,17 @@ def noted(workdir):
     """
     path = pathlib.Path(workdir) / EXPERIMENT
     return read_object(path, UNCHANGED) if path.exists() else {}
+
+
+def _to_compare(there, here):
+    """Fields that must be the same in two flat identities, in the order in which differences are told."""
+    evaluated, evaluates = (identity.get("epochs") == 0 for identity in (there, here))
+    if evaluated == evaluates:
+        fields = there.keys() | here.keys()
+    else:  # an evaluation knows the fields of its teacher only
+        fields = there.keys() & here.keys() - {"epochs"} if evaluated else {"epochs"}
+    # The method decides which other fields there are, and networks by name whether there is code of theirs.
+    return sorted(fields, key=lambda field: (field.startswith(CODE), field != "method", field))
 
 
 def _difference(field, there, here):
@@ -147,12 +155,15 @@ def digest(workdir):
     return hashlib.sha256(json.dumps(noted, sort_keys=True).encode()).hexdigest()
 
 
-def _is_of_a_teacher(workdir):
-    """True for the summary of a run without epochs, which has trained and measured a teacher only."""
-    try:
-        return Summary.from_dict(with_current_names(read_object(pathlib.Path(workdir) / SUMMARY))).epochs == 0
-    except (UserError, ValueError):
-        return False
+def check_same_teacher(workdir, teacher_sha256):
+    """Raises UserError where the folder's summary is of another teacher, whose results would be replaced."""
+    path = pathlib.Path(workdir) / SUMMARY
+    there = read_object(path).get("teacher_sha256") if path.exists() else teacher_sha256
+    if there != teacher_sha256:
+        raise UserError(
+            f"{path} is of another teacher (sha256 {str(there)[:12]}) than the one here ({teacher_sha256[:12]}); "
+            "nothing was changed; choose another --workdir=DIR"
+        )
 
 
 def _with_whole_paths(value):

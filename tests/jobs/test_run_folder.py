@@ -134,9 +134,40 @@ def test_a_foreign_summary_is_not_ours(tmp_path):
         run_folder.claim(tmp_path, IDENTITY, write=False)
 
 
-def test_the_summary_of_a_teacher_alone_is_ours(tmp_path):
+EVALUATION = {"epochs": 0, "teacher": {"seed": 0}}
+RUN = {"epochs": 3, "teacher": {"seed": 0}, **IDENTITY}
+
+
+def test_the_folder_of_an_evaluated_teacher_becomes_that_of_a_run_with_it(tmp_path):
+    run_folder.claim(tmp_path, EVALUATION)
+    run_folder.claim(tmp_path, EVALUATION)
+    run_folder.claim(tmp_path, RUN, write=False)
+    assert json.loads((tmp_path / "experiment.json").read_text()) == EVALUATION
+    run_folder.claim(tmp_path, RUN)
+    assert json.loads((tmp_path / "experiment.json").read_text())["ssdkd"] == IDENTITY["ssdkd"]
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "expected"),
+    [
+        (EVALUATION, {**EVALUATION, "teacher": {"seed": 1}}, "teacher.seed is 0 there and 1 here; choose another"),
+        (EVALUATION, {**RUN, "teacher": {"seed": 1}}, "teacher.seed is 0 there and 1 here; choose another"),
+        (RUN, {**EVALUATION, "teacher": {"seed": 1}}, "epochs is 3 there and 0 here; a run's schedule"),
+    ],
+)
+def test_the_evaluation_of_a_teacher_is_not_replaced_by_another(tmp_path, there, here, expected):
+    run_folder.claim(tmp_path, there)
+    with pytest.raises(UserError, match=f"belongs to another experiment: {expected}"):
+        run_folder.claim(tmp_path, here)
+    assert json.loads((tmp_path / "experiment.json").read_text())["epochs"] == there["epochs"]
+
+
+def test_a_file_that_now_holds_another_teacher(tmp_path):
+    run_folder.check_same_teacher(tmp_path, "1" * 64)
     run_folder.write_summary(tmp_path, a_summary(epochs=0))
-    run_folder.claim(tmp_path, IDENTITY)
+    run_folder.check_same_teacher(tmp_path, "0" * 64)
+    with pytest.raises(UserError, match=r"is of another teacher \(sha256 0{12}\) than the one here \(1{12}"):
+        run_folder.check_same_teacher(tmp_path, "1" * 64)
 
 
 def test_a_directory_for_the_experiment(tmp_path):
