@@ -194,13 +194,25 @@ def check_can_write(workdir):
 
 def _check_not_lost(workdir):
     """Raises UserError where results are there, but neither the summary nor the checkpoints that go with them."""
-    known = (workdir / SUMMARY).exists() or any((workdir / "checkpoints" / "latest").glob("[0-9]*"))
+    known = (workdir / SUMMARY).exists() or _has_checkpoint(workdir)
     results = [name for name in ("student", BUFFER) if (workdir / name).exists()]
     if results and not known:
         raise UserError(
             f"{workdir} holds {' and '.join(results)}, but neither {SUMMARY} nor a checkpoint; a run would replace "
             "them: move them elsewhere, or choose another --workdir=DIR"
         )
+    # Which is made before the first line of the log is written.
+    latest, log = workdir / "checkpoints" / "latest", workdir / METRICS
+    if log.exists() and log.stat().st_size and not latest.exists():
+        raise UserError(
+            f"{workdir} holds the {METRICS} of a run, but no checkpoints/latest to go on from; a run would begin again "
+            f"and replace it; nothing was changed: put {latest} back, move {log} elsewhere to begin again, or choose "
+            "another --workdir=DIR"
+        )
+
+
+def _has_checkpoint(workdir):
+    return any((pathlib.Path(workdir) / "checkpoints" / "latest").glob("[0-9]*"))
 
 
 def read_summary(workdir):
@@ -236,7 +248,8 @@ def has_student(workdir, summary):
     """Whether the student of a finished run is there; a run without one, which is printed, makes it again.
 
     Raises:
-      UserError: it is damaged, or something else is in its place; nothing is changed.
+      UserError: it is damaged, or something else is in its place, or it and all checkpoints are gone; nothing is
+        changed.
     """
     student = pathlib.Path(workdir) / "student"
     try:
@@ -246,13 +259,19 @@ def has_student(workdir, summary):
             return True
         wrong = f"{student} is another network than that of {SUMMARY}"
     except UserError as error:
-        if not student.exists():
-            print(f"the student of {workdir} is missing; it is made again, from the last checkpoint", flush=True)
-            return False
         wrong = str(error).rpartition("; ")[0]  # the rest is advice for a network by itself
+        if not student.exists():
+            wrong = f"the student of {workdir} is missing"
+            if _has_checkpoint(workdir):
+                print(f"{wrong}; it is made again, from the last checkpoint", flush=True)
+                return False
+    place, then = student, "which makes it again from the last checkpoint"
+    if not _has_checkpoint(workdir):
+        wrong += ", and there is no checkpoint to make it again from"
+        place, then = workdir, "which makes all of it again"
     raise UserError(
-        f"{wrong}; the run is finished but for that, and nothing was changed: move {student} elsewhere and run the "
-        "same command again, which makes it again from the last checkpoint"
+        f"{wrong}; the run is finished but for that, and nothing was changed: move {place} elsewhere and run the same "
+        f"command again, {then}"
     )
 
 

@@ -127,7 +127,7 @@ class Checkpoints:
             return state, info
         if damaged:
             raise UserError(
-                f"no intact checkpoint in {self.folder}: {'; '.join(damaged)}; delete that folder to start from scratch"
+                f"no intact checkpoint in {self.folder}: {'; '.join(damaged)}; empty that folder to start from scratch"
             )
         return None
 

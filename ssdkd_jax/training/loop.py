@@ -269,7 +269,7 @@ def _check_same_run(restored, info, folder):
     if restored.get("experiment", info["experiment"]) != info["experiment"]:
         raise UserError(
             f"the checkpoint in {folder} is of a run with other settings than {folder}/experiment.json says, such as "
-            "another seed; delete the checkpoints, or choose another --workdir=DIR"
+            f"another seed; empty {folder}/checkpoints/latest to start from scratch, or choose another --workdir=DIR"
         )
     there, here = (of.get("given_sha256", "none") for of in (restored, info))
     if there != here:

@@ -33,6 +33,8 @@ class MetricsLog:
         missing = sorted(set(range(1, done + 1)) - {_epoch(line) for line in kept})
         if missing:
             self._keep_damaged(path, missing)
+        if lines and not done:
+            print(f"{path} has {len(lines)} epochs, but there is no checkpoint: they are computed again", flush=True)
         write_at_once(path, "".join(line + "\n" for line in kept))
         self._file = path.open("a")
         self._events = _EventFile(pathlib.Path(workdir) / "tensorboard", done)

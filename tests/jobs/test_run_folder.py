@@ -262,6 +262,10 @@ def student(tmp_path):
     return tmp_path / "student"
 
 
+def a_checkpoint(workdir):
+    (workdir / "checkpoints" / "latest" / "3").mkdir(parents=True)
+
+
 SUMMARY = a_summary(student_sha256=sha256(a_state(1).weights))
 
 
@@ -273,10 +277,21 @@ def test_a_student_that_is_there(student, summary, capsys):
 
 def test_a_student_that_is_gone_is_made_again(student, capsys):
     student.rename(student.with_name("elsewhere"))
+    a_checkpoint(student.parent)
     assert not run_folder.has_student(student.parent, SUMMARY)
     assert capsys.readouterr().out == (
         f"the student of {student.parent} is missing; it is made again, from the last checkpoint\n"
     )
+
+
+@pytest.mark.parametrize("left", [[], ["checkpoints/latest"], ["student"]])
+def test_a_student_that_cannot_be_made_again_is_not_run_again(tmp_path, left):
+    for folder in left:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(
+        UserError, match=f"no checkpoint to make it again from; .* nothing was changed: move {tmp_path} e"
+    ):
+        run_folder.has_student(tmp_path, SUMMARY)
 
 
 @pytest.mark.parametrize("damage", ["emptied", "no weights", "another network", "a file"])
@@ -288,6 +303,7 @@ def test_a_student_that_is_damaged_is_left_to_the_user(student, damage):
         student.mkdir() if damage == "emptied" else student.write_text("mine")
     else:
         shutil.rmtree(student / "variables")
+    a_checkpoint(student.parent)
     before = sorted(student.parent.rglob("*"))
     with pytest.raises(UserError, match=r"nothing was changed: move \S+/student elsewhere and run the same command ag"):
         run_folder.has_student(student.parent, SUMMARY)
@@ -301,7 +317,19 @@ def test_results_whose_record_is_lost_are_not_replaced(tmp_path, name):
         UserError, match=f"holds {name}, but neither summary.json nor a checkpoint; a run would replace"
     ):
         run_folder.check_can_write(tmp_path)
-    (tmp_path / "checkpoints" / "latest" / "3").mkdir(parents=True)
+    a_checkpoint(tmp_path)
+    run_folder.check_can_write(tmp_path)
+
+
+def test_a_log_whose_checkpoints_are_gone_is_not_replaced(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()  # as of a run that was killed before its first epoch
+    run_folder.check_can_write(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n')
+    with pytest.raises(
+        UserError, match=r"holds the metrics.jsonl of a run, but no checkpoints/latest .* put \S+/latest b"
+    ):
+        run_folder.check_can_write(tmp_path)
+    (tmp_path / "checkpoints" / "latest").mkdir(parents=True)  # as of one that was killed before its first checkpoint
     run_folder.check_can_write(tmp_path)
 
 

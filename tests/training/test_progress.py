@@ -31,6 +31,13 @@ def test_going_on_drops_what_came_after_the_checkpoint(tmp_path):
     assert [(event.step, event.value) for event in events] == [(1, 10), (2, 20), (3, 32), (4, 42), (5, 52)]
 
 
+def test_epochs_without_a_checkpoint_are_told(tmp_path, capsys):
+    write(tmp_path, [1, 2])
+    write(tmp_path, [1])
+    told = f"{tmp_path}/metrics.jsonl has 2 epochs, but there is no checkpoint: they are computed again\n"
+    assert capsys.readouterr().out == told
+
+
 # Deeper than Python's parser goes.
 NESTED = "[" * 100_000 + "]" * 100_000 + "\n"
 
