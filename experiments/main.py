@@ -19,11 +19,12 @@ flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interru
 
 def main(command, interruption):
     """Runs the job of the flags."""
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_overrides, unread_without_epochs
     from ssdkd_jax.jobs.run import run_job
     from ssdkd_jax.training import environment, multiprocess
 
-    check_overrides(FLAGS.config, overridden_fields())
+    fields = overridden_fields()
+    check_overrides(FLAGS.config, fields, unused=unread_without_epochs(FLAGS.config, fields))
     multiprocess.start(environment.asked_for(FLAGS.config.distributed), command)
     if not multiprocess.is_first():
         sys.stdout = open(os.devnull, "w", errors="replace")  # noqa: SIM115 (until the end)

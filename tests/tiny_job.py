@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from configs import digits
+from ssdkd_jax.jobs.config_checks import READ_WITHOUT_EPOCHS
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.training import saved_network
 from tests import programs
@@ -40,6 +41,8 @@ def arguments(workdir, cache_dir, **fields):
     fields = {**FIELDS, **_dotted(fields), "teacher.cache_dir": cache_dir}
     if "teacher.path" in fields:  # where the settings of a teacher's training have no effect
         del fields["teacher.epochs"], fields["teacher.cache_dir"]
+    if fields["epochs"] == 0:
+        fields = {name: value for name, value in fields.items() if name.partition(".")[0] in READ_WITHOUT_EPOCHS}
     overrides = [f"--config.{name}={value}" for name, value in fields.items()]
     return [f"--config=configs/digits.py:{PAIR}", f"--workdir={workdir}", *overrides]
 

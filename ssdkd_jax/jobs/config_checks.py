@@ -160,6 +160,8 @@ def check_overrides(config, overridden, methods=None, unused=None):
             raise UserError(f"--methods: {error}" if methods else str(error)) from error
     for field in overridden:
         section, _, name = field.partition(".")
+        if field in (unused or {}):
+            raise UserError(f"--config.{field} has no effect {unused[field]}; remove it")
         if name == "warmup_epochs" and section in chosen and 0 < config.epochs <= config[section].warmup_epochs:
             raise UserError(
                 f"{field} is {config[section].warmup_epochs}, expected less than the run's epochs={config.epochs} "
@@ -169,9 +171,19 @@ def check_overrides(config, overridden, methods=None, unused=None):
             raise UserError(
                 f"--config.{field} has no effect on {', '.join(chosen)}; {_fix(config, section, name, chosen)}"
             )
-        reason = (unused or {}).get(field) or _without_effect(config, section, name, names)
+        reason = _without_effect(config, section, name, names)
         if reason:
             raise UserError(f"--config.{field} has no effect {reason}; remove it")
+
+
+def unread_without_epochs(config, overridden):
+    """{field: why} of those that a run does not read where epochs=0, as `unused` of `check_overrides`."""
+    if config.epochs:
+        return {}
+    read, given = set(READ_WITHOUT_EPOCHS), config.teacher.path
+    of_training = {"crop_padding", "flip", *(f"teacher.{name}" for name in _REAL_TRAINING)} if given else set()
+    unread = [field for field in overridden if field in of_training or field.partition(".")[0] not in read]
+    return dict.fromkeys(unread, "with epochs=0, which only evaluates the teacher")
 
 
 def _fix(config, section, name, chosen):

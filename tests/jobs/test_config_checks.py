@@ -122,6 +122,33 @@ def test_options_with_an_effect(field, fields, methods):
     config_checks.check_overrides(config, [field], methods)
 
 
+@pytest.mark.parametrize("path", ["", "x"])
+def test_only_what_a_teacher_needs_has_an_effect_without_epochs(path):
+    config = digits.get_config()
+    config.update_from_flattened_dict({"epochs": 0, "teacher.path": path})
+    read = ["epochs", "dataset", "image_size", "normalization", "devices", "evaluation_batch_size", "teacher.name"]
+    assert config_checks.unread_without_epochs(config, read) == {}
+    of_training = ["teacher.batch_size", "crop_padding", "flip"]
+    assert list(config_checks.unread_without_epochs(config, of_training)) == (of_training if path else [])
+    for field in (
+        "export_torch",
+        "ssdkd.alpha",
+        "dafl.kd_steps",
+        "baselines",
+        "student.name",
+        "generator.width",
+        "seed",
+    ):
+        unused = config_checks.unread_without_epochs(config, [field])
+        message = message_of(config_checks.check_overrides, config, [field], unused=unused)
+        assert message == f"--config.{field} has no effect with epochs=0, which only evaluates the teacher; remove it"
+
+
+def test_all_fields_are_read_with_epochs():
+    assert config_checks.unread_without_epochs(digits.get_config(), ["seed", "ssdkd.alpha"]) == {}
+    assert set(config_checks.READ_WITHOUT_EPOCHS) < set(digits.get_config())
+
+
 def test_the_seed_that_was_given_is_named():
     message = message_of(config_checks.check_seeds, 3, first=2**31 - 2)
     assert message.startswith("seed is 2147483646, so the last of 3 seeds is 2147483648, expected less than 2147483648")
