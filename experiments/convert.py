@@ -107,13 +107,7 @@ def _from_torch(path):
 
 def _check_is_ours(path):
     from ssdkd_jax.errors import UserError
-    from ssdkd_jax.files import expand
-    from ssdkd_jax.training.saved_network import METADATA
 
-    if (path / METADATA).is_file() and path.resolve() in expand(FLAGS.out).resolve().parents:
-        raise UserError(
-            f"--out={FLAGS.out} is in the saved network's own folder, which holds nothing else; choose another"
-        )
     if path.is_file():
         raise UserError(
             f"{path} is a file, expected the folder of a saved network; make one of a PyTorch file: "

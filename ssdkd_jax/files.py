@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from ssdkd_jax.errors import UserError
 
+# File and folder of which the folder of a saved network consists (`training.saved_network`).
+NETWORK = ("network.json", "variables")
+
 
 class Layout(NamedTuple):
     """What a folder of ours holds, and nothing else.
@@ -228,7 +231,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
     """Creates a folder and makes sure that it can be written; `flag` and its `value` choose it, for the message.
 
     Raises:
-      UserError: it cannot.
+      UserError: it cannot, or it is in the folder of a saved network.
     """
     if "://" in str(folder):
         raise UserError(
@@ -236,6 +239,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
             "bucket too, copy it: gcloud storage rsync -r DIR gs://BUCKET/DIR (docs/tpu.md)"
         )
     folder = expand(folder)
+    _check_outside_networks(folder, f"{flag}={value}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -245,6 +249,17 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
             f"the folder {folder} cannot be written ({error.strerror or error}); choose another: {flag}={value}"
         ) from error
     return folder
+
+
+def _check_outside_networks(folder, fix):
+    """Raises UserError where files in a folder would be foreign ones in the folder of a saved network."""
+    real = pathlib.Path(os.path.realpath(folder))
+    for path in (real, *real.parents):
+        if os.path.isfile(path / NETWORK[0]) and os.path.isdir(path / NETWORK[1]):
+            raise UserError(
+                f"{folder} is in or at the folder of a saved network, {path}, which holds nothing else; choose "
+                f"another: {fix}"
+            )
 
 
 def expand(path: str | pathlib.Path) -> pathlib.Path:

@@ -3,6 +3,9 @@
 import json
 import os
 
+
+import re
+
 import pytest
 
 from ssdkd_jax import files
@@ -123,6 +126,22 @@ def test_probing_a_folder_leaves_nothing_and_takes_nothing(tmp_path):
 def test_an_address_is_no_folder(address):
     with pytest.raises(UserError, match=f"{address} is an address, expected a folder of this machine's file system"):
         files.make_folder(address)
+
+
+@pytest.mark.parametrize("folder", ["net", "net/variables", "net/new/runs", "link/runs"])
+def test_no_folder_in_that_of_a_saved_network(tmp_path, folder):
+    (tmp_path / "net" / "variables").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("net")
+    assert files.make_folder(tmp_path / "net" / "variables").is_dir()
+    (tmp_path / "net" / "network.json").touch()
+    before = sorted(tmp_path.rglob("*"))
+    expected = f"{tmp_path}/net, which holds nothing else; choose another: --config.teacher.cache_dir=DIR"
+    with pytest.raises(UserError, match=re.escape(f"{folder} is in or at the folder of a saved network, {expected}")):
+        files.make_folder(tmp_path / folder, "--config.teacher.cache_dir")
+    with pytest.raises(UserError, match=r"choose another: --out=FILE.json"):
+        files.check_results_file(tmp_path / folder / "out.json", "run")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert files.check_output(tmp_path / "net", overwrite=True) == tmp_path / "net"
 
 
 def test_results_may_replace_their_own_kind(tmp_path):

@@ -8,10 +8,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import recover_folder, replaced_folder, write_at_once
+from ssdkd_jax.files import NETWORK, recover_folder, replaced_folder, write_at_once
 from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256
 
-METADATA, VARIABLES = "network.json", "variables"
+METADATA, VARIABLES = NETWORK
 # All that a saved network's folder holds.
 OWN = orbax_layout(VARIABLES, METADATA)
 # Of an image's side, and of a normalization on the scale of [0, 1].
