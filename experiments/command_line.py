@@ -200,13 +200,20 @@ def _trouble_with_files(error, command):
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             longest = max(str(error.filename).split("/"), key=len)
             return f"a name has {len(longest)} letters, expected one that the disk takes, mostly at most 255: {longest}"
-        # Orbax and TensorStore hand the system's words on in exceptions of their own.
-        if getattr(error, "errno", None) in NO_SPACE or any(os.strerror(number) in str(error) for number in NO_SPACE):
+        if _says(error, *NO_SPACE):
             return f"the disk is full{_named(error)}; make room; {again}"
+        if _says(error, errno.EFBIG):
+            fix = "raise the limit (ulimit -f unlimited), or choose another disk"
+            return f"a file would be larger than the shell or the disk allows{_named(error)}; {fix}; {again}"
         if isinstance(error, OSError) and error.filename:
             return f"{error.strerror or 'cannot be used'}{_named(error)}; fix that, {again}"
         error = error.__cause__ or error.__context__
     return None
+
+
+def _says(error, *numbers):
+    """Whether an exception is one of the system's errors; Orbax and TensorStore hand its words on in their own."""
+    return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)
 
 
 def _named(error):

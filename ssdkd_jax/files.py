@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -224,6 +225,16 @@ def check_room(folder: pathlib.Path, room: int, flag: str = "--workdir") -> None
         raise UserError(
             f"the disk of {folder} has {free / 1e6:.1f} MB free, expected {room / 1e6:.1f} MB for checkpoints; "
             f"make room, or choose another folder: {flag}=DIR"
+        )
+
+
+def check_file_size(size: int, what: str) -> None:
+    """Raises UserError where a file of so many bytes is larger than this process may write; `what` it is, in words."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and limit < size:
+        raise UserError(
+            f"files may have {limit / 1e6:.1f} MB here (ulimit -f), expected {size / 1e6:.1f} MB for {what}; raise the "
+            "limit: ulimit -f unlimited"
         )
 
 

@@ -144,6 +144,17 @@ def test_no_folder_in_that_of_a_saved_network(tmp_path, folder):
     assert files.check_output(tmp_path / "net", overwrite=True) == tmp_path / "net"
 
 
+def test_a_file_beyond_the_limit_of_this_process(monkeypatch):
+    files.check_file_size(2**40, "a checkpoint")
+    monkeypatch.setattr(files.resource, "getrlimit", lambda _: (4096, 4096))
+    files.check_file_size(4096, "a checkpoint")
+    expected = (
+        "files may have 0.0 MB here (ulimit -f), expected 1.0 MB for a checkpoint; raise the limit: ulimit -f unl"
+    )
+    with pytest.raises(UserError, match=re.escape(expected)):
+        files.check_file_size(10**6, "a checkpoint")
+
+
 def test_results_may_replace_their_own_kind(tmp_path):
     path = tmp_path / "new" / "out.json"
     assert files.check_results_file(path, "ablation") == path

@@ -6,7 +6,7 @@ import numpy as np
 
 from ssdkd_jax.batchnorm import has_batch_norm
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_room, make_folder
+from ssdkd_jax.files import check_file_size, check_room, make_folder
 from ssdkd_jax.jobs import baselines, config_checks, largest_part
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
@@ -16,6 +16,7 @@ from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes, c
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
+from ssdkd_jax.training.checkpoints import LARGEST_FILE
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import AXIS, local_devices, pmap, spread_shapes
 from ssdkd_jax.training.multiprocess import count, from_first
@@ -134,6 +135,7 @@ def _check_room_for(context, method, window, architecture, images, state, teache
     if window is not None:
         saved += (window.capacity - len(buffer.valid)) * (size_of(buffer) // len(buffer.valid))
         check_memory(saved, jax.devices("cpu")[0], "the images of the whole run", _FEWER)
+    check_file_size(min(saved, LARGEST_FILE), "a checkpoint")
     from_first(lambda: check_room(context.folder, CHECKPOINTS_AT_ONCE * saved))
 
 

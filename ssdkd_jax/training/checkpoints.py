@@ -11,11 +11,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import Layout, check_ours
+from ssdkd_jax.files import Layout, check_file_size, check_ours
 from ssdkd_jax.training import multiprocess
 
 # Bytes of the files next to the arrays in a checkpoint, generously.
 SMALL_FILES = 2**17
+# Into files of about so many bytes TensorStore divides the arrays.
+LARGEST_FILE = 2**31
 # Entry of a checkpoint's info with the digest of everything else in it.
 DIGEST = "sha256"
 # What Orbax appends to names of what it has not finished, and TensorStore to those of what it is writing.
@@ -72,13 +74,15 @@ class Checkpoints:
 
     def _save(self, step, state, info):
         if step != self._manager.latest_step():
-            self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + SMALL_FILES)
+            self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
             info = {**info, DIGEST: _digest(state, info)}
             arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), info=ocp.args.JsonSave(info))
             self._manager.save(step, args=arguments, force=True)
 
     def _check_room(self, size):
         # Asked first, because what writes in the background fails with pages of messages.
+        check_file_size(min(size, LARGEST_FILE), "a checkpoint")
+        size += SMALL_FILES
         free = shutil.disk_usage(self.folder).free
         if free < size:
             raise UserError(

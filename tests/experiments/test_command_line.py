@@ -175,6 +175,24 @@ def test_full_disk_is_one_line(end, error):
     assert "then run the same command again: python -m experiments.main" in err
 
 
+@pytest.mark.parametrize(
+    ("error", "file"),
+    [
+        (OSError(errno.EFBIG, "File too large", "/x/metrics.jsonl"), " (/x/metrics.jsonl)"),
+        (wrapped(OSError(errno.EFBIG, "File too large")), ""),
+        (ValueError("OUT_OF_RANGE: Failed to write 40573 bytes to file 13: File too large [os_error_code='27']"), ""),
+    ],
+    ids=["system", "wrapped", "tensorstore"],
+)
+def test_a_file_beyond_the_limit_is_one_line(end, error, file):
+    status, out, err = end(error)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(
+        f"error: a file would be larger than the shell or the disk allows{file}; raise the limit (ulimit"
+    )
+    assert "then run the same command again: python -m experiments.main" in err
+
+
 def test_a_name_too_long_for_the_disk_is_to_be_shortened(end):
     status, out, err = end(OSError(errno.ENAMETOOLONG, "File name too long", f"/tmp/{'x' * 300}/summary.json"))
     assert (status, out) == (2, "")
