@@ -53,7 +53,7 @@ def read_flags(argv, example):
         meant = meant_field([f"{error.flagname}="])
         raise UserError(f"{_reason(error).rstrip('?').strip()}{meant}; for example: {example}") from error
     except (AttributeError, KeyError) as error:
-        raise UserError(_unknown_field(argv, error) or _where(argv, error)) from error
+        raise UserError(_no_config(argv) or _unknown_field(argv, error) or _where(argv, error)) from error
     except flags.Error as error:
         raise UserError(_bad_value(argv, error, example)) from error
     except (Exception, SystemExit) as error:
@@ -172,6 +172,16 @@ def _refuse(argv, example):
             raise UserError("--flagfile is not read; give the flags themselves")
         if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):
             raise UserError(f"{name.removeprefix('config.')} is a section: {flag}.FIELD=...")
+        _refuse_field_of_field(flag)
+
+
+def _refuse_field_of_field(flag):
+    """Raises UserError for a flag `config.FIELD.NAME` where the field is no section, such as `config.epochs.x`."""
+    found = re.fullmatch(r"-+(?:no)?config\.(.+\..+)", flag)
+    parts, known = (found[1].split("."), _known_fields()) if found else ((), ())
+    for field in (".".join(parts[:length]) for length in range(1, len(parts))):
+        if field in known:
+            raise UserError(f"{field} has no fields of its own, as in {flag}; expected --config.{field}=VALUE")
 
 
 def _refuse_twice(argv):
@@ -237,11 +247,7 @@ def _check_config(config, argv):
 
     path = _path_in(argv)
     if not isinstance(config, ConfigDict):
-        kind = "nothing" if config is None else f"a {type(config).__name__}"
-        raise UserError(
-            f"{path}: get_config() returned {kind}, expected an ml_collections.ConfigDict, as "
-            "configs.common.get_common_config() makes one"
-        )
+        raise UserError(_returned_something_else(path, config))
     missing = sorted(set(get_common_config()) - set(config))
     if missing:
         raise UserError(
@@ -253,6 +259,24 @@ def _check_config(config, argv):
     except UserError as error:
         by_flag = any(f"{field} " in str(error) for field in overridden_fields())
         raise UserError(str(error) if by_flag else f"{path}: {error}") from error
+
+
+def _no_config(argv):
+    """What to say where a config file's `get_config`, called once more, returns something else; or None."""
+    try:
+        path, preset = next(filter(None, map(_config_path, argv)))
+        returned = flags.FLAGS["config"].parser.parse(path + preset)
+    except (Exception, SystemExit):
+        return None
+    return None if isinstance(returned, ConfigDict) else _returned_something_else(path, returned)
+
+
+def _returned_something_else(path, returned):
+    kind = "nothing" if returned is None else f"a {type(returned).__name__}"
+    return (
+        f"{path}: get_config() returned {kind}, expected an ml_collections.ConfigDict, as "
+        "configs.common.get_common_config() makes one"
+    )
 
 
 def _unknown_field(argv, error):
@@ -306,7 +330,9 @@ def _where(argv, error):
     paths = {os.path.abspath(found[0]) for found in map(_config_path, argv) if found}
     frames = [frame for frame in _frames(error) if os.path.abspath(frame.filename) in paths]
     if any(frame.filename.endswith("config_path.py") for frame in traceback.extract_tb(error.__traceback__)):
-        return f"{path}: a section that the command line changes is none; begin with configs.common.get_common_config()"
+        return _no_config(argv) or (
+            f"{path}: a section that the command line changes is none; begin with configs.common.get_common_config()"
+        )
     if isinstance(error, TypeError) and not frames:  # raised by the call itself
         what = _reason(error).removeprefix("TypeError: ")
         return f"the config cannot be read: {path}: {what}; expected `def get_config(argument=None):`"

@@ -75,6 +75,13 @@ def test_a_config_file_that_is_not_in_order(refusal, tmp_path, case):
     assert expected in message and str(tmp_path / "c.py") in message
 
 
+@pytest.mark.parametrize(("returned", "kind"), [("(1, 2)", "a tuple"), ("None", "nothing"), ("{}", "a dict")])
+def test_a_config_that_is_none_is_not_blamed_on_a_field(refusal, tmp_path, returned, kind):
+    (tmp_path / "c.py").write_text(f"def get_config(a=None):\n    return {returned}\n")
+    message = refusal(f"--config={tmp_path / 'c.py'}", "--config.epochs=3")
+    assert message.startswith(f"{tmp_path / 'c.py'}: get_config() returned {kind}, expected an ml_collections.ConfigDi")
+
+
 def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
     content = "from configs import digits\ndef get_config(a=None):\n    c = digits.get_config()\n"
     (tmp_path / "c.py").write_text(content + "    with c.ignore_type():\n        c.teacher = 'resnet'\n    return c\n")
@@ -100,6 +107,19 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
         (["--seconds=nan"], "--seconds=nan, expected a number; for example: main.py"),
         (["--config.ssdkd=5"], "ssdkd is a section: --config.ssdkd.FIELD=..."),
         (["--config.teacher=convnet_8"], "teacher is a section: --config.teacher.FIELD=..."),
+        (
+            ["--config.epochs.x=5"],
+            "epochs has no fields of its own, as in --config.epochs.x; expected --config.epochs=V",
+        ),
+        (
+            ["--config.ssdkd.alpha.x.y=5"],
+            "ssdkd.alpha has no fields of its own, as in --config.ssdkd.alpha.x.y; expect",
+        ),
+        (
+            ["-config.dataset.upper=5"],
+            "dataset has no fields of its own, as in -config.dataset.upper; expected --confi",
+        ),
+        (["--noconfig.flip.x"], "flip has no fields of its own, as in --noconfig.flip.x; expected --config.flip=VALUE"),
         (["--config.epochs=many"], "--config.epochs=many: expected a whole number"),
         (["--config.ssdkd.alpha=x"], "--config.ssdkd.alpha=x: expected a number"),
         (["--config.export_torch=yes"], "--config.export_torch=yes: expected true or false"),
