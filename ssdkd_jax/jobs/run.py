@@ -251,7 +251,7 @@ def _first_lines(context, teacher, images, command):
         **provenance.made_with(context.devices),
         teacher_sha256=sha256(teacher.variables),
         teacher_parameters=models.count_parameters(teacher.variables),
-        teacher_recipe=recipe_in_words(config),
+        teacher_recipe=recipe_in_words(teacher, config.teacher.path),
         differs=find_method(config.method).method.differs,
         metric=images.task.metric.name,
     )

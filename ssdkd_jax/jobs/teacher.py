@@ -34,12 +34,14 @@ class Teacher(NamedTuple):
     variables: {"params", "batch_stats"}, NumPy arrays.
     metadata: as `saved_network.save_network` wrote it; empty for a PyTorch file.
     from_torch: whether it came from PyTorch, now or when the folder was made.
+    recipe: by which the config has it trained; None of a teacher that is given.
     """
 
     architecture: str
     variables: dict
     metadata: dict
     from_torch: bool = False
+    recipe: supervised.Recipe | None = None
 
 
 # Field of a saved network's metadata: name of the PyTorch file that it was made from.
@@ -133,24 +135,27 @@ def recipe_of(config, epochs):
     )
 
 
-def recipe_in_words(config):
-    """How the config's teacher came about, for the summary."""
-    teacher = config.teacher
-    if teacher.path:
-        return f"given: {teacher.path}"
-    momentum = "Nesterov momentum" if teacher.nesterov else "momentum"
-    schedule = "cosine" if teacher.schedule == "cosine" else "times 0.2 at 60, 75 and 90 % of the epochs"
+def recipe_in_words(teacher, path):
+    """How a Teacher came about, for the summary; `path` is the config's, where it is given."""
+    recipe = teacher.recipe
+    if recipe is None:
+        return f"given: {path}"
+    momentum = "Nesterov momentum" if recipe.nesterov else "momentum"
+    schedule = "cosine" if recipe.schedule == "cosine" else "times 0.2 at 60, 75 and 90 % of the epochs"
     return (
-        f"{teacher.epochs} epochs, batch {teacher.batch_size}, SGD {teacher.learning_rate:g} with {momentum}, "
-        f"{schedule}, weight decay {teacher.weight_decay:g}"
+        f"{recipe.epochs} epochs, batch {recipe.batch_size}, SGD {recipe.learning_rate:g} with {momentum}, "
+        f"{schedule}, weight decay {recipe.weight_decay:g}"
     )
 
 
 def train_teacher(context, images):
     """The config's teacher, trained from the real training set unless one is kept."""
     config = context.config
-    recipe = recipe_of(config, config.teacher.epochs)
     train_images = load_split(config, "train")
+    count = len(train_images.images)
+    recipe = recipe_of(config, config.teacher.epochs).fitting(count, len(context.devices))
+    if recipe.batch_size < config.teacher.batch_size:
+        print(f"teacher.batch_size is cut to {recipe.batch_size}, since there are {count} training images", flush=True)
 
     def train(unfinished):
         return supervised.train(
@@ -170,7 +175,7 @@ def train_teacher(context, images):
 
     made_from = {
         "dataset": config.dataset,
-        "training_images": len(train_images.images),
+        "training_images": count,
         "training_sha256": sha256({"images": train_images.images, "labels": train_images.labels}),
         "class_names": list(images.class_names),
         "image_shape": list(images.shape),
@@ -182,7 +187,8 @@ def train_teacher(context, images):
         "dtype": [config.dtype, config.param_dtype],
     }
     metadata = network_metadata(config.teacher.name, images)
-    return kept_teacher(config.teacher.cache_dir, made_from, train, metadata, interruption=context.interruption)
+    kept = kept_teacher(config.teacher.cache_dir, made_from, train, metadata, interruption=context.interruption)
+    return kept._replace(recipe=recipe)
 
 
 def file_digest(name):

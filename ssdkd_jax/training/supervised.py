@@ -34,6 +34,10 @@ class Recipe(NamedTuple):
     schedule: str = "cosine"
     nesterov: bool = True
 
+    def fitting(self, images, devices):
+        """With a batch of no more than so many images, as many of which as can be divided over so many devices."""
+        return self._replace(batch_size=min(self.batch_size, images // devices * devices))
+
     def optimizer(self, steps_per_epoch):
         """The optax optimizer."""
         steps = self.epochs * steps_per_epoch
@@ -101,10 +105,9 @@ def train(
       UserError: the loss is not finite.
       Interrupted: on request, after saving.
     """
-    size = min(recipe.batch_size, len(dataset.images) // len(devices) * len(devices))
-    recipe = recipe._replace(batch_size=size)
-    check_divisible(devices, batch_size=size)
-    steps = len(dataset.images) // size
+    recipe = recipe.fitting(len(dataset.images), len(devices))
+    check_divisible(devices, batch_size=recipe.batch_size)
+    steps = len(dataset.images) // recipe.batch_size
     optimizer = recipe.optimizer(steps)
     key = jax.random.key(seed)
     state, done = _first_state(model, dataset, optimizer, jax.random.fold_in(key, recipe.epochs), checkpoints)

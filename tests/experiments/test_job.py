@@ -131,7 +131,8 @@ def test_a_teacher_is_kept_by_its_images(tmp_path):
 
     for seed in (0, 1, 0):
         draw(seed)
-        job(
+        found = job(
             tmp_path / f"job{seed}", tmp_path / "kept", dataset=f"folder:{tmp_path}/images", epochs=0, teacher__epochs=1
         )
+    assert found["teacher_recipe"].startswith("1 epochs, batch 16, "), "of 16 images"
     assert len(list((tmp_path / "kept").glob("*/network.json"))) == 2

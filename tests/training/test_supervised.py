@@ -36,3 +36,10 @@ def test_nesterovs_momentum_looks_ahead():
     plain = learning_rates(Recipe(20, 32, 0.1, weight_decay=0.0, schedule="steps", nesterov=False))
     nesterov = learning_rates(Recipe(20, 32, 0.1, weight_decay=0.0, schedule="steps"))
     assert plain[:2] == pytest.approx([0.1, 0.19]) and nesterov[:2] == pytest.approx([0.19, 0.271])
+
+
+@pytest.mark.parametrize(
+    ("images", "devices", "size"), [(500, 8, 32), (32, 1, 32), (20, 1, 20), (20, 8, 16), (7, 8, 0)]
+)
+def test_a_batch_is_no_larger_than_the_training_set(images, devices, size):
+    assert Recipe(20, 32, 0.1).fitting(images, devices) == Recipe(20, size, 0.1)
