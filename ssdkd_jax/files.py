@@ -242,7 +242,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
     """Creates a folder and makes sure that it can be written; `flag` and its `value` choose it, for the message.
 
     Raises:
-      UserError: it cannot, or it is in the folder of a saved network.
+      UserError: it cannot, or it is in the folder of a saved network, or behind a link to nothing.
     """
     if "://" in str(folder):
         raise UserError(
@@ -251,6 +251,12 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
         )
     folder = expand(folder)
     _check_outside_networks(folder, f"{flag}={value}")
+    broken = next((path for path in (folder, *folder.parents) if os.path.islink(path) and not os.path.exists(path)), "")
+    if broken:
+        raise UserError(
+            f"{broken} is a link to {os.readlink(broken)}, which is not there; make that, or choose another: "
+            f"{flag}={value}"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:

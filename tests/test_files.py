@@ -144,6 +144,16 @@ def test_no_folder_in_that_of_a_saved_network(tmp_path, folder):
     assert files.check_output(tmp_path / "net", overwrite=True) == tmp_path / "net"
 
 
+@pytest.mark.parametrize("folder", ["link", "link/deeper"])
+def test_a_folder_behind_a_link_to_nothing(tmp_path, folder):
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(
+        UserError, match=r"/link is a link to gone, which is not there; make that, or choose another: -"
+    ):
+        files.make_folder(tmp_path / folder)
+    assert files.make_folder(tmp_path / "gone") and files.make_folder(tmp_path / folder).is_dir()
+
+
 def test_a_file_beyond_the_limit_of_this_process(monkeypatch):
     files.check_file_size(2**40, "a checkpoint")
     monkeypatch.setattr(files.resource, "getrlimit", lambda _: (4096, 4096))
