@@ -13,19 +13,21 @@ def parse(argument, default_pair, sizes=()):
       sizes: the words that this config knows next to a pair.
 
     Raises:
-      UserError: a word that is neither.
+      UserError: a word that is neither, one that is given twice, two pairs.
     """
-    pair, words = default_pair, set()
+    pairs, words = [], []
     for word in filter(None, (argument or "").split(",")):
         parts = tuple(word.split("-"))
         if word in sizes:
-            words.add(word)
+            words.append(word)
         elif len(parts) == 2 and all(part in model_names() for part in parts):
-            pair = parts
+            pairs.append(parts)
         else:
             known = f" or one of: {', '.join(sizes)}" if sizes else ""
             raise UserError(
                 f"unknown preset {word!r}: expected TEACHER-STUDENT such as {'-'.join(default_pair)}{known}; "
                 f"networks are {', '.join(model_names())}"
             )
-    return pair, words
+    if len(pairs) > 1 or len(set(words)) < len(words):
+        raise UserError(f"the preset is {argument!r}, expected each word once, and one TEACHER-STUDENT at most")
+    return (pairs or [default_pair])[0], set(words)

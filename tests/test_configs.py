@@ -114,6 +114,14 @@ def test_unknown_preset(word):
         build("cifar10", word)
 
 
+@pytest.mark.parametrize("argument", ["small,small", "wrn40_2-wrn16_1,small,resnet34-resnet18"])
+def test_a_preset_that_is_given_twice(argument):
+    with pytest.raises(
+        UserError, match=f"the preset is '{argument}', expected each word once, and one TEACHER-STUDENT"
+    ):
+        build("cifar10", argument)
+
+
 def test_the_longer_syntheses_of_the_published_tables():
     assert METHODS["cmi500"].changes["inversion_steps"] == 500
     assert METHODS["deepinversion2k"].changes["inversion_steps"] == 2000
