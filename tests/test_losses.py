@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from ssdkd_jax import losses
+from ssdkd_jax.methods.student_training import HIGHEST_TEMPERATURE
 
 GOLDEN = golden_values.load("losses")
 TEACHER, STUDENT = GOLDEN["teacher_logits"], GOLDEN["student_logits"]
@@ -31,6 +32,15 @@ def test_kl_by_hand():
     # 1/2 log((1/2)/(1/4)) + 1/2 log((1/2)/(3/4)); the other way round it would be 0.1308.
     assert_allclose(losses.kl_divergence(logits([0.5, 0.5]), logits([0.25, 0.75])), [0.1438410], rtol=1e-5)
     assert_allclose(losses.kl_divergence(TEACHER, TEACHER, 4.0), np.zeros(6), atol=1e-6)
+
+
+def test_kl_is_no_rounding_at_the_highest_temperature():
+    """Where it has come to half the variance of the logits' differences: on 0.5 nats, little is lost to rounding."""
+    teacher = np.random.default_rng(0).normal(0, 5, (200, 100))
+    difference = np.random.default_rng(1).normal(0, 1, (200, 100))
+    loss = losses.kl_divergence(teacher, teacher + difference, HIGHEST_TEMPERATURE)
+    assert_allclose(loss, np.var(difference, axis=1) / 2, rtol=0.2)
+    assert np.all(loss > 0)
 
 
 def test_kl_gradient_is_scaled_by_the_temperature_once():

@@ -16,7 +16,7 @@ import optax
 from ssdkd_jax import collectives
 from ssdkd_jax.loops import repeat
 from ssdkd_jax.methods.base import generate, preprocess, see
-from ssdkd_jax.methods.student_training import StudentTraining
+from ssdkd_jax.methods.student_training import HIGHEST_TEMPERATURE, StudentTraining
 from ssdkd_jax.settings import setting
 from ssdkd_jax.train_state import TrainState
 
@@ -49,7 +49,9 @@ class TrainedGenerator(StudentTraining):
     # Whether `generator_loss` looks at the inputs of the teacher's last layer.
     needs_features: ClassVar[bool] = False
 
-    temperature: float = setting(1.0, "temperature T of the student's loss T^2 * KL", more_than=0)
+    temperature: float = setting(
+        1.0, "temperature T of the student's loss T^2 * KL", more_than=0, at_most=HIGHEST_TEMPERATURE
+    )
     synthesis_batch_size: int = setting(256, "images per generator step, over all devices", at_least=1)
     generator_steps: int = setting(1, "generator steps per round", at_least=1)
     kd_steps_per_round: int = setting(5, "student steps per round", at_least=1)

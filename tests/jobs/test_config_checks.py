@@ -54,6 +54,16 @@ def message_of(check, *arguments, **keywords):
         ("extra", 1, "a field extra that nothing reads; --help lists the fields"),
         ("teacher.epochs", 99999999999, "teacher.epochs is 99999999999, expected between 1 and 1000000"),
         ("zskt.kd_steps", 10**12, "zskt.kd_steps is 1000000000000, expected at most 10000000"),
+        (
+            "ssdkd.temperature",
+            1e6,
+            "ssdkd.temperature is 1000000.0, expected more than 0 and at most 100: --config.ssd",
+        ),
+        (
+            "dafl.temperature",
+            101.0,
+            "dafl.temperature is 101.0, expected more than 0 and at most 100: --config.dafl.te",
+        ),
         ("teacher.cache_dir", "", "teacher.cache_dir is '', expected a folder: --config.teacher.cache_dir=DIR"),
         ("teacher.weight_decay", 1e30, "teacher.weight_decay is 1e+30, expected at most 1000000"),
     ],
