@@ -135,7 +135,7 @@ def _check_room_for(context, method, window, architecture, images, state, teache
     if window is not None:
         saved += (window.capacity - len(buffer.valid)) * (size_of(buffer) // len(buffer.valid))
         check_memory(saved, jax.devices("cpu")[0], "the images of the whole run", _FEWER)
-    check_file_size(min(saved, LARGEST_FILE), "a checkpoint")
+    from_first(lambda: check_file_size(min(saved, LARGEST_FILE), "a checkpoint"))
     from_first(lambda: check_room(context.folder, CHECKPOINTS_AT_ONCE * saved))
 
 
