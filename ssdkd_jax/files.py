@@ -244,6 +244,8 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
     Raises:
       UserError: it cannot, or it is in the folder of a saved network, or behind a link to nothing.
     """
+    if not str(folder):  # which would be the current one
+        raise UserError(f"{flag} names no folder, expected one: {flag}={value}")
     if "://" in str(folder):
         raise UserError(
             f"{folder} is an address, expected a folder of this machine's file system: {flag}=DIR; to keep it in a "

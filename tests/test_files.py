@@ -144,6 +144,11 @@ def test_no_folder_in_that_of_a_saved_network(tmp_path, folder):
     assert files.check_output(tmp_path / "net", overwrite=True) == tmp_path / "net"
 
 
+def test_a_folder_without_a_name():
+    with pytest.raises(UserError, match=r"--config.x names no folder, expected one: --config.x=DIR"):
+        files.make_folder("", "--config.x")
+
+
 @pytest.mark.parametrize("folder", ["link", "link/deeper"])
 def test_a_folder_behind_a_link_to_nothing(tmp_path, folder):
     (tmp_path / "link").symlink_to("gone")

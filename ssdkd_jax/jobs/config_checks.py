@@ -121,8 +121,6 @@ def _check_networks(config):
         )
     if not path and not config.teacher.name:
         raise UserError("there is no teacher: give --config.teacher.path=FILE_OR_FOLDER or --config.teacher.name=NAME")
-    if not path and not config.teacher.cache_dir:
-        raise UserError("teacher.cache_dir is '', expected a folder: --config.teacher.cache_dir=DIR")
 
 
 def check_teacher_exists(config):

@@ -64,7 +64,6 @@ def message_of(check, *arguments, **keywords):
             101.0,
             "dafl.temperature is 101.0, expected more than 0 and at most 100: --config.dafl.te",
         ),
-        ("teacher.cache_dir", "", "teacher.cache_dir is '', expected a folder: --config.teacher.cache_dir=DIR"),
         ("teacher.weight_decay", 1e30, "teacher.weight_decay is 1e+30, expected at most 1000000"),
     ],
 )
