@@ -58,7 +58,8 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     silence()
     # A user's file whose name is not text would end the program where it is named.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stdout is not None:  # which it is where the shell has closed it
+        sys.stdout.reconfigure(errors="backslashreplace")
     interruption = Interruption()
     again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
     signal.signal(signal.SIGINT, signal.default_int_handler)

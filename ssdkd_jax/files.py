@@ -246,11 +246,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
     """
     if not str(folder):  # which would be the current one
         raise UserError(f"{flag} names no folder, expected one: {flag}={value}")
-    if "://" in str(folder):
-        raise UserError(
-            f"{folder} is an address, expected a folder of this machine's file system: {flag}=DIR; to keep it in a "
-            "bucket too, copy it: gcloud storage rsync -r DIR gs://BUCKET/DIR (docs/tpu.md)"
-        )
+    _check_is_no_address(folder, "folder", flag)
     folder = expand(folder)
     _check_outside_networks(folder, f"{flag}={value}")
     broken = next((path for path in (folder, *folder.parents) if os.path.islink(path) and not os.path.exists(path)), "")
@@ -268,6 +264,14 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
             f"the folder {folder} cannot be written ({error.strerror or error}); choose another: {flag}={value}"
         ) from error
     return folder
+
+
+def _check_is_no_address(path, expected, flag):
+    if "://" in str(path):
+        raise UserError(
+            f"{path} is an address, expected a {expected} of this machine's file system: {flag}={expected.upper()}; to "
+            "keep it in a bucket too, copy it: gcloud storage rsync -r DIR gs://BUCKET/DIR (docs/tpu.md)"
+        )
 
 
 def _check_outside_networks(folder, fix):
@@ -307,13 +311,15 @@ def check_output(
       flag: what names it; only --out has an --overwrite beside it.
 
     Raises:
-      UserError: another suffix, a directory or a pipe in place of a file, a file in place of a folder, something that
-        is there already, a folder that cannot be written.
+      UserError: an address, another suffix, a directory or a pipe in place of a file, a file in place of a folder,
+        something that is there already, a folder that cannot be written.
     """
-    suffixes, path = tuple(suffixes), pathlib.Path(os.path.realpath(expand(path)))
+    suffixes = tuple(suffixes)
+    expected = "file" if suffixes else "folder"
+    _check_is_no_address(path, expected, flag)
+    path = pathlib.Path(os.path.realpath(expand(path)))
     if suffixes and path.suffix not in suffixes:
         raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
-    expected = "file" if suffixes else "folder"
     found = in_place_of_a_file(path) if suffixes else "a file" if path.exists() and not path.is_dir() else ""
     if found:
         raise UserError(f"{path} is {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")

@@ -126,6 +126,12 @@ def test_an_address_is_no_folder(address):
         files.make_folder(address)
 
 
+@pytest.mark.parametrize(("suffixes", "expected"), [((), "folder"), ([".json"], "file")])
+def test_an_address_is_no_output(suffixes, expected):
+    with pytest.raises(UserError, match=f"gs://b/x.json is an address, expected a {expected} of this machine's"):
+        files.check_output("gs://b/x.json", suffixes)
+
+
 @pytest.mark.parametrize("folder", ["net", "net/variables", "net/new/runs", "link/runs"])
 def test_no_folder_in_that_of_a_saved_network(tmp_path, folder):
     (tmp_path / "net" / "variables").mkdir(parents=True)

@@ -212,7 +212,8 @@ def _settle(log, share, environment, settings):
     if share.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share.cores)
     silence()
-    sys.stdout.reconfigure(errors="backslashreplace")  # as in the first process
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # as in the first process
     for name, value in settings.items():
         jax.config.update(name, value)
     if log:
