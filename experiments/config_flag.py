@@ -124,7 +124,7 @@ def shipped_file(path, package, function):
       UserError: there is none; the message goes on after "there is no ...; ".
     """
     name, files = pathlib.PurePath(path), shipped_files(package, function)
-    if str(name.parent) in (".", package.__name__) and name.stem in files:
+    if str(name.parent) in (".", package.__name__) and name.suffix in ("", ".py") and name.stem in files:
         return files[name.stem]
     close = difflib.get_close_matches(name.stem, files, n=1)
     meant = f"did you mean {package.__name__}/{close[0]}.py? " if close else ""

@@ -15,6 +15,8 @@ from ssdkd_jax.errors import UserError
 
 # File and folder of which the folder of a saved network consists (`training.saved_network`).
 NETWORK = ("network.json", "variables")
+# What names the folder of a run, and those in it that hold nothing else than the run's own.
+RUN, OF_A_RUN = "experiment.json", ("checkpoints", "tensorboard")
 
 
 class Layout(NamedTuple):
@@ -248,7 +250,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
         raise UserError(f"{flag} names no folder, expected one: {flag}={value}")
     _check_is_no_address(folder, "folder", flag)
     folder = expand(folder)
-    _check_outside_networks(folder, f"{flag}={value}")
+    _check_not_inside(folder, f"{flag}={value}")
     broken = next((path for path in (folder, *folder.parents) if os.path.islink(path) and not os.path.exists(path)), "")
     if broken:
         raise UserError(
@@ -274,15 +276,17 @@ def _check_is_no_address(path, expected, flag):
         )
 
 
-def _check_outside_networks(folder, fix):
-    """Raises UserError where files in a folder would be foreign ones in the folder of a saved network."""
+def _check_not_inside(folder, fix):
+    """Raises UserError where files in a folder would be foreign ones in that of a saved network, or in a run's."""
     real = pathlib.Path(os.path.realpath(folder))
     for path in (real, *real.parents):
         if os.path.isfile(path / NETWORK[0]) and os.path.isdir(path / NETWORK[1]):
-            raise UserError(
-                f"{folder} is in or at the folder of a saved network, {path}, which holds nothing else; choose "
-                f"another: {fix}"
-            )
+            what = "the folder of a saved network"
+        elif path.name in OF_A_RUN and os.path.isfile(path.parent / RUN):
+            what = "a folder of a run's own"
+        else:
+            continue
+        raise UserError(f"{folder} is in or at {what}, {path}, which holds nothing else; choose another: {fix}")
 
 
 def expand(path: str | pathlib.Path) -> pathlib.Path:

@@ -148,6 +148,16 @@ def test_no_folder_in_that_of_a_saved_network(tmp_path, folder):
     assert files.check_output(tmp_path / "net", overwrite=True) == tmp_path / "net"
 
 
+@pytest.mark.parametrize("folder", ["run/checkpoints", "run/checkpoints/latest", "run/tensorboard/mine"])
+def test_no_folder_in_those_of_a_run(tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    assert files.make_folder(tmp_path / folder).is_dir()
+    (tmp_path / "run" / "experiment.json").touch()
+    with pytest.raises(UserError, match=f"{folder} is in or at a folder of a run's own, .*; choose another: --out=DIR"):
+        files.make_folder(tmp_path / folder, "--out")
+    assert files.make_folder(tmp_path / "run" / "mine").is_dir()
+
+
 def test_a_folder_without_a_name():
     with pytest.raises(UserError, match=r"--config.x names no folder, expected one: --config.x=DIR"):
         files.make_folder("", "--config.x")

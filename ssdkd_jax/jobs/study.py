@@ -5,7 +5,7 @@ import difflib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -47,7 +47,7 @@ class Study(NamedTuple):
     seeds: int = 3
 
 
-def grid(fields: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+def grid(fields: Mapping[str, Iterable[Any]]) -> dict[str, dict[str, Any]]:
     """Every combination of some values, as variants of a study, the last field changing fastest.
 
     Args:
@@ -58,9 +58,12 @@ def grid(fields: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
       alone.
 
     Raises:
-      UserError: two values of a field would have one name.
+      UserError: a field without values; two values of a field would have one name.
     """
+    fields = {field: list(values) for field, values in fields.items()}
     for field, values in fields.items():
+        if not values:
+            raise UserError(f"the grid has no values for {field}, expected one at least; leave the field out")
         _check_names(field, values)
     short = [field.rpartition(".")[2] for field in fields]
     names = [field if short.count(last) > 1 else last for field, last in zip(fields, short, strict=True)]

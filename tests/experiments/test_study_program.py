@@ -103,6 +103,8 @@ def test_the_teacher_is_trained_once_before_all_runs(studied):
             "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, cifar10_race, digits_ablation, ",
         ),
         ("switches", "there is no study file 'switches' (a .py); shipped are"),
+        ("studies/digits_ablation.py:x", "did you mean studies/digits_ablation.py?"),
+        ("digits_ablation.yaml", "did you mean studies/digits_ablation.py?"),
     ],
 )
 def test_a_file_that_is_not_there(path, expected):

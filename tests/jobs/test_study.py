@@ -50,6 +50,20 @@ def test_values_of_a_grid_that_agree_in_six_digits_keep_names_of_their_own():
     ]
 
 
+def test_values_of_a_grid_from_a_generator():
+    assert list(grid({"alpha": (x / 10 for x in (1, 2)), "seed": range(2)})) == [
+        "alpha=0.1 seed=0",
+        "alpha=0.1 seed=1",
+        "alpha=0.2 seed=0",
+        "alpha=0.2 seed=1",
+    ]
+
+
+def test_a_grid_without_values():
+    with pytest.raises(UserError, match=r"the grid has no values for ssdkd.alpha, expected one at least"):
+        grid({"ssdkd.alpha": []})
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
