@@ -5,7 +5,7 @@ import os
 import pathlib
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import check_results_file, check_written_by_us, expand, write_together
+from ssdkd_jax.files import check_results_file, check_written_by_us, expand, read_object, write_together
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.finished_runs import (
     Run,
@@ -67,6 +67,7 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
         for name, config in configs.items()
     ]
     _check_place(out, folder, planned)
+    _check_keeps_results(out, study, planned)
     results = Results(study, planned, command, at_once)
     check_can_write(folder)
     _tell_what_stays_out(study, configs, folder)
@@ -94,6 +95,21 @@ def _check_place(out, folder, planned):
         wrong = f"is in or at the folder of the variant {within.group}"
     if wrong:
         raise UserError(f"--out={out} {wrong}; choose another: --out=FILE.json")
+
+
+def _check_keeps_results(out, study, planned):
+    """Raises UserError where the file of results has some of other runs than those planned, which would be lost."""
+    fix = "choose another: --out=FILE.json"
+    found = read_object(out, fix) if out.exists() else {}
+    variants, seeds = found.get("variants", {}), found.get("seeds", [])
+    if not isinstance(variants, dict) or not isinstance(seeds, list):
+        raise UserError(f"{out} is damaged; {fix}")
+    dataset = study.config.dataset
+    others = [f"the data set {found['dataset']}"] if found.get("dataset", dataset) != dataset else []
+    others += [f"the variant {name!r}" for name in variants if name not in {run.group for run in planned}]
+    others += [f"seed {seed}" for seed in seeds if seed not in {run.seed for run in planned}]
+    if others:
+        raise UserError(f"{out} has results of {others[0]}, which this command does not make and would remove; {fix}")
 
 
 def check_can_write(folder: pathlib.Path) -> None:

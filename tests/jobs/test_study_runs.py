@@ -133,6 +133,18 @@ def test_results_above_the_study(tmp_path):
         study_runs.run_study(chosen, tmp_path / "s.json" / "study", tmp_path / "s.json")
 
 
+def test_results_of_other_runs_are_kept(run_study, tmp_path):
+    run_study(ACCURACIES)
+    before = (tmp_path / "out.json").read_bytes()
+    with pytest.raises(UserError, match=r"out.json has results of the variant 'slow', which this .*: --out=FILE.json$"):
+        run_study(ACCURACIES, only=["no $\\phi"])
+    with pytest.raises(UserError, match=r"out.json has results of seed 2, which this command does not make"):
+        run_study(ACCURACIES, seeds=2)
+    (tmp_path / "out.json").write_text(before.decode().replace('"dataset": "digits"', '"dataset": "mnist"'))
+    with pytest.raises(UserError, match=r"out.json has results of the data set mnist, which this command does not"):
+        run_study(ACCURACIES)
+
+
 def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
     chosen = Study(tiny_job.config(tmp_path), {"a": {"fast.kd_steps": 1}}, seeds=1)
     with pytest.raises(UserError, match=r"^a: fast\.kd_steps has no effect on ssdkd; did you mean ssdkd\.kd_steps"):
