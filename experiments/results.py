@@ -3,7 +3,7 @@
 python -m experiments.results --record=runs/cifar10 --name=cifar10_resnet34_resnet18
 python -m experiments.results --record=runs/compare_cifar10 --name=cifar10_comparison
 python -m experiments.results --record=runs/compare_cifar10_more_seeds --name=cifar10_comparison --merge
-python -m experiments.results --readme=README.md --docs=docs
+python -m experiments.results --docs=docs
 """
 
 from absl import flags
