@@ -14,7 +14,7 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.library_noise import silence
+from ssdkd_jax.terminal import escape_names, silence_libraries
 from ssdkd_jax.training import multiprocess
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
@@ -56,10 +56,8 @@ def launch(main, *, required, example, arguments=(), resumes=False):
     settings = [f"{name}={shlex.quote(os.environ[name])}" for name in OF_THE_COMMAND if os.environ.get(name)]
     command = " ".join([*settings, command])
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-    silence()
-    # A user's file whose name is not text would end the program where it is named.
-    if sys.stdout is not None:  # which it is where the shell has closed it
-        sys.stdout.reconfigure(errors="backslashreplace")
+    silence_libraries()
+    escape_names()
     interruption = Interruption()
     again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
     signal.signal(signal.SIGINT, signal.default_int_handler)

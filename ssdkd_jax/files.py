@@ -16,7 +16,7 @@ from ssdkd_jax.errors import UserError
 # File and folder of which the folder of a saved network consists (`training.saved_network`).
 NETWORK = ("network.json", "variables")
 # What names the folder of a run, and those in it that hold nothing else than the run's own.
-RUN, OF_A_RUN = "experiment.json", ("checkpoints", "tensorboard")
+EXPERIMENT, RUN_FOLDERS = "experiment.json", ("checkpoints", "tensorboard")
 
 
 class Layout(NamedTuple):
@@ -244,7 +244,8 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
     """Creates a folder and makes sure that it can be written; `flag` and its `value` choose it, for the message.
 
     Raises:
-      UserError: it cannot, or it is in the folder of a saved network, or behind a link to nothing.
+      UserError: it cannot, or it is in the folder of a saved network, in a run's checkpoints, or behind a link to
+        nothing.
     """
     if not str(folder):  # which would be the current one
         raise UserError(f"{flag} names no folder, expected one: {flag}={value}")
@@ -282,7 +283,7 @@ def _check_not_inside(folder, fix):
     for path in (real, *real.parents):
         if os.path.isfile(path / NETWORK[0]) and os.path.isdir(path / NETWORK[1]):
             what = "the folder of a saved network"
-        elif path.name in OF_A_RUN and os.path.isfile(path.parent / RUN):
+        elif path.name in RUN_FOLDERS and os.path.isfile(path.parent / EXPERIMENT):
             what = "a folder of a run's own"
         else:
             continue

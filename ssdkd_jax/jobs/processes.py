@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.library_noise import silence
+from ssdkd_jax.terminal import escape_names, silence_libraries
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
 # Imported once, by the process that all others are copies of: JAX alone takes seconds.
@@ -211,9 +211,8 @@ def _settle(log, share, environment, settings):
     os.environ.update(environment | share.environment)
     if share.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share.cores)
-    silence()
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # as in the first process
+    silence_libraries()
+    escape_names()
     for name, value in settings.items():
         jax.config.update(name, value)
     if log:

@@ -9,7 +9,15 @@ import os
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, expand, in_place_of_a_file, read_object, write_at_once
+from ssdkd_jax.files import (
+    EXPERIMENT,
+    RUN_FOLDERS,
+    check_ours,
+    expand,
+    in_place_of_a_file,
+    read_object,
+    write_at_once,
+)
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.reports.run_files import (
     ACCELERATOR_REPORT,
@@ -27,11 +35,10 @@ from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import CHECKPOINT_LAYOUT, sha256
 from ssdkd_jax.user_code import absolute, is_user_code
 
-EXPERIMENT = "experiment.json"
-# Entry of it with the digests of a user's own files, which can change under the same name.
+# Entry of EXPERIMENT with the digests of a user's own files, which can change under the same name.
 CODE = "code_sha256"
 # What else a run writes into its folder.
-OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, "tensorboard", "checkpoints", "student")
+OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, *RUN_FOLDERS, "student")
 
 # What a folder can be of, and the file that says so.
 RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
@@ -182,7 +189,7 @@ def check_can_write(workdir):
     for name in (SUMMARY, METRICS, BUFFER, MAPS, REPORT, IMAGES):
         if found := in_place_of_a_file(workdir / name):
             raise UserError(f"{workdir / name} is {found}, expected a file or nothing; choose another --workdir=DIR")
-    for name in ("tensorboard", "checkpoints", "checkpoints/latest", "checkpoints/best"):
+    for name in (*RUN_FOLDERS, "checkpoints/latest", "checkpoints/best"):
         if (workdir / name).exists() and not (workdir / name).is_dir():
             raise UserError(
                 f"{workdir / name} is a file, expected a directory or nothing; choose another --workdir=DIR"

@@ -196,8 +196,14 @@ def _differing(study, configs, one, other):
 
 
 def _value(config, field):
+    owner, name = _place(config, field)
+    return owner[name]
+
+
+def _place(config, field):
+    """(the config, or the section of it that should have a field, the field's name there)."""
     section, _, name = field.rpartition(".")
-    return (config[section] if section else config)[name]
+    return (config.get(section) if section else config), name
 
 
 def _check_measured(config):
@@ -216,8 +222,7 @@ def _changed(config, changes):
         _add_section(config, changes["method"])
     for field, value in changes.items():
         _refuse_shared(config, field)
-        section, _, name = field.rpartition(".")
-        owner = config.get(section) if section else config
+        owner, name = _place(config, field)
         if not isinstance(owner, ConfigDict) or name not in owner or isinstance(owner[name], ConfigDict):
             close = difflib.get_close_matches(field, _fields(config), n=1)
             meant = f"did you mean {close[0]}?" if close else "python -m experiments.main --help lists the fields"
