@@ -1,20 +1,23 @@
 # make demo   set up .venv, then distill a teacher into a student (on the digits that come with scikit-learn; 34 s on
 #             two cores)
-# make test   set up .venv, then run the linter and the tests
+# make test   set up .venv, then run the linter and the tests, but for the slow ones (eight minutes on two cores)
+# make test-all   the same with the slow ones: more methods learn, more settings (ten minutes)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test
+.PHONY: demo test test-all
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m experiments.main --config=configs/digits.py --workdir=runs/digits
 
-test: $(VENV)/.installed-test
+test: SELECTED = -m "not slow"
+
+test test-all: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(SELECTED)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -26,6 +26,7 @@ from tests import programs
 from tests.tiny_job import SHORT, config
 
 
+@pytest.mark.slow
 def test_all_stages_on_a_cpu(finished, cache_dir, tmp_path):
     short = config(cache_dir, **SHORT)
     stages = [

@@ -150,7 +150,7 @@ def test_the_average_is_a_copy_first():
         assert differs(gan.average[part], gan.generator[part]) and differs(gan.average[part], start.generator[part])
 
 
-@pytest.mark.parametrize("other", [False, True])
+@pytest.mark.parametrize("other", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_several_devices_compute_what_one_computes(other):
     (one, of_one), (two, of_two) = states(1, other), states(2, other)
     close = functools.partial(assert_allclose, rtol=1e-4, atol=1e-5)

@@ -17,6 +17,8 @@ LEAST_OF_LENETS = 40.0
 REAL = 95.0
 WITH_BATCH_NORM = ("ssdkd", "fastdfkd", "fast", "nayer", "cmi", "deepinversion", "dfq")
 WITH_LENET = ("dafl", "zskt", "dfad")
+# The others are in `make test-all`.
+QUICK = ("ssdkd", "fastdfkd")
 BATCH_NORM = {"epochs": 20, "teacher.epochs": 20}
 LENET = {"epochs": 5, "teacher.epochs": 10, "image_size": 32, "teacher.learning_rate": 0.02}
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}
@@ -67,12 +69,15 @@ def distill(workdir, method, lenet):
     assert (status, err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", WITH_LENET)
 def test_methods_with_lenets_learn(accuracy, method):
     assert accuracy(method, lenet=True) > LEAST_OF_LENETS
 
 
-@pytest.mark.parametrize("method", WITH_BATCH_NORM)
+@pytest.mark.parametrize(
+    "method", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in WITH_BATCH_NORM]
+)
 def test_methods_with_batch_norm_learn(accuracy, method):
     assert accuracy(method) > max(LEAST, accuracy("noise_kd") + MARGIN)
 
@@ -82,6 +87,7 @@ def test_baselines_on_real_images_learn(accuracy, baseline):
     assert accuracy(baseline) > REAL
 
 
+@pytest.mark.slow
 def test_hidfd_learns(accuracy, shared):
     assert accuracy("hidfd") > max(LEAST, accuracy("noise_kd") + MARGIN)
     assert "collected, seen as" in (shared / "learning/hidfd_batch_norm/report.html").read_text()

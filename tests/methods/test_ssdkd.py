@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import batchnorm, losses, replay_buffer
@@ -29,6 +30,7 @@ from tests.methods.ssdkd_problem import (
 # ---- epochs
 
 
+@pytest.mark.slow
 def test_a_compiled_epoch_gives_the_numbers_of_single_operations():
     """The first two, and the last, which replaces entries of a full buffer."""
     states, metrics = tiny_run()

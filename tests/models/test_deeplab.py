@@ -17,6 +17,7 @@ FORWARD = golden_values.load("forward")
 IMAGES = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_logits_and_statistics_loss_equal_public_code():
     name = "deeplabv3_resnet50"
     variables = from_torch_state_dict(name, golden_values.state_dict(LAYOUTS[name]))
