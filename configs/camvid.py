@@ -12,11 +12,12 @@ Arguments: TEACHER-STUDENT, default deeplabv3_resnet50-deeplabv3_mobilenet at 12
 `small`: encoder_decoder_32-encoder_decoder_8 at 64x64 and a schedule for two CPU cores.
 """
 
+from configs.common import SSDKD, set_all_methods
 from configs.segmentation import get_segmentation_config
 
 
 def get_config(argument=None):
     """The config; `small` has 320 synthetic images, fewer than the 367 real training images."""
     c = get_segmentation_config("camvid", argument)
-    c.ssdkd.buffer_size = 320 if c.image_size == 64 else 2000
+    set_all_methods(c, SSDKD, buffer_size=320 if c.image_size == 64 else 2000)
     return c

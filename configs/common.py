@@ -25,8 +25,10 @@ def get_common_config():
     return c
 
 
+# SSD-KD with our defaults, and as we read the paper.
+SSDKD = ("ssdkd", "ssdkd_paper")
 # What shares FastDFKD's inversion loss, and so its weights for a teacher.
-FAST_FAMILY = ("ssdkd", "fastdfkd", "fastdfkd2", "fastdfkd5", "fastdfkd10", "fast", "nayer")
+FAST_FAMILY = (*SSDKD, "fastdfkd", "fastdfkd2", "fastdfkd5", "fastdfkd10", "fast", "nayer")
 # HiDFD as the paper means it, and as its released code is.
 HIDFD = ("hidfd", "hidfd_released")
 
@@ -51,7 +53,7 @@ def shorten_synthesis(c):
         negatives=512,
         head_size=64,
     )
-    set_all_methods(c, ("nayer", "ssdkd"), embedding_size=64)
+    set_all_methods(c, ("nayer", *SSDKD), embedding_size=64)
     c.dafl.latent_size = c.generator.latent_size
 
 

@@ -8,7 +8,15 @@ Reaches: teacher 99.7 %, student 97.8 % from 144 synthetic images; the same stud
 Argument: TEACHER-STUDENT, default convnet_32-convnet_8.
 """
 
-from configs.common import FAST_FAMILY, HIDFD, get_common_config, set_all_methods, shorten_hidfd, shorten_synthesis
+from configs.common import (
+    FAST_FAMILY,
+    HIDFD,
+    SSDKD,
+    get_common_config,
+    set_all_methods,
+    shorten_hidfd,
+    shorten_synthesis,
+)
 from configs.presets import parse
 
 
@@ -27,7 +35,7 @@ def get_config(argument=None):
     c.evaluate_every = 10
     c.checkpoint_every = 25
     c.baselines = (0.1,)
-    c.ssdkd.buffer_size = 144
+    set_all_methods(c, SSDKD, buffer_size=144)
     set_all_methods(c, synthesis_batch_size=64, kd_steps=60, kd_batch_size=64)
     set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
     shorten_synthesis(c)

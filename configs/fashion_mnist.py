@@ -10,7 +10,15 @@ Argument: TEACHER-STUDENT and/or `small` (narrow networks and a short schedule f
 that schedule and a buffer of 3,000 images, to compare many methods).
 """
 
-from configs.common import FAST_FAMILY, HIDFD, get_common_config, set_all_methods, shorten_hidfd, shorten_synthesis
+from configs.common import (
+    FAST_FAMILY,
+    HIDFD,
+    SSDKD,
+    get_common_config,
+    set_all_methods,
+    shorten_hidfd,
+    shorten_synthesis,
+)
 from configs.presets import parse
 
 
@@ -24,7 +32,7 @@ def get_config(argument=None):
     c.dataset = "fashion_mnist"
     c.teacher.name, c.student.name = teacher, student
     c.crop_padding = 2
-    c.ssdkd.buffer_size = 6000
+    set_all_methods(c, SSDKD, buffer_size=6000)
     # In gray, without its labels; to the teacher nearly all of them are bags, so that each class must get its share.
     # Random crops are by crop_padding, as for the other methods.
     set_all_methods(c, HIDFD, images="cifar10", collected_by="classes", resized_crop=1.0)
@@ -37,15 +45,13 @@ def get_config(argument=None):
         c.checkpoint_every = 20
         set_all_methods(c, synthesis_batch_size=128, kd_steps=40, kd_batch_size=128)
         set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
-        set_all_methods(c, ("ssdkd",), inversion_steps=10, generator_learning_rate=2e-3)
+        set_all_methods(c, SSDKD, inversion_steps=10, generator_learning_rate=2e-3)
         shorten_synthesis(c)
         shorten_hidfd(c, warmup_epochs=10, gan_steps=100, width=32, generated_images=10_000)
     if "short" in asked:
         c.epochs = 40
         c.evaluate_every = 5
-        c.ssdkd.buffer_size = 3000
-        c.ssdkd.inversion_steps = 5
-        c.ssdkd.generator_learning_rate = 3e-3
+        set_all_methods(c, SSDKD, buffer_size=3000, inversion_steps=5, generator_learning_rate=3e-3)
         c.cmi.inversion_steps = 25
         c.deepinversion.inversion_steps = 50
         set_all_methods(c, kd_steps=30)

@@ -11,11 +11,12 @@ Arguments: TEACHER-STUDENT, default deeplabv3_resnet50-deeplabv3_mobilenet at 12
 networks of configs/camvid.py:small.
 """
 
+from configs.common import SSDKD, set_all_methods
 from configs.segmentation import get_segmentation_config
 
 
 def get_config(argument=None):
     """The config."""
     c = get_segmentation_config("nyuv2", argument)
-    c.ssdkd.buffer_size = 320 if c.image_size == 64 else 16_000
+    set_all_methods(c, SSDKD, buffer_size=320 if c.image_size == 64 else 16_000)
     return c

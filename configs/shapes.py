@@ -5,6 +5,7 @@
 Argument: TEACHER-STUDENT, default encoder_decoder_32-encoder_decoder_8 at 64x64.
 """
 
+from configs.common import SSDKD, set_all_methods
 from configs.segmentation import get_segmentation_config
 
 
@@ -13,5 +14,5 @@ def get_config(argument=None):
     c = get_segmentation_config("shapes", argument, always_small=True)
     c.teacher.epochs = 20
     c.epochs = 30
-    c.ssdkd.buffer_size = 320
+    set_all_methods(c, SSDKD, buffer_size=320)
     return c

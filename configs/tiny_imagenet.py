@@ -10,6 +10,7 @@ Arguments as for configs/cifar10.py; `small` is a schedule for two CPU cores, wh
 """
 
 from configs.cifar import get_cifar_config
+from configs.common import SSDKD, set_all_methods
 
 
 def get_config(argument=None):
@@ -18,5 +19,5 @@ def get_config(argument=None):
     c.image_size = 64
     c.crop_padding = 8
     c.normalization = "imagenet"
-    c.ssdkd.buffer_size = 10_000
+    set_all_methods(c, SSDKD, buffer_size=10_000)
     return c

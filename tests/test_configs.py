@@ -125,3 +125,20 @@ def test_a_preset_that_is_given_twice(argument):
 def test_the_longer_syntheses_of_the_published_tables():
     assert METHODS["cmi500"].changes["inversion_steps"] == 500
     assert METHODS["deepinversion2k"].changes["inversion_steps"] == 2000
+
+
+def test_the_paper_keeps_every_reading_whatever_the_defaults_become():
+    preset = METHODS["ssdkd_paper"]
+    described = settings.fields(preset.method)
+    readings = {name for name, field in described.items() if "our reading" in field.metadata["meaning"]}
+    assert len(readings) >= 9 and readings <= set(preset.changes) <= set(described)
+    # As docs/methods.md has them.
+    assert (preset.settings["meta_update"], preset.settings["priority"]) == ("fomaml", "weighted_kl")
+    assert (preset.settings["kd_steps"], preset.settings["kd_batch_size"], preset.settings["views"]) == (400, 256, 0)
+
+
+@pytest.mark.parametrize(("name", "argument"), [("digits", None), ("fashion_mnist", "short"), ("cifar10", "small")])
+def test_the_paper_has_a_configs_buffer_and_schedule(name, argument):
+    config = build(name, argument)
+    for field in ("buffer_size", "warmup_epochs", "kd_steps", "kd_batch_size", "inversion_steps", "adv", "oh"):
+        assert config.ssdkd_paper[field] == config.ssdkd[field], field

@@ -17,6 +17,7 @@ from ssdkd_jax.methods.fastdfkd import FastDFKD
 from ssdkd_jax.methods.hidfd import HiDFD
 from ssdkd_jax.methods.nayer import NAYER
 from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.methods.ssdkd_settings import PAPER
 from ssdkd_jax.methods.zskt import ZSKT
 from ssdkd_jax.user_code import is_user_code, load_object
 
@@ -40,7 +41,9 @@ class Preset(NamedTuple):
 
 # Names that a config takes; each has a section of settings of its own in it.
 METHODS = {
+    # SSD-KD with our defaults, and as the paper reads to us whatever they are.
     "ssdkd": Preset(SSDKD, {}),
+    "ssdkd_paper": Preset(SSDKD, PAPER),
     # FastDFKD with ten, five and two inversion steps, as published, and without its meta step.
     "fastdfkd": Preset(FastDFKD, {}),
     "fastdfkd10": Preset(FastDFKD, {}),
