@@ -251,7 +251,7 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
         raise UserError(f"{flag} names no folder, expected one: {flag}={value}")
     _check_is_no_address(folder, "folder", flag)
     folder = expand(folder)
-    _check_not_inside(folder, f"{flag}={value}")
+    check_not_inside(folder, f"{flag}={value}")
     broken = next((path for path in (folder, *folder.parents) if os.path.islink(path) and not os.path.exists(path)), "")
     if broken:
         raise UserError(
@@ -277,8 +277,13 @@ def _check_is_no_address(path, expected, flag):
         )
 
 
-def _check_not_inside(folder, fix):
-    """Raises UserError where files in a folder would be foreign ones in that of a saved network, or in a run's."""
+def check_not_inside(folder: pathlib.Path, fix: str) -> None:
+    """Raises UserError where files in a folder would be foreign ones in that of a saved network, or in a run's.
+
+    Args:
+      folder: which need not be there.
+      fix: what to choose instead, such as "--workdir=DIR"; ends the message.
+    """
     real = pathlib.Path(os.path.realpath(folder))
     for path in (real, *real.parents):
         if os.path.isfile(path / NETWORK[0]) and os.path.isdir(path / NETWORK[1]):
@@ -294,10 +299,12 @@ def expand(path: str | pathlib.Path) -> pathlib.Path:
     """The path with `~` and `~name` replaced.
 
     Raises:
-      UserError: there is no such user, or none has a home.
+      UserError: there is no such user, or none has a home; what is given is no path.
     """
     try:
         return pathlib.Path(path).expanduser()
+    except TypeError as error:
+        raise UserError(f"{path!r} is no path, expected a str or pathlib.Path") from error
     except RuntimeError as error:
         raise UserError(
             f"{path} begins with a home directory that is unknown, expected that of a user; write the path in full"

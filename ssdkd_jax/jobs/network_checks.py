@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ssdkd_jax.batchnorm import has_batch_norm
 from ssdkd_jax.errors import UserError
@@ -20,6 +19,7 @@ from ssdkd_jax.training.checkpoints import LARGEST_FILE
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import AXIS, local_devices, pmap, spread_shapes
 from ssdkd_jax.training.multiprocess import count, from_first
+from ssdkd_jax.training.saved_network import problem_with_numbers
 from ssdkd_jax.user_code import is_user_code, reported_errors
 
 # The latest two and the best, each with its successor while that is written.
@@ -180,10 +180,5 @@ def check_given_teacher(variables, path):
       variables: NumPy arrays.
       path: where it came from.
     """
-    fix = "give another with --config.teacher.path=FILE_OR_FOLDER"
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
-        name, values = ".".join(key.key for key in keys[1:]), np.asarray(leaf, np.float32)
-        if not np.all(np.isfinite(values)):
-            raise UserError(f"{path}: the teacher's {name} is not finite; {fix}")
-        if keys[0].key == "batch_stats" and keys[-1].key == "var" and values.min(initial=0) < 0:
-            raise UserError(f"{path}: the teacher's {name} is negative ({values.min():g}), but is a variance; {fix}")
+    if problem := problem_with_numbers(variables):
+        raise UserError(f"{path}: the teacher's {problem}; give another with --config.teacher.path=FILE_OR_FOLDER")

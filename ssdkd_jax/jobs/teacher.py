@@ -10,7 +10,6 @@ import time
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax import interop, models
@@ -66,7 +65,10 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
             f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
         )
     if path.is_dir():
-        variables, metadata = saved_network.load_network(path)
+        try:
+            variables, metadata = saved_network.load_network(path)
+        except saved_network.NoNetwork as error:
+            raise UserError(f"{error}, or a PyTorch file (.pth, .pt, .th, .safetensors)") from error
         if architecture and architecture != metadata["architecture"]:
             raise UserError(
                 f"{path} holds a {metadata['architecture']}, but the config says {architecture}; "
@@ -265,8 +267,7 @@ def _wait_for_lock(path, interruption):
 
 def check_fits(teacher, num_classes, image_shape, path):
     """Raises UserError, naming the first tensor of another shape, unless the teacher fits these classes and images."""
-    model = models.create_model(teacher.architecture, num_classes)
-    wanted = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *image_shape)))
+    wanted = models.variable_shapes(teacher.architecture, num_classes, image_shape)
     found = dict(jax.tree_util.tree_leaves_with_path(dict(teacher.variables)))
     for keys, leaf in jax.tree_util.tree_leaves_with_path(wanted):
         shape = np.shape(found[keys]) if keys in found else "no tensor"

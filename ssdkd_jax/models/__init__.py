@@ -9,6 +9,7 @@ from ssdkd_jax.models.registry import (
     public_definition,
     public_normalization,
     task_of,
+    variable_shapes,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "public_definition",
     "public_normalization",
     "task_of",
+    "variable_shapes",
 ]

@@ -119,6 +119,20 @@ def public_definition(
     return architecture.definition(num_classes, channels, tuple(image_size))
 
 
+def variable_shapes(name: str, num_classes: int, image_shape: tuple[int, int, int]) -> dict:
+    """Shapes of a network's variables, which are not computed.
+
+    Args:
+      name, num_classes: as for `create_model`.
+      image_shape: (h, w, c).
+
+    Returns:
+      {"params": ..., "batch_stats": ...} of `jax.ShapeDtypeStruct`; the latter only with BatchNorm.
+    """
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return jax.eval_shape(create_model(name, num_classes).init, jax.random.key(0), images)
+
+
 def count_parameters(variables: Mapping) -> int:
     """Number of a network's parameters, of its variables or their shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

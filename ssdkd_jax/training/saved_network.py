@@ -1,15 +1,20 @@
 """Networks saved for later use as teacher or student, by Orbax."""
 
+import functools
 import json
-import pathlib
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import traverse_util
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import NETWORK, recover_folder, replaced_folder, write_at_once
+from ssdkd_jax.files import NETWORK, check_not_inside, expand, recover_folder, replaced_folder, write_at_once
+from ssdkd_jax.interop.naming import check_layout
+from ssdkd_jax.models import variable_shapes
 from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256
+from ssdkd_jax.user_code import is_user_code
 
 METADATA, VARIABLES = NETWORK
 # All that a saved network's folder holds.
@@ -19,19 +24,34 @@ MOST_PIXELS, LEAST_DEVIATION = 65536, 1e-3
 METADATA_FIELDS = {"architecture", "num_classes", "image_shape", "mean", "std", "class_names"}
 
 
+class NoNetwork(UserError):
+    """A folder in which no network was saved."""
+
+
 def save_network(folder, variables, metadata):
     """Saves a network for later use as teacher or student, atomically.
 
     Args:
       folder: becomes the network's folder; an earlier network in it is replaced.
       variables: {"params": ..., "batch_stats": ...}.
-      metadata: METADATA_FIELDS and more.
+      metadata: METADATA_FIELDS and more, of what JSON takes and NumPy arrays.
 
     Raises:
-      UserError: the folder holds something other than a saved network; the saved network cannot be verified.
+      UserError: the folder holds something other than a saved network, or is inside of one; the metadata lack a field
+        or contradict each other; the variables are not finite, or not those of the network that the metadata name (a
+        user's own is not looked at); the saved network cannot be verified.
     """
-    with replaced_folder(folder, OWN) as unfinished:
+    folder = expand(folder)
+    check_not_inside(folder.parent, "save_network(FOLDER, ...)")
+    try:
+        metadata = _as_json(metadata)
         host = jax.tree.map(np.asarray, variables)
+        _check_network(host, metadata)
+        if problem := problem_with_numbers(host):
+            raise ValueError(problem)
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(f"{folder} cannot become a saved network: {error}; nothing was written") from error
+    with replaced_folder(folder, OWN) as unfinished:
         with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             checkpointer.save(unfinished / VARIABLES, host)
         write_at_once(unfinished / METADATA, {**metadata, DIGEST: sha256(host)})
@@ -42,37 +62,105 @@ def load_network(folder):
     """(variables, metadata) of a folder that `save_network` wrote.
 
     Raises:
-      UserError: it is no such folder, or it is damaged.
+      NoNetwork: it is no such folder.
+      UserError: it is damaged, or holds the variables of another network than it says.
     """
-    folder = pathlib.Path(folder).absolute()
+    folder = expand(folder).absolute()
     recover_folder(folder, OWN)
     if not (folder / METADATA).is_file():
-        raise UserError(
-            f"{folder} is not a saved network: there is no {METADATA} in it; "
-            "expected a folder such as <workdir>/student, or a PyTorch file (.pth, .pt, .th, .safetensors)"
-        )
+        raise NoNetwork(_what_it_is(folder))
     try:
         metadata = json.loads((folder / METADATA).read_text())
-        missing = METADATA_FIELDS - metadata.keys()
-        if missing:
-            raise ValueError(f"{METADATA} lacks {', '.join(sorted(missing))}")
-        _check_metadata(metadata)
         # Networks that earlier versions saved have no digest.
         written = metadata.pop(DIGEST, None)
+        _check_metadata(metadata)
         with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
             variables = checkpointer.restore(folder / VARIABLES, like)
+        variables = jax.tree.map(np.asarray, variables)
+        _check_network(variables, metadata)
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(f"{folder} cannot be read as a network ({reason}); save or train it again") from error
-    variables = jax.tree.map(np.asarray, variables)
     if written not in (None, sha256(variables)):
         raise UserError(f"{folder} is damaged: its weights are not those that were saved; save or train it again")
     return variables, metadata
 
 
+def _what_it_is(folder):
+    """What a folder is in which no network was saved, and what was expected, in words."""
+    if not folder.is_dir():
+        found = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        return f"{found}; expected the folder of a saved network, such as <workdir>/student"
+    if (folder / "student" / METADATA).is_file():
+        return f"{folder} is the folder of a run, not of a network; expected that of its student, {folder}/student"
+    return f"{folder} is not a saved network: there is no {METADATA} in it; expected a folder such as <workdir>/student"
+
+
+def problem_with_numbers(variables):
+    """What is wrong with a network's numbers, such as "fc.bias is not finite"; "" if nothing is.
+
+    Args:
+      variables: {"params": ..., "batch_stats": ...} of NumPy arrays.
+    """
+    for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
+        name, values = ".".join(path[1:]), np.asarray(leaf, np.float32)
+        if not np.all(np.isfinite(values)):
+            return f"{name} is not finite"
+        if (path[0], path[-1]) == ("batch_stats", "var") and values.min(initial=0) < 0:
+            return f"{name} is negative ({values.min():g}), but is a variance"
+    return ""
+
+
+def _as_json(metadata):
+    """The metadata as JSON gives them back, NumPy arrays and numbers as lists and numbers."""
+
+    def plain(value):
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        raise TypeError(f"its metadata hold a {type(value).__name__}, expected text, numbers, and lists of them")
+
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"its metadata are a {type(metadata).__name__}, expected {', '.join(sorted(METADATA_FIELDS))}")
+    return json.loads(json.dumps(dict(metadata), default=plain))
+
+
+def _check_network(variables, metadata):
+    """Raises ValueError or UserError where metadata cannot be true, or where variables are of another network."""
+    _check_metadata(metadata)
+    if not isinstance(variables, Mapping) or not isinstance(variables.get("params"), Mapping):
+        raise ValueError('its variables are not {"params": ..., "batch_stats": ...}')
+    name, classes, image_shape = metadata["architecture"], metadata["num_classes"], tuple(metadata["image_shape"])
+    if not is_user_code(name):
+        owner = f"its variables are no {name} with {classes} classes for images {image_shape}"
+        check_layout(_shapes(variables), _layout(name, classes, image_shape), owner)
+
+
+@functools.cache
+def _layout(name, num_classes, image_shape):
+    """{name: shape} of a network's variables."""
+    try:
+        return _shapes(variable_shapes(name, num_classes, image_shape))
+    except UserError:
+        raise
+    except Exception as error:  # Flax and JAX raise exceptions of many types
+        raise ValueError(f"{name} does not run on images {image_shape}") from error
+
+
+def _shapes(variables):
+    collections = (variables.get(collection, {}) for collection in ("params", "batch_stats"))
+    return {
+        ".".join(path): leaf.shape
+        for collection in collections
+        for path, leaf in traverse_util.flatten_dict(dict(collection)).items()
+    }
+
+
 def _check_metadata(metadata):
-    """Raises ValueError where values cannot be what `save_network` was given."""
+    """Raises ValueError where fields are missing, or have values that no network has."""
+    missing = METADATA_FIELDS - metadata.keys()
+    if missing:
+        raise ValueError(f"{METADATA} lacks {', '.join(sorted(missing))}")
     shape, classes, names = (metadata[field] for field in ("image_shape", "num_classes", "class_names"))
     sides = shape if isinstance(shape, list) and len(shape) == 3 else [None]
     if not all(isinstance(side, int) and 0 < side <= MOST_PIXELS for side in sides):

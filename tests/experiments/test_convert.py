@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import convert as convert_program
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
 from ssdkd_jax.jobs.teacher import Teacher, load_teacher
@@ -87,6 +88,16 @@ def test_weights_whose_logits_are_no_numbers_are_refused(resnet8):
     zeros = jax.tree.map(np.zeros_like, network.variables["params"])
     with pytest.raises(UserError, match=r"the resnet8's logits are the same for a gray image and for noise, expected"):
         check_logits(network._replace(variables={**network.variables, "params": zeros}), (32, 32, 3), resnet8)
+
+
+def test_a_saved_network_that_computes_no_numbers_is_not_converted(monkeypatch):
+    """Earlier versions saved such."""
+    variables = {"params": {"fc": {"bias": np.array([0.0, np.nan])}}}
+    monkeypatch.setattr(saved_network, "load_network", lambda folder: (variables, {}))
+    with pytest.raises(
+        UserError, match=r"^runs/x/student cannot be converted: its fc.bias is not finite; train it aga"
+    ):
+        convert_program._load("runs/x/student")
 
 
 @pytest.mark.parametrize(

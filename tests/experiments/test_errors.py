@@ -206,7 +206,9 @@ def test_folder_with_other_classes(refusal, teacher, tmp_path):
 
 
 def test_folder_without_a_network(refusal, tmp_path):
-    assert "is not a saved network: there is no network.json in it" in refusal(teacher__path=str(tmp_path))
+    message = refusal(teacher__path=str(tmp_path))
+    assert "is not a saved network: there is no network.json in it" in message
+    assert message.endswith("such as <workdir>/student, or a PyTorch file (.pth, .pt, .th, .safetensors)")
 
 
 @pytest.mark.parametrize("damage", ["arrays", "metadata", "fields"])

@@ -13,8 +13,7 @@ from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
-from tests.training.test_checkpoints import a_state
-from tests.training.test_saved_network import METADATA
+from tests.training.test_saved_network import METADATA, variables
 
 IDENTITY = {"method": "ssdkd", "seed": 0, "ssdkd": {"alpha": 0.6, "targets": "own"}, "baselines": (0.1,)}
 
@@ -258,7 +257,7 @@ def test_alone_is_freed(tmp_path):
 @pytest.fixture
 def student(tmp_path):
     """Folder of a finished run's student, which `SUMMARY` tells of."""
-    saved_network.save_network(tmp_path / "student", a_state(1).weights, METADATA)
+    saved_network.save_network(tmp_path / "student", variables(1), METADATA)
     return tmp_path / "student"
 
 
@@ -266,7 +265,7 @@ def a_checkpoint(workdir):
     (workdir / "checkpoints" / "latest" / "3").mkdir(parents=True)
 
 
-SUMMARY = a_summary(student_sha256=sha256(a_state(1).weights))
+SUMMARY = a_summary(student_sha256=sha256(variables(1)))
 
 
 @pytest.mark.parametrize("summary", [SUMMARY, a_summary(student_sha256=None)], ids=["", "of an earlier version"])
@@ -297,7 +296,7 @@ def test_a_student_that_cannot_be_made_again_is_not_run_again(tmp_path, left):
 @pytest.mark.parametrize("damage", ["emptied", "no weights", "another network", "a file"])
 def test_a_student_that_is_damaged_is_left_to_the_user(student, damage):
     if damage == "another network":
-        saved_network.save_network(student, a_state(2).weights, METADATA)
+        saved_network.save_network(student, variables(2), METADATA)
     elif damage != "no weights":
         shutil.rmtree(student)
         student.mkdir() if damage == "emptied" else student.write_text("mine")
