@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.models.arguments import check_counts, check_dtypes, check_image_shape
 from ssdkd_jax.models.layers import Layers, torch_default, torch_default_bias
 
 
@@ -96,8 +97,11 @@ def create_generator(
       a Linen module, called as `generator.apply(variables, z, train=True, mutable=["batch_stats"])`.
 
     Raises:
-      UserError: a size it cannot make.
+      UserError: a size it cannot make, or no size at all; no floating dtype.
     """
+    check_image_shape(image_shape)
+    check_counts(latent_size=latent_size, width=width)
+    check_dtypes(dtype=dtype, param_dtype=param_dtype)
     height, wide, channels = image_shape
     small = max(height, wide) <= 32
     multiple = 4 if small else 16

@@ -24,6 +24,7 @@ from ssdkd_jax.models import (
     wide_resnet,
 )
 from ssdkd_jax.models.architecture import Architecture, Definition
+from ssdkd_jax.models.arguments import check_counts, check_dtypes
 from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.models.user_network import make_user_network
 from ssdkd_jax.user_code import is_user_code
@@ -78,8 +79,12 @@ def create_model(
       a Linen module.
 
     Raises:
-      UserError: no network of this name, or a mistake in the user's file.
+      UserError: no network of this name, no number of classes, no floating dtype, or a mistake in the user's file.
     """
+    if not isinstance(name, str):
+        raise UserError(_unknown(name))
+    check_counts(num_classes=num_classes)
+    check_dtypes(dtype=dtype, param_dtype=param_dtype)
     if is_user_code(name):
         return make_user_network(
             name,
@@ -90,7 +95,7 @@ def create_model(
             conv_general_dilated=conv_general_dilated,
         )
     layers = Layers(dtype, param_dtype, bn_axis_name, conv_general_dilated)
-    if simkd.JOINT in str(name):
+    if simkd.JOINT in name:
         student, teacher = (_registered(part).make for part in name.split(simkd.JOINT, 1))
         teacher_map = functools.partial(simkd.map_shape, teacher(num_classes=num_classes, layers=Layers()))
         return simkd.SimKD(student(num_classes=num_classes, layers=layers), teacher_map, num_classes, layers)

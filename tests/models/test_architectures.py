@@ -1,6 +1,7 @@
 """Every network against the names, shapes and logits of its public PyTorch implementation."""
 
 import functools
+import pathlib
 
 import golden_values
 import jax
@@ -222,3 +223,30 @@ def test_unknown_name_names_the_closest_and_all():
 def test_unknown_name_without_a_neighbor():
     with pytest.raises(UserError, match=r"^unknown model 'xyz'; known are: wrn10_1, "):
         create_model("xyz")
+
+
+@pytest.mark.parametrize("name", [None, 3, ["resnet20"], pathlib.Path("net.py:make")], ids=repr)
+def test_a_name_that_is_no_text(name):
+    with pytest.raises(UserError, match=r"^unknown model .* known are: wrn10_1, "):
+        create_model(name)
+
+
+@pytest.mark.parametrize("name", ["convnet_8", "net.py:make"])
+@pytest.mark.parametrize("value", [0, -1, 10.5, "10", True, None], ids=repr)
+def test_what_is_no_number_of_classes(name, value):
+    with pytest.raises(UserError) as error:
+        create_model(name, value)
+    assert str(error.value) == f"num_classes is {value!r}, expected an integer of 1 or more"
+
+
+@pytest.mark.parametrize("field", ["dtype", "param_dtype"])
+@pytest.mark.parametrize("value", ["floaty", int, "int8", 3], ids=repr)
+def test_what_is_no_floating_dtype(field, value):
+    with pytest.raises(UserError) as error:
+        create_model("convnet_8", 2, **{field: value})
+    assert str(error.value) == f"{field} is {value!r}, expected a floating dtype such as 'float32' or 'bfloat16'"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", np.float16, jnp.bfloat16, jnp.dtype("float32"), None], ids=str)
+def test_dtypes_however_they_are_written(dtype):
+    assert create_model("convnet_8", np.int64(2), dtype=dtype, param_dtype=dtype).num_classes == 2

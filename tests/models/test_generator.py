@@ -148,3 +148,21 @@ def test_sizes_it_cannot_make(shape):
         create_generator(shape)
     assert str(shape) in str(error.value) and "multiples of 4 up to 32" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (((32, 32),), "image_shape is (32, 32), expected three integers: (height, width, channels)"),
+        ((32,), "image_shape is 32, expected three integers"),
+        (("abc",), "image_shape is 'abc', expected three integers"),
+        (((32, 32, 3.0),), "image_shape is (32, 32, 3.0), expected three integers"),
+        (((32, 32, 3), 0), "latent_size is 0, expected an integer of 1 or more"),
+        (((32, 32, 3), 16, 1.5), "width is 1.5, expected an integer of 1 or more"),
+    ],
+    ids=str,
+)
+def test_what_is_no_size(arguments, expected):
+    with pytest.raises(UserError) as error:
+        create_generator(*arguments)
+    assert str(error.value).startswith(expected)
