@@ -54,7 +54,7 @@ def load(
     else:
         images = load_images(name, data_dir=data_dir, image_size=image_shape[:2])
         images = images if most is None else images[np.sort(rng.permutation(len(images))[:most])]
-        _note_gray(name, images.shape[-1] == 1, image_shape)
+        _note_gray(name, [images.shape[-1] == 1], image_shape)
     _check_several(name, images)
     return pixels.with_channels(images, image_shape[-1])
 
@@ -193,7 +193,7 @@ def _in_folder(root, image_shape, most, rng):
         named = ", ".join(str(file) for file in broken[:3]) + (", ..." if len(broken) > 3 else "")
         tried = len(images) + len(broken)
         print(f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {named}", flush=True)
-    _note_gray(root, all(gray), image_shape)
+    _note_gray(root, gray, image_shape)
     return np.stack(images)
 
 
@@ -225,9 +225,11 @@ def _decoded(files: Iterable, image_shape, broken: list) -> Iterator[tuple[np.nd
 
 
 def _note_gray(name, gray, image_shape):
-    if gray and image_shape[-1] > 1:
-        print(f"all images of {name} are gray, but the teacher's have {image_shape[-1]} channels: gray is repeated",
-              flush=True)  # fmt: skip
+    """Says in a line whether most images are gray, of which there is a bool each, but not the teacher's."""
+    if image_shape[-1] > 1 and 2 * sum(gray) > len(gray):
+        how_many = "all" if all(gray) else f"{sum(gray):,} of {len(gray):,}"
+        print(f"{how_many} images of {name} are gray, but the teacher's have {image_shape[-1]} channels: gray is "
+              "repeated", flush=True)  # fmt: skip
 
 
 def _crops(rng, count, size):

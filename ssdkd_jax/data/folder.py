@@ -21,7 +21,7 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
     class_names = _class_names(root)
     files = _all(by_class)
     _note_skipped(split_folder(root, split), files)
-    channels = _channels([file for s in SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
+    channels = _channels(root, [file for s in SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
     images = pixels.stack((pixels.resize(image_files.decode(file, channels), size) for file in files), files)
     labels = [class_names.index(folder.name) for folder, members in by_class.items() for _ in members]
     return Dataset(images, np.array(labels, np.int32), class_names)
@@ -37,7 +37,7 @@ def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
     size = size or image_files.common_size(files)
     class_names = _class_names(root)
     sizes = {split: len(members) for split, members in splits.items()}
-    return DatasetInfo((*size, _channels(files)), class_names, sizes)
+    return DatasetInfo((*size, _channels(root, files)), class_names, sizes)
 
 
 def _root(path):
@@ -58,7 +58,7 @@ def _class_names(root):
     if missing:
         raise UserError(
             f"{split_folder(root, 'test')} has no folder of the class {', '.join(missing)}, which the training split "
-            "has; add it with images, or remove that class from both"
+            "has; add it with images, or move that of the training split elsewhere"
         )
     return names
 
@@ -97,7 +97,7 @@ def _files(root, split, required=True):
     if empty:
         raise UserError(
             f"no images in {', '.join(empty)}; expected PNG, JPEG or WebP files in the folder of every class: "
-            "add some, or remove folders that are not classes"
+            "add some, or move folders that are not classes elsewhere"
         )
     if required and not classes:
         wanted = " or ".join(f"{root / name}/<class>/" for name in SPLIT_FOLDERS[split])
@@ -111,6 +111,9 @@ def _with_kinds(folder):
     return f"{folder} ({kinds})" if kinds else str(folder)
 
 
-def _channels(files):
+def _channels(root, files):
     """1 if every image is gray, else 3."""
-    return 1 if all(image_files.is_gray(file) for file in files) else 3
+    if all(image_files.is_gray(file) for file in files):
+        return 1
+    image_files.note_odd_colors(root, files)
+    return 3

@@ -20,6 +20,8 @@ SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"}
 # Of files that are not read, the most frequent.
 _KINDS_NAMED = 6
+# Images that tell whether most of a folder are gray.
+_SAMPLED = 20
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
@@ -77,6 +79,25 @@ def note_skipped(folder: Path, files: Iterable[Path], read: Iterable[Path], else
         _say_once(f"{counted}; those that are read end in {', '.join(sorted(SUFFIXES))}")
 
 
+def note_odd_colors(folder: Path, files: Sequence[Path]) -> None:
+    """Says in a line on the terminal, once, which images of a folder are in color, if most of them are gray.
+
+    Args:
+      folder: what holds them, for the line.
+      files: all of its images, whose headers are read; where a sample of them is in color, only those of the sample.
+    """
+    sample = files[:: max(1, len(files) // _SAMPLED)]
+    if 2 * sum(map(is_gray, sample)) <= len(sample):
+        return
+    colored = [f"{file} ({mode})" for file in files if (mode := _header(file).mode) not in _GRAY_MODES]
+    if colored:
+        named = ", ".join(colored[:3]) + ", ..." * (len(colored) > 3)
+        _say_once(
+            f"{len(colored):,} of {len(files):,} images in {folder} are in color, the others gray: {named}; so all are "
+            "read in color; for gray images, save those as such, or move them elsewhere"
+        )
+
+
 @functools.cache
 def _say_once(line):
     print(line, flush=True)
@@ -116,7 +137,7 @@ def decode(file: Path, channels: int) -> np.ndarray:
 def damaged(file: Path, error: Exception) -> UserError:
     """What to say of a file of which Pillow has said `error`."""
     reason = " ".join(str(error).split())
-    return UserError(f"{file} cannot be read as an image ({reason}); replace it, or remove it: rm '{file}'")
+    return UserError(f"{file} cannot be read as an image ({reason}); replace it, or move it elsewhere")
 
 
 def _header(file):

@@ -115,7 +115,7 @@ def _source(builder, split_name):
 
     for path in builder.info.splits[split_name].filepaths:
         if not path.exists():
-            raise UserError(f"{path} is missing; remove {builder.data_path} and prepare the set again")
+            raise UserError(f"{path} is missing; move {builder.data_path} elsewhere and prepare the set again")
     return builder.as_data_source(split=split_name, decoders={"image": tfds.decode.SkipDecoding()})
 
 

@@ -102,7 +102,9 @@ def _pairs(root, split, required=True):
     for stem, file in {**images, **labels}.items():
         if stem not in images or stem not in labels:
             missing = "labels" if stem in images else "images"
-            raise UserError(f"{file} has no counterpart in {folder / missing}; add {stem}.png there, or remove it")
+            raise UserError(
+                f"{file} has no counterpart in {folder / missing}; add {stem}.png there, or move it elsewhere"
+            )
     if required and not images:
         wanted = " or ".join(str(root / name / "images") for name in names)
         found = image_files.kinds(image_files.below(folder / "images"), "image(s) in folders below")
@@ -124,7 +126,7 @@ def _by_stem(folder):
     for file in filter(lambda file: image_files.is_image_name(file.name), files):
         image_files.check_is_file(file)
         if file.stem in found:
-            raise UserError(f"{found[file.stem]} and {file} have the same name; remove one of them")
+            raise UserError(f"{found[file.stem]} and {file} have the same name; move one of them elsewhere")
         found[file.stem] = file
     return found
 

@@ -275,8 +275,7 @@ def check_fits(teacher, num_classes, image_shape, path):
             name = ".".join(key.key for key in keys[1:])
             raise UserError(
                 f"{path}: {name} is {shape}, expected {leaf.shape} for {teacher.architecture} with {num_classes} "
-                f"classes and {image_shape[-1]} channels; name the teacher's own data set with --config.dataset=NAME, "
-                "or its architecture with --config.teacher.name=NAME"
+                f"classes and {image_shape[-1]} channels; name the teacher's own data set with --config.dataset=NAME"
             )
 
 

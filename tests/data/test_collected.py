@@ -64,7 +64,10 @@ def test_gray_images_for_a_color_teacher(tmp_path, capsys):
     picture(tmp_path / "a.png", 100)
     picture(tmp_path / "b.png", 50)
     assert collected.load(str(tmp_path), (4, 4, 3)).shape == (2, 4, 4, 3)
-    assert "are gray, but the teacher's have 3 channels: gray is repeated" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"all images of {tmp_path} are gray, but the teacher's have 3 channels: ")
+    picture(tmp_path / "c.png")
+    collected.load(str(tmp_path), (4, 4, 3))
+    assert capsys.readouterr().out.startswith(f"2 of 3 images of {tmp_path} are gray, but the teacher's have 3 channel")
 
 
 def refusal(call, *arguments):

@@ -60,6 +60,26 @@ def test_gray_stays_gray_unless_one_image_has_color(tmp_path):
     assert dataset_info(f"folder:{tmp_path}").image_shape == (4, 6, 3)
 
 
+@pytest.mark.parametrize(("name", "mode"), [("odd.png", "RGBA"), ("odd.gif", "P"), ("odd.jpg", "CMYK")])
+def test_the_few_files_in_color_among_gray_ones_are_named_once(tmp_path, capsys, name, mode):
+    for number in range(3):
+        put(tmp_path, f"train/a/{number}.png", GRAY)
+    Image.new("RGB", (6, 4), RED).convert(mode).save(tmp_path / "train" / "a" / name)
+    for _ in range(2):
+        assert dataset_info(f"folder:{tmp_path}").image_shape == (4, 6, 3)
+    assert capsys.readouterr().out == (
+        f"1 of 4 images in {tmp_path} are in color, the others gray: {tmp_path}/train/a/{name} ({mode}); so all are "
+        "read in color; for gray images, save those as such, or move them elsewhere\n"
+    )
+
+
+def test_gray_files_among_those_in_color_are_no_news(root, capsys):
+    put(root, "train/cat/gray.png", GRAY)
+    capsys.readouterr()
+    assert dataset_info(f"folder:{root}").image_shape == (4, 6, 3)
+    assert "in color" not in capsys.readouterr().out
+
+
 def test_images_of_differing_size_need_an_image_size(root):
     put(root, "train/cat/wide.png", RED, size=(9, 4))
     for read in (lambda: load_split(f"folder:{root}", "train"), lambda: dataset_info(f"folder:{root}")):
@@ -70,7 +90,9 @@ def test_images_of_differing_size_need_an_image_size(root):
 
 def test_a_damaged_image_is_named(root):
     (root / "train" / "cat" / "bad.png").write_bytes(b"\x89PNG nothing more")
-    with pytest.raises(UserError, match=r"bad\.png cannot be read as an image .*rm ") as caught:
+    with pytest.raises(
+        UserError, match=r"bad\.png cannot be read as an image .*; replace it, or move it elsewhere$"
+    ) as caught:
         load_split(f"folder:{root}", "train")
     assert "\n" not in str(caught.value)
 

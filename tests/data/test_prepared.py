@@ -156,7 +156,7 @@ def test_tfrecord_and_missing_shards(tmp_path):
     metadata = path / "dataset_info.json"
     fields = json.loads(metadata.read_text())
     next(path.glob("*train*")).unlink()
-    with pytest.raises(UserError, match=r"is missing; remove .* and prepare the set again"):
+    with pytest.raises(UserError, match=r"is missing; move .* elsewhere and prepare the set again"):
         load_split("broken", "train", data_dir=tmp_path)
     metadata.write_text(json.dumps(fields | {"fileFormat": "tfrecord"}))
     with pytest.raises(UserError, match=r"as tfrecord, which cannot be read without TensorFlow.*_array_record"):

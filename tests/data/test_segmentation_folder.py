@@ -127,7 +127,7 @@ def missing_class(root):
 
 def no_counterpart(root):
     (root / "train/labels/a.png").unlink()
-    return r"train/images/a\.png has no counterpart in .*train/labels; add a\.png there, or remove it$"
+    return r"train/images/a\.png has no counterpart in .*train/labels; add a\.png there, or move it elsewhere$"
 
 
 def colors_for_labels(root):
