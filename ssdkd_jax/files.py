@@ -201,7 +201,7 @@ def _beginning(path: pathlib.Path) -> str:
         return file.read(4096).decode("utf-8", errors="replace")
 
 
-def read_object(path: pathlib.Path, fix: str = "delete it and run the same command again") -> dict:
+def read_object(path: pathlib.Path, fix: str = "move it elsewhere and run the same command again") -> dict:
     """The object that a JSON file holds; `fix` ends the message where there is none.
 
     Raises:

@@ -189,7 +189,7 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
     check_replaces(path, KIND, "choose another --workdir=DIR")
     check_written_by_us(folder, {path.with_suffix(".md").name: r"\| stage \|"})
     with alone(folder):
-        noted = read_result(path, "delete it and run the same command again")["stages"] if path.exists() else {}
+        noted = read_result(path, "move it elsewhere and run the same command again")["stages"] if path.exists() else {}
         report = {
             "kind": KIND,
             "command": command,

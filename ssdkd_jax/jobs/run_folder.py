@@ -238,7 +238,7 @@ def read_summary(workdir):
         summary = Summary.from_dict(content)
         _check_same_run(summary, pathlib.Path(workdir) / EXPERIMENT)
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}; delete it and run the same command again") from error
+        raise UserError(f"{path} is damaged: {error}; move it elsewhere and run the same command again") from error
     return summary
 
 

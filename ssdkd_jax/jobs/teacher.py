@@ -249,7 +249,9 @@ def _load_kept(folder):
     try:
         return load_teacher(folder)
     except UserError as error:
-        raise UserError(f"{error}: delete {folder} and run the same command again, which trains it anew") from error
+        raise UserError(
+            f"{error}: move {folder} elsewhere and run the same command again, which trains it anew"
+        ) from error
 
 
 def _wait_for_lock(path, interruption):

@@ -157,7 +157,7 @@ def read_results(folder: pathlib.Path) -> dict[str, dict]:
 
 
 def _comparison(workdir: pathlib.Path) -> dict:
-    path, fix = workdir / run_files.COMPARISON, "delete it and run the comparison's command again"
+    path, fix = workdir / run_files.COMPARISON, "move it elsewhere and run the comparison's command again"
     content = run_files.with_current_names(read_object(path, fix))
     return comparison_table.thinned(_checked({**content, "kind": "comparison"}, path, fix))
 
@@ -174,7 +174,7 @@ def _run(workdir: pathlib.Path) -> dict:
         for line in _read(run_files.read_metrics, workdir)
     ]
     curve = [line for line in numbers if any(score in line for score in _SCORES)]
-    fix = f"delete {path} and run the command that made it again, which goes on from its last checkpoint"
+    fix = f"move {path} elsewhere and run the command that made it again, which goes on from its last checkpoint"
     return {**_checked({"kind": "run", **summary}, path, fix), "curve": curve}
 
 

@@ -131,7 +131,8 @@ class Checkpoints:
             return state, info
         if damaged:
             raise UserError(
-                f"no intact checkpoint in {self.folder}: {'; '.join(damaged)}; empty that folder to start from scratch"
+                f"no intact checkpoint in {self.folder}: {'; '.join(damaged)}; move what is in it elsewhere "
+                "to start from scratch"
             )
         return None
 

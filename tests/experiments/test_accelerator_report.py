@@ -151,7 +151,9 @@ def test_the_folder_of_a_run_takes_no_report(tmp_path):
 
 def test_a_damaged_report_is_named(tmp_path):
     (tmp_path / "accelerator_report.json").write_text('{"kind": "accelerator_report"}')
-    with pytest.raises(UserError, match=r"report\.json: command is missing; delete it and run the same command again$"):
+    with pytest.raises(
+        UserError, match=r"report\.json: command is missing; move it elsewhere and run the same command again$"
+    ):
         accelerator_report([], tmp_path, 0)
 
 

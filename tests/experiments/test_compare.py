@@ -222,7 +222,7 @@ def test_a_damaged_run_is_to_be_made_again(compared, tmp_path):
     summary = tiny_job.summary(run)
     del summary["teacher_sha256"]
     (run / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=r"summary\.json is damaged: teacher_sha256 is missing; delete it"):
+    with pytest.raises(UserError, match=r"summary\.json is damaged: teacher_sha256 is missing; move it elsewhere"):
         read_summary(run)
 
 

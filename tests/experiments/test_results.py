@@ -59,7 +59,7 @@ def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
         (["--merge"], "--merge adds the seeds of a comparison; give it with --record=WORKDIR"),
         (["--record=comparison", "--name=other"], "results/other.json holds another comparison, of x; keep this one"),
         (["--record=comparison", "--name=other", "--overwrite", "--merge"], "--overwrite replaces what is kept; give"),
-        (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; delete run/summary.json"),
+        (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; move run/summary.json"),
         (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; record it again"),
     ],
 )

@@ -60,7 +60,7 @@ def test_summary_counts_only_after_an_epoch(tmp_path):
 @pytest.mark.parametrize("content", ['{"epochs": 3, "tea', "[1]", "", '{"epochs": 3}'])
 def test_damaged_summary_is_named(tmp_path, content):
     (tmp_path / "summary.json").write_text(content)
-    with pytest.raises(UserError, match=r"summary.json is damaged.*delete it"):
+    with pytest.raises(UserError, match=r"summary.json is damaged.*move it elsewhere"):
         run_folder.read_summary(tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_damaged_summary_is_named(tmp_path, content):
 def test_a_summary_with_a_field_of_another_type_is_damaged(tmp_path, field, value, expected):
     content = {**a_summary(epochs=3).to_dict(), field: value}
     (tmp_path / "summary.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; delete it")):
+    with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; move it elsewhere")):
         run_folder.read_summary(tmp_path)
 
 
@@ -215,7 +215,7 @@ def test_a_summary_that_cannot_be_the_runs_is_damaged(tmp_path, changes, expecte
     run_folder.claim(tmp_path, {"epochs": 3, "seed": 0})
     summary = a_summary(teacher_accuracy=95.0, student_accuracy=90.0).to_dict() | changes
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; delete it")):
+    with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; move it elsewhere")):
         run_folder.read_summary(tmp_path)
 
 

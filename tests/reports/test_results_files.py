@@ -151,7 +151,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path, changes):
 def test_a_summary_of_wrong_types_is_named(tmp_path, changes, problem):
     folder = finished_run(tmp_path / "run", **changes)
     message = refusal(record, folder, tmp_path / "kept.json")
-    assert message.startswith(f"{folder}/summary.json: {problem}; delete {folder}/summary.json")
+    assert message.startswith(f"{folder}/summary.json: {problem}; move {folder}/summary.json elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
                 path.write_bytes(path.read_bytes()[:10])
     with pytest.raises(
         UserError,
-        match=r"no intact checkpoint in .*: that of epoch 3 cannot be read .*; empty that folder to start",
+        match=r"no intact checkpoint in .*: that of epoch 3 cannot be read .*; move what is in it elsewhere to start",
     ):
         restore(tmp_path)
 
