@@ -12,6 +12,7 @@ from ssdkd_jax.interop.torch_weights import (
     infer_architecture,
     is_simkd,
     to_torch_state_dict,
+    without_common_prefix,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "is_simkd",
     "load_torch_file",
     "to_torch_state_dict",
+    "without_common_prefix",
 ]

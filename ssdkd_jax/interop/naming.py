@@ -32,20 +32,26 @@ COUNTER = "num_batches_tracked"
 
 
 class LayoutError(UserError):
-    """Tensors are missing, unexpected or of another shape."""
+    """Tensors are missing, unexpected or of another shape.
+
+    fits: names of the networks that they are all of, with no other.
+    """
+
+    fits: tuple[str, ...] = ()
 
 
 class UnknownModule(Exception):
     """A network calls a module of which a state_dict has no tensor."""
 
 
-def template(model: nn.Module, *inputs, within: Iterable[str] | None = None) -> Template:
+def template(model: nn.Module, *inputs, within: Iterable[str] | None = None, missing: int = 0) -> Template:
     """Describes the variables of a Linen module without computing anything.
 
     Args:
       model: a Linen module with `params` and `batch_stats` of convolutions, BatchNorm and linear layers.
       *inputs: arrays or `jax.ShapeDtypeStruct`s that `model` is called with.
-      within: PyTorch names; stops at the first module that none of them is in.
+      within: PyTorch names; stops at a module that none of them is in.
+      missing: how many such modules are passed over before.
 
     Returns:
       the template, see above.
@@ -55,12 +61,14 @@ def template(model: nn.Module, *inputs, within: Iterable[str] | None = None) -> 
       UserError: a variable that PyTorch has no name for.
     """
     calls = {}
-    known = None if within is None else _paths_of(within)
+    known, unknown = None if within is None else _paths_of(within), set()
 
     def note(next_function, args, kwargs, context):
         path = context.module.path
         if known is not None and ".".join(path) not in known:
-            raise UnknownModule(".".join(path))
+            unknown.add(path)
+            if len(unknown) > missing:
+                raise UnknownModule(".".join(path))
         calls.setdefault(path, len(calls))
         return next_function(*args, **kwargs)
 

@@ -1,6 +1,7 @@
 """PyTorch weights of the networks that `create_model` makes, in both directions."""
 
 import functools
+import itertools
 from collections.abc import Mapping
 
 import jax
@@ -16,6 +17,8 @@ from ssdkd_jax.user_code import absolute, is_user_code, reported_errors
 ImageShape = tuple[int, int, int | None] | None
 # The variables of none of `model_names()` depend on the image size.
 ANY_SHAPE = (32, 32, 3)
+# What a state_dict may lack of a network and still be told to be one: modules, and a share of all tensors.
+LACKING_MODULES, LACKING_SHARE = 2, 0.25
 
 
 def from_torch_state_dict(arch: str, state_dict: Mapping, image_shape: ImageShape = None) -> dict:
@@ -23,7 +26,8 @@ def from_torch_state_dict(arch: str, state_dict: Mapping, image_shape: ImageShap
 
     Args:
       arch: one of `ssdkd_jax.models.model_names()`, or a user's own `path/to/file.py:make`.
-      state_dict: {public PyTorch name: NumPy array or torch tensor of any floating dtype}.
+      state_dict: {public PyTorch name: NumPy array or torch tensor of any floating dtype}; what all names begin with,
+        such as `model.`, is dropped where none is the network's otherwise.
       image_shape: (h, w, c), for a user's own network whose variables depend on it; others ignore it.  A `c` of None
         is read off the first convolution.
 
@@ -33,14 +37,19 @@ def from_torch_state_dict(arch: str, state_dict: Mapping, image_shape: ImageShap
     Raises:
       UserError: unknown architecture, tensors that are missing, unexpected or of another shape, numbers not finite.
     """
-    shapes = _shapes(state_dict)
+    template = _fitting_template(arch, _shapes(state_dict), image_shape)
+    if state_dict.keys().isdisjoint(naming.torch_layout(template)):
+        state_dict = without_common_prefix(state_dict)
+        template = _fitting_template(arch, _shapes(state_dict), image_shape)
     try:
-        return naming.from_torch(state_dict, _fitting_template(arch, shapes, image_shape), arch)
+        return naming.from_torch(state_dict, template, arch)
     except naming.LayoutError as error:
         others = [name for name in infer_architecture(state_dict) if name != arch]
         if not others:
             raise
-        raise naming.LayoutError(f"{error}; it has the tensors of a {' or '.join(others)}") from error
+        found = naming.LayoutError(f"{error}; it has the tensors of a {' or '.join(others)}")
+        found.fits = tuple(others)
+        raise found from error
 
 
 def to_torch_state_dict(arch: str, variables: Mapping, image_shape: ImageShape = None) -> dict[str, np.ndarray]:
@@ -72,17 +81,43 @@ def is_simkd(state_dict: Mapping) -> bool:
     return {name.split(".")[0] for name in state_dict} == {"backbone", "transfer", "classifier"}
 
 
+def without_common_prefix(state_dict: Mapping) -> dict:
+    """A state_dict without the modules that all its names begin with, as those of a whole training module do."""
+    modules = [name.split(".")[:-1] for name in state_dict]
+    same = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*modules, strict=False))
+    depth = len(list(same))
+    return {".".join(name.split(".")[depth:]): value for name, value in state_dict.items()}
+
+
 def describe_closest(state_dict: Mapping) -> str:
-    """How a state_dict that fits no network differs from the largest whose names it has, in words; "" without one."""
-    names = {name for name in state_dict if not name.endswith(naming.COUNTER)}
-    within = {arch: layout for arch in model_names() if (layout := _names_within(arch, names))}
-    if not within:
+    """How a state_dict that fits no network differs from the one most like it, in words; "" where none is.
+
+    Such a network has all but a few of its tensors there.
+    """
+    shapes = {name: shape for name, shape in _shapes(state_dict).items() if not name.endswith(naming.COUNTER)}
+    names = shapes.keys()
+    near = {arch: layout for arch in model_names() if (layout := _names_near(arch, names))}
+    if not near:
         return ""
-    closest = max(within, key=lambda arch: len(within[arch]))
-    more = sorted(names - within[closest])
-    rest = f" and {len(more) - 3} more" if len(more) > 3 else ""
-    differing = f"and besides them {', '.join(more[:3])}{rest}" if more else "in other shapes"
-    return f"has the tensors of a {closest}, {differing}"
+    in_common = {arch: len(layout & names) - len(layout - names) for arch, layout in near.items()}
+    layouts = {
+        arch: naming.torch_layout(_fitting_template(arch, shapes))
+        for arch in near
+        if in_common[arch] == max(in_common.values())
+    }
+    closest = max(layouts, key=lambda arch: len(layouts[arch].items() & shapes.items()))
+    expected = layouts[closest]
+    lacking, more = [name for name in expected if name not in names], sorted(names - expected.keys())
+    differing = [f"but lacks {_first_three(lacking)}"] if lacking else []
+    differing += [f"and besides them {_first_three(more)}"] if more else []
+    if not differing:
+        name = next(name for name in expected if expected[name] != shapes[name])
+        differing = [f"in other shapes: {name} is {shapes[name]}, expected {expected[name]}"]
+    return f"has the tensors of a {closest}, {', '.join(differing)}"
+
+
+def _first_three(names):
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _shapes(state_dict):
@@ -137,14 +172,19 @@ def _fitting_template(arch, shapes, image_shape=None):
     return _template(arch, num_classes, (height, width, channels))
 
 
-def _names_within(arch, names):
-    """Names of the network's tensors, if all of them are among these; else none."""
+def _names_within(arch, names, missing=0):
+    """Names of the network's tensors, if these have those of all its modules, or all but so many; else none."""
     try:
-        template = naming.template(create_model(arch), _images(ANY_SHAPE), within=names)
+        template = naming.template(create_model(arch), _images(ANY_SHAPE), within=names, missing=missing)
     except naming.UnknownModule:
         return set()
-    found = set(naming.torch_layout(template))
-    return found if found <= names else set()
+    return set(naming.torch_layout(template))
+
+
+def _names_near(arch, names):
+    """Names of the network's tensors, if few of them are not among these; else none."""
+    found = _names_within(arch, names, LACKING_MODULES)
+    return found if len(found - names) <= LACKING_SHARE * len(found) else set()
 
 
 def _first_and_classifier(layout):

@@ -77,11 +77,14 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
         return Teacher(metadata["architecture"], variables, metadata, FROM_TORCH in metadata)
     state_dict = interop.load_torch_file(path)
     if not architecture:
+        state_dict = interop.without_common_prefix(state_dict)
         architecture = _only_one(interop.infer_architecture(state_dict), state_dict, path, flag)
     try:
         variables = interop.from_torch_state_dict(architecture, state_dict, image_shape)
     except interop.LayoutError as error:
-        raise UserError(f"{path} is no {error}; say what it is with {flag}=NAME") from error
+        another = f"another {flag}=NAME, or give all weights of that network and no others"
+        fix = f"{flag}={error.fits[0]}" if error.fits else another
+        raise UserError(f"{path} is no {error}; choose {fix}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     classes, channels = interop.classes_and_channels(architecture, variables, image_shape)
@@ -114,8 +117,8 @@ def _only_one(candidates, state_dict, path, flag):
     closest = interop.describe_closest(state_dict)
     if closest:
         raise UserError(
-            f"{path} fits no architecture that is built in; it {closest}; take out what does not belong to it, or "
-            f"bring the definition as a Linen module: {flag}=path/to/file.py:make (docs/extending.md)"
+            f"{path} fits no architecture that is built in; it {closest}; save all tensors of that network and "
+            f"no others, or bring the definition as a Linen module: {flag}=path/to/file.py:make (docs/extending.md)"
         )
     raise UserError(
         f"{path} fits no architecture that is built in ({', '.join(models.model_names())}); bring its definition as a "

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.interop import classes_and_channels, from_torch_state_dict, infer_architecture, to_torch_state_dict
+from ssdkd_jax.interop import (
+    classes_and_channels,
+    from_torch_state_dict,
+    infer_architecture,
+    to_torch_state_dict,
+    without_common_prefix,
+)
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.models import create_model, model_names
 from tests.random_networks import random_variables
@@ -23,6 +29,21 @@ INFERRED = ("resnet18", "resnet8", "resnet20_option_a", "vgg8", "wrn16_1", "mobi
 @functools.cache
 def weights(name="resnet8"):
     return golden_values.state_dict(LAYOUTS[name])
+
+
+@pytest.fixture
+def few_networks(monkeypatch):
+    """Those built in take seconds to be traced."""
+    names = ["wrn16_1", "resnet8", "resnet20", "resnet20_option_a", "convnet_8"]
+    monkeypatch.setattr("ssdkd_jax.interop.torch_weights.model_names", lambda: names)
+
+
+def lacking(tensors, *names):
+    return {name: value for name, value in tensors.items() if name not in names}
+
+
+def one():
+    return np.ones(1, np.float32)
 
 
 def changed(**tensors):
@@ -190,6 +211,50 @@ def test_classes_and_channels_are_read_off(name, channels, classes):
     assert classes_and_channels(name, variables) == (classes, channels)
 
 
+@pytest.mark.parametrize("prefix", ["model.", "encoder.net."])
+def test_what_all_names_begin_with_is_dropped(few_networks, prefix):
+    tensors = {f"{prefix}{name}": value for name, value in weights().items()}
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        from_torch_state_dict("resnet8", tensors),
+        from_torch_state_dict("resnet8", weights()),
+    )
+    assert list(without_common_prefix(tensors)) == list(without_common_prefix(weights())) == list(weights())
+    with pytest.raises(UserError, match=r"^resnet8: tensor 'fc.bias' of shape \(10,\) is missing$"):
+        from_torch_state_dict("resnet8", lacking(tensors, f"{prefix}fc.bias"))
+
+
+def test_a_prefix_without_anything_else():
+    assert without_common_prefix({}) == {} and without_common_prefix({"w": 1, "a.b": 2}) == {"w": 1, "a.b": 2}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "arch", "expected"),
+    [
+        (lambda: weights(), "wrn16_1", "; it has the tensors of a resnet8; choose --arch=resnet8"),
+        (
+            lambda: lacking(weights(), "fc.bias"),
+            "resnet8",
+            "is no resnet8: tensor 'fc.bias' of shape (10,) is missing; choose another --arch=NAME, or give all "
+            "weights of that network and no others",
+        ),
+    ],
+    ids=["another", "none"],
+)
+def test_an_architecture_that_was_given_is_not_asked_for(tmp_path, few_networks, tensors, arch, expected):
+    np_file = pytest.importorskip("safetensors.numpy")
+    np_file.save_file(tensors(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError) as error:
+        load_teacher(tmp_path / "w.safetensors", arch, flag="--arch")
+    assert str(error.value).endswith(expected)
+
+
+def test_a_file_of_a_whole_training_module(tmp_path, few_networks):
+    np_file = pytest.importorskip("safetensors.numpy")
+    np_file.save_file({f"model.{name}": value for name, value in weights().items()}, tmp_path / "w.safetensors")
+    assert load_teacher(tmp_path / "w.safetensors").architecture == "resnet8"
+
+
 def test_unknown_architecture():
     with pytest.raises(UserError, match=r"^unknown model 'resnet9'; did you mean "):
         from_torch_state_dict("resnet9", {})
@@ -230,10 +295,24 @@ def test_several_networks_are_listed(tmp_path, monkeypatch):
             lambda w: w | {f"extra{i}": np.ones(2, np.float32) for i in range(4)},
             "besides them extra0, extra1, extra2 and 1 more",
         ),
-        (lambda w: w | {"bn1.weight": np.ones(5, np.float32)}, "in other shapes"),
+        (lambda w: w | {"bn1.weight": np.ones(5, np.float32)}, "in other shapes: bn1.weight is (5,), expected (16,); "),
+        (
+            lambda w: lacking(w, "layer1.0.bn1.bias"),
+            "but lacks layer1.0.bn1.bias; save all tensors of that network and",
+        ),
+        (
+            lambda w: lacking(w, "conv1.weight"),
+            "but lacks conv1.weight; save all tensors of that network and no others",
+        ),
+        (lambda w: lacking(w, "fc.weight", "fc.bias"), "but lacks fc.weight, fc.bias; "),
+        (
+            lambda w: {f"model.{name}": value for name, value in lacking(w, "fc.bias").items()} | {"model.x.y": one()},
+            "but lacks fc.bias, and besides them x.y; ",
+        ),
     ],
+    ids=["more", "shape", "one less", "a module less", "no classifier", "prefix"],
 )
-def test_a_network_that_is_almost_one(tmp_path, change, expected):
+def test_a_network_that_is_almost_one(tmp_path, few_networks, change, expected):
     np_file = pytest.importorskip("safetensors.numpy")
     np_file.save_file(change(weights("resnet20")), tmp_path / "w.safetensors")
     with pytest.raises(UserError) as error:
