@@ -124,7 +124,9 @@ def is_segmentation_folder(name: str) -> bool:
 
 
 def check_named(name: str) -> None:
-    """Raises UserError for a folder's prefix without its path."""
+    """Raises UserError for what is no text, and for a folder's prefix without its path."""
+    if not isinstance(name, str):
+        raise UserError(f"the data set is {name!r}, expected its name, such as 'digits', 'cifar10' or 'folder:/path'")
     if name in ("folder:", "segmentation:"):  # as of a variable of the shell that is not set
         raise UserError(f"'{name}' names no folder, expected its path after the colon, such as {name}/path")
 
@@ -139,7 +141,10 @@ def _segmentation_path(name, data_dir):
 
 
 def _height_and_width(image_size):
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise UserError(f"image_size is {image_size}, expected a positive number, or a height and a width")
-    return None if size is None else tuple(size)
+    if image_size is None:
+        return None
+    size = tuple(image_size) if hasattr(image_size, "__len__") else (image_size, image_size)
+    whole = all(isinstance(side, int | np.integer) and not isinstance(side, bool) for side in size)
+    if not whole or len(size) != 2 or min(size) < 1:
+        raise UserError(f"image_size is {image_size!r}, expected a positive integer, or a height and a width")
+    return size

@@ -62,7 +62,10 @@ def _open(name, data_dir, features=("image", "label")):
     """
     import tensorflow_datasets as tfds
 
-    data_dir = os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    if not isinstance(data_dir, str | os.PathLike):
+        raise UserError(f"data_dir is {data_dir!r}, expected the path of a folder")
+    data_dir = os.path.expanduser(data_dir)
     try:
         builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:

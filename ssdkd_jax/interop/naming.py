@@ -106,7 +106,7 @@ def torch_layout(template: Template) -> dict[str, tuple[int, ...]]:
 
 
 def _axes_to_torch(path, rank):
-    if path[-1] != "kernel":
+    if path[-1] != "kernel" or rank < 2:  # which no layout expects
         return tuple(range(rank))
     return (rank - 1, rank - 2, *range(rank - 2))
 
@@ -126,7 +126,7 @@ def to_torch(variables: dict, template: Template, owner: str = "variables") -> d
       UserError: variables that do not fit the template, see `check_layout`.
     """
     flat = traverse_util.flatten_dict(dict(variables))
-    found = {torch_name(path): torch_shape(path, value.shape) for path, value in flat.items()}
+    found = {torch_name(path): torch_shape(path, np.shape(value)) for path, value in flat.items()}
     check_layout(found, torch_layout(template), owner)
     state_dict = {}
     for path in template:

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import pathlib
 import pickle
 import re
 import warnings
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
 from ssdkd_jax.interop.foreign_files import check_not_foreign
 
 # Where training scripts put the weights inside what they save; the first that is there wins.
@@ -40,11 +40,11 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
       {PyTorch name: NumPy array}; floating tensors as float32, others in their own dtype.
 
     Raises:
-      UserError: no such file, a directory, of an unknown suffix, something else under such a name, damaged, holding
-        Python objects that could run code, a TorchScript program, holding no weights or negative variances; torch or
-        safetensors not installed.
+      UserError: no path, no such file, a directory, of an unknown suffix, something else under such a name, damaged,
+        holding Python objects that could run code, a TorchScript program, holding no weights or negative variances;
+        torch or safetensors not installed.
     """
-    path = pathlib.Path(path)
+    path = expand(path)
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected a file of PyTorch weights")
     if not path.is_file():

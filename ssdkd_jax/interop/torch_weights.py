@@ -122,6 +122,9 @@ def _first_three(names):
 
 def _shapes(state_dict):
     """{name: shape}; every tensor must be one, with something in it."""
+    if not isinstance(state_dict, Mapping) or not all(isinstance(name, str) for name in state_dict):
+        expected = "{PyTorch name: array}, as load_torch_file(path) and a module's state_dict() return it"
+        raise UserError(f"the state_dict is a {type(state_dict).__name__}, expected {expected}")
     for name, value in state_dict.items():
         if not hasattr(value, "shape") or 0 in tuple(value.shape):
             raise UserError(f"tensor {name!r} is {_kind(value)}, expected an array or tensor with numbers in it")
@@ -151,6 +154,11 @@ def classes_and_channels(arch: str, variables: Mapping, image_shape: ImageShape 
 
 
 def _torch_shapes(variables):
+    collections = variables if isinstance(variables, Mapping) else {}
+    if "params" not in collections or not all(isinstance(value, Mapping) for value in collections.values()):
+        raise UserError(
+            'the variables are not {"params": ..., "batch_stats": ...}, as load_network(folder) returns them'
+        )
     flat = traverse_util.flatten_dict(dict(variables))
     return {naming.torch_name(path): naming.torch_shape(path, np.shape(value)) for path, value in flat.items()}
 

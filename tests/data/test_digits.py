@@ -27,11 +27,17 @@ def test_the_info_agrees_with_the_images():
 
 def test_digits_in_another_size():
     assert load_split("digits", "test", image_size=(16, 12)).images.shape == (360, 16, 12, 1)
+    assert load_split("digits", "test", image_size=np.array([16, 12])).images.shape == (360, 16, 12, 1)
     assert dataset_info("digits", image_size=16).image_shape == (16, 16, 1)
 
 
-def test_mistakes_in_split_and_size():
+def test_an_unknown_split():
     with pytest.raises(UserError, match="'train' or 'test'"):
         load_split("digits", "validation")
-    with pytest.raises(UserError, match="positive number"):
-        load_split("digits", "test", image_size=0)
+
+
+@pytest.mark.parametrize("size", [0, -8, 8.5, "8", True, (8,), (8, "a"), (8, 0)], ids=repr)
+def test_what_is_no_image_size(size):
+    with pytest.raises(UserError) as error:
+        load_split("digits", "test", image_size=size)
+    assert str(error.value) == f"image_size is {size!r}, expected a positive integer, or a height and a width"

@@ -199,6 +199,29 @@ def test_what_is_no_tensor_is_refused(value):
         from_torch_state_dict("resnet8", changed(fc__weight=value))
 
 
+@pytest.mark.parametrize("given", [None, "weights.pth", [], {1: np.ones(2)}], ids=repr)
+def test_what_is_no_state_dict(given):
+    with pytest.raises(
+        UserError, match=r"^the state_dict is a \w+, expected {PyTorch name: array}, as load_torch_file"
+    ):
+        from_torch_state_dict("resnet8", given)
+
+
+@pytest.mark.parametrize("given", [None, [], {}, {"fc": {"bias": np.ones(2)}}, {"params": 3}], ids=repr)
+def test_what_are_no_variables(given):
+    with pytest.raises(
+        UserError, match=r'^the variables are not {"params": \.\.\., "batch_stats": \.\.\.}, as load_net'
+    ):
+        to_torch_state_dict("resnet8", given)
+
+
+def test_a_kernel_that_is_a_number():
+    variables = from_torch_state_dict("resnet8", weights())
+    params = variables["params"] | {"fc": variables["params"]["fc"] | {"kernel": 3}}
+    with pytest.raises(UserError, match=r"^resnet8: tensor 'fc.weight' has shape \(\), expected \(10, 64\)$"):
+        to_torch_state_dict("resnet8", variables | {"params": params})
+
+
 def test_a_variable_that_pytorch_has_not_is_refused():
     with pytest.raises(UserError, match=r"variable 'params\.fc\.gain' has no PyTorch counterpart"):
         to_torch_state_dict("resnet8", {"params": {"fc": {"gain": np.ones(3)}}})
