@@ -80,7 +80,8 @@ def load_network(folder):
         variables = jax.tree.map(np.asarray, variables)
         _check_network(variables, metadata)
     except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason if isinstance(error, UserError) else reason[:200]
         raise UserError(f"{folder} cannot be read as a network ({reason}); save or train it again") from error
     if written not in (None, sha256(variables)):
         raise UserError(f"{folder} is damaged: its weights are not those that were saved; save or train it again")
