@@ -14,7 +14,7 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.terminal import escape_names, silence_libraries
+from ssdkd_jax.terminal import escape_names, open_closed_streams, silence_libraries
 from ssdkd_jax.training import multiprocess
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
@@ -50,6 +50,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
       arguments: names of the positional arguments.
       resumes: whether it saves and stops when `interruption` becomes true; else a signal ends it at once.
     """
+    open_closed_streams()
     name = os.path.basename(sys.argv[0])
     program = f"python -m experiments.{name.removesuffix('.py')}" if name.endswith(".py") else name
     command = shlex.join([*program.split(), *sys.argv[1:]])

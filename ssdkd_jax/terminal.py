@@ -15,7 +15,19 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
 
 
+def open_closed_streams() -> None:
+    """Reads nothing from, and writes to nowhere what would go to, a standard stream that the shell has closed (`2>&-`).
+
+    Files opened later would have its number otherwise, and what libraries complain of would end in them.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (until the end)
+
+
 def escape_names() -> None:
     """Prints names that are not text with escapes; a user's file of such a name would end the program otherwise."""
-    if sys.stdout is not None:  # which it is where the shell has closed it
-        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.reconfigure(errors="backslashreplace")
