@@ -13,6 +13,8 @@ from ml_collections import ConfigDict, config_flags
 import configs
 from ssdkd_jax.errors import UserError
 
+# What defines flags of its own when it is imported, none of which does anything here.
+_LIBRARIES = ("absl", "chex", "orbax")
 # Where ml_collections finds what sets fields: the command line as `read_flags` completed it.
 _ARGV: list[str] = []
 # What parsers say of a value, and what it means.
@@ -50,8 +52,7 @@ def read_flags(argv, example):
     except UserError:
         raise
     except flags.UnrecognizedFlagError as error:
-        meant = meant_field([f"{error.flagname}="])
-        raise UserError(f"{_reason(error).rstrip('?').strip()}{meant}; for example: {example}") from error
+        raise UserError(_unknown_flag(error.flagname, example)) from error
     except (AttributeError, KeyError) as error:
         raise UserError(_no_config(argv) or _unknown_field(argv, error) or _where(argv, error)) from error
     except flags.Error as error:
@@ -170,9 +171,26 @@ def _refuse(argv, example):
             raise UserError(f"{flag} changes a config, {wrong}, as in: {example}")
         if flag.startswith("-") and name == "flagfile":
             raise UserError("--flagfile is not read; give the flags themselves")
+        if flag.startswith("-") and {name, name.removeprefix("no")} & _flags_of_libraries():
+            raise UserError(_unknown_flag(name, example))
         if flag.startswith("--config.") and _is_section(name.removeprefix("config.")):
             raise UserError(f"{name.removeprefix('config.')} is a section: {flag}.FIELD=...")
         _refuse_field_of_field(flag)
+
+
+def _flags_of_libraries():
+    """Their names, short ones too."""
+    by_module = flags.FLAGS.flags_by_module_dict()
+    theirs = [flag for module in by_module if module.split(".")[0] in _LIBRARIES for flag in by_module[module]]
+    return {"undefok", *(name for flag in theirs for name in (flag.name, flag.short_name))}
+
+
+def _unknown_flag(name, example):
+    """What to say of a flag that a program does not have."""
+    known = {*flags.FLAGS, "help", "version", "list"} - _flags_of_libraries()
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    meant = meant_field([f"{name}="]) or (f"; did you mean --{close[0]}?" if close else "")
+    return f"unknown flag --{name}{meant}; for example: {example}"
 
 
 def _refuse_field_of_field(flag):

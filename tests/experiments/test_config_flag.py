@@ -57,6 +57,11 @@ def refusal(monkeypatch):
     flags.DEFINE_integer("repeats", 1, "A number.", flag_values=flags.FLAGS)
     flags.DEFINE_float("seconds", 1.0, "A number.", lower_bound=0, flag_values=flags.FLAGS)
     flags.DEFINE_bool("again", False, "A switch.", flag_values=flags.FLAGS)
+    for name in ("log_dir", "only_check_args", "librarys_switch"):
+        flags.DEFINE_bool(name, False, "Does nothing.", flag_values=flags.FLAGS, module_name="absl.app")
+    flags.DEFINE_integer(
+        "verbosity", 0, "Nothing.", short_name="v", flag_values=flags.FLAGS, module_name="absl.logging"
+    )
 
     def refuse(*arguments):
         with pytest.raises(UserError) as error:
@@ -124,7 +129,13 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
         (["--config.ssdkd.alpha=x"], "--config.ssdkd.alpha=x: expected a number"),
         (["--config.export_torch=yes"], "--config.export_torch=yes: expected true or false"),
         (["--config.baselines=(a,)"], "baselines is ('(a,)',), expected tuple of float"),
-        (["--epochs=5"], "Unknown command line flag 'epochs'; did you mean --config.epochs=...?; for example: main.py"),
+        (["--epochs=5"], "unknown flag --epochs; did you mean --config.epochs=...?; for example: main.py"),
+        (["--repeat=5"], "unknown flag --repeat; did you mean --repeats?; for example: main.py"),
+        (["--log_dirs=5"], "unknown flag --log_dirs; for example: main.py"),
+        (["--only_check_args"], "unknown flag --only_check_args; for example: main.py"),
+        (["--v=3"], "unknown flag --v; for example: main.py"),
+        (["--nolibrarys_switch"], "unknown flag --nolibrarys_switch; for example: main.py"),
+        (["--undefok=x", "--x=3"], "unknown flag --undefok; for example: main.py"),
         (["--repeats=x"], "--repeats=x: expected a whole number; for example: main.py"),
         (["--flagfile=/nowhere"], "--flagfile is not read"),
         (["--config.method=nope", "--config.ssdkd.kd_steps=4"], "unknown method 'nope'; known are: ssdkd, "),
@@ -190,7 +201,7 @@ def test_help_prints_every_field_with_its_meaning_and_range():
     status, out, _ = program("--help", "--config=digits")
     assert status == 0
     assert "--config.ssdkd.alpha=0.6: exponent of the priorities; 0 draws uniformly (0 or more)" in out
-    assert "other methods are fastdfkd, " in out and "  --config: Config file, with" in out
+    assert "other methods are ssdkd_paper, fastdfkd, " in out and "  --config: Config file, with" in out
     assert "--config.epochs=100: " in out and "--list: methods, networks or configs" in out
 
 
