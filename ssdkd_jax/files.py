@@ -175,6 +175,31 @@ def check_replaces(path: pathlib.Path, kind: str, fix: str) -> None:
         raise UserError(f"{path} holds {found or 'something else'}, expected {kind} to replace; {fix}")
 
 
+def check_measures_the_same(path: pathlib.Path, about: dict) -> None:
+    """Makes sure that results that are to be measured anew are of the same work as those that they replace.
+
+    Args:
+      path: of a JSON file, which need not be there.
+      about: what the new results are of: {entry: value}, with values that JSON takes.
+
+    Raises:
+      UserError: the file holds another value, or none; the first such entry is named.
+    """
+    if not path.exists():
+        return
+    fix = "choose another file: --out=FILE.json"
+    found = _without_sections(read_object(path, fix))
+    for name, value in _without_sections(json.loads(json.dumps(about))).items():
+        if found.get(name) != value:
+            raise UserError(f"{path} holds results of {name}={found.get(name)}, and these are of {value}; {fix}")
+
+
+def _without_sections(entries: dict) -> dict:
+    """The entries, and instead of an object those in it."""
+    sections = [value if isinstance(value, dict) else {name: value} for name, value in entries.items()]
+    return {name: value for section in sections for name, value in section.items()}
+
+
 def check_written_by_us(folder: pathlib.Path, beginnings: dict[str, str]) -> None:
     """Makes sure that files which a program is to replace are those that it has written before.
 

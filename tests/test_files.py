@@ -242,6 +242,28 @@ def test_outputs_are_replaced_on_request_behind_links(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("about", "wrong"),
+    [
+        ({"student": "b", "settings": {"kd_steps": 4}}, ""),
+        ({"student": "b"}, ""),
+        ({"shape": (8, 8)}, ""),
+        ({"student": "c"}, "results of student=b, and these are of c; choose another file: --out=FILE.json"),
+        ({"dtype": "float32"}, "results of dtype=None, and these are of float32; choose another"),
+        ({"settings": {"kd_steps": 4, "views": 0}}, "results of views=None, and these are of 0; choose another"),
+        ({"settings": {"kd_steps": 5}}, "results of kd_steps=4, and these are of 5; choose another"),
+    ],
+)
+def test_results_are_measured_anew_in_their_own_place_only(tmp_path, about, wrong):
+    path = tmp_path / "out.json"
+    files.check_measures_the_same(path, about)
+    path.write_text('{"student": "b", "settings": {"kd_steps": 4}, "shape": [8, 8]}')
+    if not wrong:
+        return files.check_measures_the_same(path, about)
+    with pytest.raises(UserError, match=re.escape(wrong)):
+        files.check_measures_the_same(path, about)
+
+
+@pytest.mark.parametrize(
     "use",
     [
         lambda path: files.check_output(path, (".json",), overwrite=True),

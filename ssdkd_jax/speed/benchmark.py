@@ -15,7 +15,7 @@ import jax
 
 from ssdkd_jax import settings
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_results_file, write_at_once
+from ssdkd_jax.files import check_measures_the_same, check_results_file, write_at_once
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.speed import ours, peer
 from ssdkd_jax.speed.timing import Budget
@@ -76,19 +76,16 @@ class _Results:
 
     def __init__(self, path, work: Workload, command):
         config, fields = work.context.config, settings.fields(type(work.method))
-        self._path, self.content = (
-            path,
-            {
-                "kind": KIND,
-                "command": command,
-                **provenance.made_with(work.context.devices),
-                **{name: config[name] for name in ("method", "dtype", "matmul_precision")},
-                "image_shape": work.images.shape,
-                "teacher": config.teacher.name,
-                "student": config.student.name,
-                "settings": {name: getattr(work.method, name) for name in _SETTINGS if name in fields},
-            },
-        )
+        about = {
+            **{name: config[name] for name in ("method", "dtype", "matmul_precision")},
+            "image_shape": work.images.shape,
+            "teacher": config.teacher.name,
+            "student": config.student.name,
+            "settings": {name: getattr(work.method, name) for name in _SETTINGS if name in fields},
+        }
+        made_with = provenance.made_with(work.context.devices)
+        check_measures_the_same(path, {"hardware": made_with["hardware"], **about})
+        self._path, self.content = path, {"kind": KIND, "command": command, **made_with, **about}
 
     def note(self, section, values):
         """Adds {name: value} to a section, and prints them."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ssdkd_jax import distillation, losses, models, replay_buffer, train_state
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_results_file, write_at_once
+from ssdkd_jax.files import check_measures_the_same, check_results_file, write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.image_spec import dataset_info, task_of
 from ssdkd_jax.jobs.plausibility import check_memory
@@ -105,6 +105,12 @@ def benchmark(config, capacity, repeats, out, *, command=""):
     info = dataset_info(config)
     shape, num_classes = tuple(info.image_shape), len(info.class_names)
     _check(config, capacity, shape)
+    about = {
+        **{"capacity": capacity, "image_shape": shape, "teacher": config.teacher.name, "student": config.student.name},
+        "kd_batch_size": settings.kd_batch_size,
+    }
+    made_with = provenance.made_with(jax.local_devices()[:1])
+    check_measures_the_same(out, {"hardware": made_with["hardware"], **about})
     empty = replay_buffer.init(capacity, shape, dtype=jnp.dtype(settings.buffer_dtype))
     buffer = filled(empty, num_classes, jax.random.key(0))
     budget = Budget(repeats, math.inf)
@@ -115,12 +121,8 @@ def benchmark(config, capacity, repeats, out, *, command=""):
     result = {
         "kind": KIND,
         "command": command,
-        **provenance.made_with(jax.local_devices()[:1]),
-        "capacity": capacity,
-        "image_shape": shape,
-        "teacher": config.teacher.name,
-        "student": config.student.name,
-        "kd_batch_size": settings.kd_batch_size,
+        **made_with,
+        **about,
         "milliseconds": {name: time["median"] for name, time in times.items()},
     }
     write_at_once(out, result)

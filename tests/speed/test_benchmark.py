@@ -1,6 +1,7 @@
 """The benchmark of a config's programs: what it cannot time is refused, and what it times is written."""
 
 import functools
+import json
 import math
 
 import jax
@@ -12,7 +13,7 @@ from ssdkd_jax.jobs.config_checks import check_overrides
 from ssdkd_jax.reports import tables
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import flops, peer, timing, workload
-from ssdkd_jax.speed.benchmark import benchmark
+from ssdkd_jax.speed.benchmark import KIND, benchmark
 from ssdkd_jax.speed.timing import Budget
 from tests import tiny_job
 
@@ -54,6 +55,14 @@ def test_mistakes(tmp_path, uncompiled, fields, options, expected):
         benchmark(config(**fields), tmp_path / "out.json", **{"budget": BRIEF, **options})
     assert expected in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "out.json").exists()
+
+
+def test_results_of_another_config_are_kept(tmp_path, uncompiled):
+    about = {"kind": KIND, "method": "ssdkd", "teacher": "resnet34"}
+    (tmp_path / "out.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"out.json holds results of hardware=None, and these are of \d+ core"):
+        benchmark(config(), tmp_path / "out.json", budget=BRIEF)
+    assert json.loads((tmp_path / "out.json").read_text()) == about
 
 
 @pytest.mark.parametrize("field", ["epochs", "seed", "distributed", "ssdkd.warmup_epochs", "teacher.epochs"])

@@ -56,3 +56,7 @@ def test_every_operation_is_timed(tmp_path):
     assert result["kind"] == "buffer_benchmark" and result["capacity"] == 100
     assert set(result["milliseconds"]) == {"insert", "sample", "read", "update_priorities", "student step"}
     assert all(value > 0 for value in result["milliseconds"].values())
+    with pytest.raises(
+        UserError, match=r"out\.json holds results of capacity=100, and these are of 101; choose another"
+    ):
+        benchmark(config, 101, 1, tmp_path / "out.json")
