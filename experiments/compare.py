@@ -12,7 +12,6 @@ from absl import flags
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
-from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 # Fields of a config that a comparison has no use for.
@@ -33,14 +32,11 @@ def main(command, interruption):
     from ssdkd_jax.training import environment
 
     environment.check_alone("experiments.compare")
-    methods = [name for name in FLAGS.methods if name]
-    if not methods:
-        raise UserError("--methods names none, expected names such as ssdkd,fastdfkd; --list=methods prints all")
-    check_overrides(FLAGS.config, overridden_fields(), methods, unused=UNUSED)
+    check_overrides(FLAGS.config, overridden_fields(), FLAGS.methods, unused=UNUSED)
     check_seeds(FLAGS.seeds, first=FLAGS.config.seed)
     compare(
         FLAGS.config,
-        methods,
+        FLAGS.methods,
         FLAGS.seeds,
         FLAGS.workdir,
         at_once=FLAGS.jobs,

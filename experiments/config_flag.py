@@ -62,6 +62,10 @@ def read_flags(argv, example):
     for flag in (flags.FLAGS[name] for name in flags.FLAGS):
         if isinstance(flag.value, float) and math.isnan(flag.value):
             raise UserError(f"--{flag.name}=nan, expected a number; for example: {example}")
+        if flag.present and isinstance(flag.value, list) and not (flag.value and all(map(str.strip, flag.value))):
+            problem = "has an empty name" if flag.value else "names nothing"
+            expected = f"expected names with a comma between two; for example: {example}"
+            raise UserError(f"--{flag.name}={','.join(flag.value)} {problem}, {expected}")
     if _path_in(argv):
         _check_config(flags.FLAGS.config, argv)
     return rest

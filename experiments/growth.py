@@ -14,7 +14,6 @@ from absl import flags
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
-from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 config_flag.define("Config file whose method, networks, batch sizes and dtype are used.")
@@ -31,14 +30,13 @@ def main(command, interruption):
     import jax
 
     from ssdkd_jax.files import check_output, write_at_once
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_once, check_overrides
     from ssdkd_jax.reports.growth_plot import growth_plot
     from ssdkd_jax.speed.growth import VALUES, growth
     from ssdkd_jax.speed.timing import Budget
     from ssdkd_jax.speed.workload import UNUSED
 
-    if FLAGS.only == []:
-        raise UserError(f"--only names nothing, expected some of {', '.join(VALUES)}, or leave it out for all")
+    check_once("--only", FLAGS.only or [], "name")
     # A picture beside results that are there already is theirs; any other is somebody else's.
     replaces = pathlib.Path(FLAGS.out).exists()
     plot = check_output(FLAGS.plot, (".png",), overwrite=replaces, flag="--plot") if FLAGS.plot else None

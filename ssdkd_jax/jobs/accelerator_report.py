@@ -90,8 +90,6 @@ def _ratio(found, name):
 
 def check_pairs(pairs: Sequence[str]) -> None:
     """Raises UserError unless these are pairs of networks as TEACHER-STUDENT, each once."""
-    if not pairs:
-        raise UserError("--pairs names none, expected TEACHER-STUDENT such as wrn40_2-wrn16_1, or leave it out")
     for pair in pairs:
         if "-" not in pair:
             raise UserError(

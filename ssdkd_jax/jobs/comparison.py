@@ -1,6 +1,7 @@
 """Several methods over several seeds with one teacher: runs what is not finished, and writes what came out so far."""
 
 import copy
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -88,6 +89,12 @@ def _check(config, methods, seeds):
             raise UserError(f"--methods: {error}") from error
     # By their sections, which a user's own method has in common with itself under another path.
     config_checks.check_once("--methods", list(map(section_of, methods)), "method")
+    for one, other in itertools.combinations(methods, 2):
+        if (
+            find_method(one).method is find_method(other).method
+            and config[section_of(one)] == config[section_of(other)]
+        ):
+            raise UserError(f"--methods names {one} and {other}, which are the same with this config; name one of them")
     config_checks.check_seeds(seeds)
     if config.epochs < 1 or config.evaluate_on != "test":
         raise UserError(

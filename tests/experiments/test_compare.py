@@ -136,6 +136,12 @@ def test_a_second_call_runs_nothing(compared, capsys):
         (["ssdkd", "sskd"], 1, {}, "--methods: unknown method 'sskd'; did you mean 'ssdkd'? known are: ssdkd, "),
         (["ssdkd", ""], 1, {}, "--methods: unknown method ''; known are"),
         (["ssdkd", "fast", "ssdkd"], 1, {}, "--methods names ssdkd more than once"),
+        (
+            ["fastdfkd", "ssdkd", "fastdfkd10"],
+            1,
+            {},
+            "--methods names fastdfkd and fastdfkd10, which are the same with",
+        ),
         (["ssdkd"], 0, {}, "--seeds is 0, expected at least 1"),
         (["ssdkd"], 1, {"epochs": 0}, "epochs is 0 and evaluate_on is test"),
         (["ssdkd"], 1, {"evaluate_on": "none"}, "use --config.epochs=1 or more and --config.evaluate_on=test"),
@@ -143,7 +149,7 @@ def test_a_second_call_runs_nothing(compared, capsys):
         (["ssdkd"], 2, {"seed": 2**31 - 1}, "seed is 2147483648"),
         (["ssdkd", "fast"], 1, {"devices": 3}, "cannot be divided over 3 devices"),
     ],
-    ids=["unknown", "empty", "repeated", "seeds", "epochs", "evaluation", "section", "last_seed", "devices"],
+    ids=["unknown", "empty", "repeated", "same", "seeds", "epochs", "evaluation", "section", "last_seed", "devices"],
 )
 def test_mistakes(tmp_path, methods, seeds, fields, expected):
     with pytest.raises(UserError) as error:

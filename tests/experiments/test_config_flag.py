@@ -57,6 +57,7 @@ def refusal(monkeypatch):
     flags.DEFINE_integer("repeats", 1, "A number.", flag_values=flags.FLAGS)
     flags.DEFINE_float("seconds", 1.0, "A number.", lower_bound=0, flag_values=flags.FLAGS)
     flags.DEFINE_bool("again", False, "A switch.", flag_values=flags.FLAGS)
+    flags.DEFINE_list("names", [], "Names.", flag_values=flags.FLAGS)
     for name in ("log_dir", "only_check_args", "librarys_switch"):
         flags.DEFINE_bool(name, False, "Does nothing.", flag_values=flags.FLAGS, module_name="absl.app")
     flags.DEFINE_integer(
@@ -136,6 +137,12 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
         (["--v=3"], "unknown flag --v; for example: main.py"),
         (["--nolibrarys_switch"], "unknown flag --nolibrarys_switch; for example: main.py"),
         (["--undefok=x", "--x=3"], "unknown flag --undefok; for example: main.py"),
+        (
+            ["--names=a,,b"],
+            "--names=a,,b has an empty name, expected names with a comma between two; for example: main",
+        ),
+        (["--names=,"], "--names=, has an empty name"),
+        (["--names="], "--names= names nothing, expected names"),
         (["--repeats=x"], "--repeats=x: expected a whole number; for example: main.py"),
         (["--flagfile=/nowhere"], "--flagfile is not read"),
         (["--config.method=nope", "--config.ssdkd.kd_steps=4"], "unknown method 'nope'; known are: ssdkd, "),

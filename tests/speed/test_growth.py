@@ -99,5 +99,5 @@ def test_a_picture_of_somebody_else_is_not_replaced(tmp_path):
     status, _, err = programs.run("growth", *options)
     assert (status, err) == (2, f"error: {tmp_path}/mine.png exists already; choose another name with --plot\n")
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
-    status, _, err = programs.run("growth", *options[:2], "--only=")
-    assert status == 2 and err.startswith("error: --only names nothing, expected some of buffer size, batch size")
+    status, _, err = programs.run("growth", *options[:2], "--only=devices,devices")
+    assert (status, err) == (2, "error: --only names devices more than once, expected each name once\n")
