@@ -25,6 +25,8 @@ COMPILATION_CACHE = "~/.cache/ssdkd_jax/compiled"
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 # The system's numbers for a full disk or quota.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# And where no more files may be open.
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 # Variables without which the same command gives other numbers: XLA_FLAGS may say how many devices there are.
 OF_THE_COMMAND = (
     *("XLA_FLAGS", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_DEFAULT_MATMUL_PRECISION"),
@@ -205,6 +207,8 @@ def _trouble_with_files(error, command):
         if _says(error, errno.EFBIG):
             fix = "raise the limit (ulimit -f unlimited), or choose another disk"
             return f"a file would be larger than the shell or the disk allows{_named(error)}; {fix}; {again}"
+        if _says(error, *TOO_MANY_FILES):
+            return f"the shell or the system allows too few open files; raise the limit (ulimit -n 1024); {again}"
         if isinstance(error, OSError) and error.filename:
             return f"{error.strerror or 'cannot be used'}{_named(error)}; fix that, {again}"
         error = error.__cause__ or error.__context__

@@ -48,7 +48,13 @@ UNCHANGED = "nothing was changed; choose another --workdir=DIR"
 
 
 def try_lock(path):
-    """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed."""
+    """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed.
+
+    Raises:
+      UserError: something that is no file has its name.
+    """
+    if found := in_place_of_a_file(path):
+        raise UserError(f"{path} is {found}, expected a file or nothing; move it elsewhere")
     while True:
         file = path.open("a")  # which leaves a file of somebody else's as it is
         try:

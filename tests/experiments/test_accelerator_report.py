@@ -157,7 +157,9 @@ def test_a_damaged_report_is_named(tmp_path):
         accelerator_report([], tmp_path, 0)
 
 
-@pytest.mark.parametrize(("pairs", "expected"), [("", "names nothing, expected"), ("resnet34-resnet18,small", "'small' is no")])
+@pytest.mark.parametrize(
+    ("pairs", "expected"), [("", "names nothing, expected"), ("resnet34-resnet18,small", "'small' is no")]
+)
 def test_pairs_that_are_none(tmp_path, pairs, expected):
     status, _, err = programs.run("accelerator_report", f"--workdir={tmp_path}/w", f"--pairs={pairs}", "--minutes=0")
     assert status == 2 and err.startswith("error: --pairs") and expected in err and not (tmp_path / "w").exists()

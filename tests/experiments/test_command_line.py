@@ -193,6 +193,21 @@ def test_a_file_beyond_the_limit_is_one_line(end, error, file):
     assert "then run the same command again: python -m experiments.main" in err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files", "/x/metrics.jsonl"),
+        ValueError("RESOURCE_EXHAUSTED: Failed to open: \"/x/.zarray\": Too many open files [os_error_code='24']"),
+    ],
+    ids=["system", "tensorstore"],
+)
+def test_too_few_files_that_may_be_open_are_one_line(end, error):
+    status, out, err = end(error)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: the shell or the system allows too few open files; raise the limit (ulimit -n 1024)")
+    assert "then run the same command again: python -m experiments.main" in err
+
+
 def test_a_name_too_long_for_the_disk_is_to_be_shortened(end):
     status, out, err = end(OSError(errno.ENAMETOOLONG, "File name too long", f"/tmp/{'x' * 300}/summary.json"))
     assert (status, out) == (2, "")

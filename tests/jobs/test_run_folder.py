@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 import re
 import shutil
 
@@ -229,6 +230,14 @@ def test_a_refused_run_leaves_no_lock(tmp_path):
     with pytest.raises(UserError, match="refused"), run_folder.alone(tmp_path):
         raise UserError("refused")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("make", "what"), [(os.mkfifo, "a pipe or a device"), (os.mkdir, "a directory")])
+def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path, make, what):
+    make(tmp_path / ".lock")
+    expected = rf"/\.lock is {what}, expected a file or nothing; move it elsewhere"
+    with pytest.raises(UserError, match=expected), run_folder.alone(tmp_path):
+        raise AssertionError("the folder was used")
 
 
 def test_a_lock_that_its_holder_has_removed_is_none(tmp_path):
