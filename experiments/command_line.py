@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import traceback
 
 from absl import flags
@@ -225,12 +226,25 @@ def _named(error):
 
 
 def _keep_compiled_programs():
+    """Compiled programs are read from, and kept in, a folder; without one where it cannot be used, which is told."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(COMPILATION_CACHE))
+    folder = jax.config.jax_compilation_cache_dir
+    if not folder:
+        folder = os.path.expanduser(COMPILATION_CACHE)
+        jax.config.update("jax_compilation_cache_dir", folder)
         # Of a short run, the many small programs take the compiler longer than the few large ones.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if "://" in folder:
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        print(f"compiled programs are not kept in {folder} ({error.strerror}); JAX_COMPILATION_CACHE_DIR=FOLDER "
+              "chooses another", flush=True)  # fmt: skip
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def _check_jax():

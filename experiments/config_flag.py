@@ -59,16 +59,21 @@ def read_flags(argv, example):
         raise UserError(_bad_value(argv, error, example)) from error
     except (Exception, SystemExit) as error:
         raise UserError(_where(argv, error)) from error
-    for flag in (flags.FLAGS[name] for name in flags.FLAGS):
+    _check_values(example)
+    if _path_in(argv):
+        _check_config(flags.FLAGS.config, argv)
+    return rest
+
+
+def _check_values(example):
+    """Raises UserError for values of flags that parse but mean nothing; a config's fields have checks of their own."""
+    for flag in (flags.FLAGS[name] for name in flags.FLAGS if not name.startswith("config.")):
         if isinstance(flag.value, float) and math.isnan(flag.value):
             raise UserError(f"--{flag.name}=nan, expected a number; for example: {example}")
         if flag.present and isinstance(flag.value, list) and not (flag.value and all(map(str.strip, flag.value))):
             problem = "has an empty name" if flag.value else "names nothing"
             expected = f"expected names with a comma between two; for example: {example}"
             raise UserError(f"--{flag.name}={','.join(flag.value)} {problem}, {expected}")
-    if _path_in(argv):
-        _check_config(flags.FLAGS.config, argv)
-    return rest
 
 
 def overridden_fields():

@@ -302,6 +302,12 @@ def _check_is_no_address(path, expected, flag):
         )
 
 
+def address_advice(path: str | pathlib.Path) -> str:
+    """What to add where a file to read is not there: "" but for an address, also one with a slash less as a path."""
+    is_address = re.match(r"[a-z]\w+:/", str(path), re.IGNORECASE)
+    return " (addresses are not read: download it, and give the path of the file)" if is_address else ""
+
+
 def check_not_inside(folder: pathlib.Path, fix: str) -> None:
     """Raises UserError where files in a folder would be foreign ones in that of a saved network, or in a run's.
 

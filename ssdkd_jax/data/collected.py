@@ -154,6 +154,8 @@ def _root(name):
     if not root.is_dir():
         what = f"{root} is a file" if root.exists() else f"there is no folder {root}"
         raise UserError(f"{what}; expected a folder with collected images in it, or below it")
+    if root.resolve() == root.resolve().parent:  # as of "$FOLDER/" without a value
+        raise UserError(f"{root} is the whole disk; expected a folder with collected images in it, or below it")
     return root
 
 

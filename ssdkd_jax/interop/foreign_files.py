@@ -17,6 +17,7 @@ _FOREIGN = (
     (rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", "is a web page, as a failed download leaves", _ANEW),
     (rb"(\xef\xbb\xbf)?\s*(<\?xml|\{\s*\")", "is a message in XML or JSON, as a failed download leaves", _ANEW),
     (rb"\x1f\x8b\x08", "is compressed by gzip", "unpack it: gzip -dc {path} > OTHER.pth"),
+    (rb"[\t\n\r\x20-\x7e]+\Z", "is text", "give the file of weights that torch.save has written"),
     (rb"\x89HDF", "is an HDF5 file, as Keras writes", "expected PyTorch weights, export them from there"),
 )
 _SAFETENSORS = rb".{6}\0\0\{"  # the length of a header, 8 bytes, and the header, JSON

@@ -8,7 +8,7 @@ from ssdkd_jax import models, settings
 from ssdkd_jax.data.collected import PHOTOGRAPHS, is_folder
 from ssdkd_jax.data.loading import SEGMENTATION, is_prepared
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import expand
+from ssdkd_jax.files import address_advice, expand
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
@@ -125,10 +125,16 @@ def _check_networks(config):
 
 def check_teacher_exists(config):
     """Raises UserError where the config names a teacher that is not there."""
-    path = config.teacher.path
-    if path and not expand(path).exists():
+    if config.teacher.path:
+        check_teacher_path(config.teacher.path)
+
+
+def check_teacher_path(path):
+    """Raises UserError unless there is something at this path."""
+    if not expand(path).exists():
         raise UserError(
-            f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
+            f"there is no teacher at {path}{address_advice(path)}; give an existing folder or file with "
+            "--config.teacher.path=..."
         )
 
 

@@ -20,7 +20,10 @@ from ssdkd_jax.training.interruption import Interrupted, Interruption
 # Imported once, by the process that all others are copies of: JAX alone takes seconds.
 _PRELOADED = ["ssdkd_jax.jobs.run"]
 # What the command line sets in JAX, which another process does not know.
-_JAX_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+_JAX_SETTINGS = (
+    *("jax_enable_compilation_cache", "jax_compilation_cache_dir"),
+    "jax_persistent_cache_min_compile_time_secs",
+)
 # What Python's own process for shared resources is to keep to itself.
 _NO_COMPLAINT = "ignore:resource_tracker:UserWarning"
 # Which devices of a kind a process sees, by JAX's names of the kinds.

@@ -134,7 +134,12 @@ def noted(workdir):
       UserError: it is damaged.
     """
     path = pathlib.Path(workdir) / EXPERIMENT
-    return read_object(path, UNCHANGED) if path.exists() else {}
+    if not path.exists():
+        return {}
+    identity = read_object(path, UNCHANGED)
+    if not identity:
+        raise UserError(f"{path} is damaged: it says nothing; {UNCHANGED}")
+    return identity
 
 
 def _to_compare(there, here):

@@ -16,6 +16,7 @@ from ssdkd_jax import interop, models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, expand, read_object
 from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.jobs.config_checks import check_teacher_path
 from ssdkd_jax.jobs.image_spec import load_split
 from ssdkd_jax.jobs.networks import make_model, network_metadata
 from ssdkd_jax.training import saved_network, supervised
@@ -59,11 +60,8 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
     Raises:
       UserError: nothing there, damaged, or of another architecture.
     """
+    check_teacher_path(path)
     path = expand(path)
-    if not path.exists():
-        raise UserError(
-            f"there is no teacher at {path}; give an existing folder or file with --config.teacher.path=..."
-        )
     if path.is_dir():
         try:
             variables, metadata = saved_network.load_network(path)

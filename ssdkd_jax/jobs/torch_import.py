@@ -9,6 +9,7 @@ import numpy as np
 
 from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import address_advice
 from ssdkd_jax.jobs.teacher import FROM_TORCH
 from ssdkd_jax.training import saved_network
 
@@ -96,7 +97,7 @@ def check_is_file(path):
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected a PyTorch file")
     if not path.exists():
-        raise UserError(f"there is no PyTorch file at {path}")
+        raise UserError(f"there is no PyTorch file at {path}{address_advice(path)}")
 
 
 def image_shape_of(dataset, data_dir, image_size):

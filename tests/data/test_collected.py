@@ -87,6 +87,7 @@ def test_folders_without_images(tmp_path):
         collected.count, "here/there", str(tmp_path)
     )
     assert "'folder:' names no folder, expected its path" in refusal(collected.count, "folder:", None)
+    assert "/ is the whole disk; expected a folder" in refusal(collected.count, "/", None)
     picture(tmp_path / "one.png")
     assert collected.count(str(tmp_path), None) == 1
     assert "holds a single image, expected at least 2" in refusal(collected.load, str(tmp_path), (4, 4, 3))

@@ -208,6 +208,22 @@ def test_too_few_files_that_may_be_open_are_one_line(end, error):
     assert "then run the same command again: python -m experiments.main" in err
 
 
+def test_a_cache_that_cannot_be_written_is_told_once_and_not_used(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    before = {name: getattr(jax.config, name) for name in ("jax_compilation_cache_dir", "jax_enable_compilation_cache")}
+    try:
+        jax.config.update("jax_compilation_cache_dir", f"{tmp_path}/file/cache")
+        command_line._keep_compiled_programs()
+        assert not jax.config.jax_enable_compilation_cache
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+    assert capsys.readouterr().out == (
+        f"compiled programs are not kept in {tmp_path}/file/cache (Not a directory); JAX_COMPILATION_CACHE_DIR=FOLDER "
+        "chooses another\n"
+    )
+
+
 def test_a_name_too_long_for_the_disk_is_to_be_shortened(end):
     status, out, err = end(OSError(errno.ENAMETOOLONG, "File name too long", f"/tmp/{'x' * 300}/summary.json"))
     assert (status, out) == (2, "")

@@ -214,13 +214,14 @@ def test_an_image_size_that_is_assumed_is_printed(resnet8, capsys):
         ("network", "network is a saved network already, expected a PyTorch file; use it as it is"),
         (".", "is a directory, expected a PyTorch file"),
         ("missing.pth", "there is no PyTorch file at "),
+        ("https://x.org/a.pth", "(addresses are not read: download it, and give the path of the file)"),
     ],
 )
 def test_what_is_no_file_to_convert(tmp_path, name, expected):
     (tmp_path / "network").mkdir()
     (tmp_path / "network" / saved_network.METADATA).write_text("{}")
-    with pytest.raises(UserError, match=expected):
-        check_is_file(tmp_path / name)
+    with pytest.raises(UserError, match=re.escape(expected)):
+        check_is_file(pathlib.Path(name) if ":" in name else tmp_path / name)
 
 
 def test_bfloat16_safetensors(tmp_path):

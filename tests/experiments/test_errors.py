@@ -165,7 +165,8 @@ def test_names_and_numbers(refusal, fields, expected):
 
 
 def test_teacher_that_is_not_there(refusal, tmp_path):
-    assert f"there is no teacher at {tmp_path}/t.pth" in refusal(teacher__path=f"{tmp_path}/t.pth")
+    assert f"there is no teacher at {tmp_path}/t.pth; give" in refusal(teacher__path=f"{tmp_path}/t.pth")
+    assert "there is no teacher at gs://b/t.pth (addresses are not read: down" in refusal(teacher__path="gs://b/t.pth")
 
 
 def test_truncated_file(refusal, tmp_path, teacher):

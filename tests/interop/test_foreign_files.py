@@ -42,6 +42,7 @@ def archived():
         ("a.pt", b"\xef\xbb\xbf<HTML lang=", "{path} is a web page, as a failed download leaves; download the file"),
         ("a.bin", b'{"message": "Not Found"}', "{path} is a message in XML or JSON, as a failed download leaves; down"),
         ("a.th", b"<?xml version='1.0'?><Error>", "{path} is a message in XML or JSON, as a failed download leaves"),
+        ("a.pth", b"epoch 1\nloss 2.5\n", "{path} is text; give the file of weights that torch.save has written"),
         ("a.pth", gzip.compress(b"", mtime=0), "{path} is compressed by gzip; unpack it: gzip -dc {path} > OTHER.pth"),
         ("a.pth", b"\x89HDF\r\n\x1a\n", "{path} is an HDF5 file, as Keras writes; expected PyTorch weights"),
         ("a.tar", archived(), "{path} is a tar archive; unpack it, and give the file of weights in it: tar -x"),

@@ -101,7 +101,7 @@ def test_truncated_safetensors(tmp_path, kept):
 def test_text_file(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_text("hello\n")
-    assert "is truncated or no PyTorch file" in refusal(path)
+    assert "is text; give the file of weights that torch.save has written" in refusal(path)
 
 
 def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):

@@ -89,7 +89,7 @@ def a_summary(**changes):
     return Summary(**{**names, **numbers, **changes})
 
 
-@pytest.mark.parametrize("content", ["", "null", '{"seed": '])
+@pytest.mark.parametrize("content", ["", "null", '{"seed": ', "{}"])
 def test_damaged_claim_is_named(tmp_path, content):
     (tmp_path / "experiment.json").write_text(content)
     with pytest.raises(UserError, match=r"experiment.json is damaged.*nothing was changed; choose another"):
