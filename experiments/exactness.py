@@ -25,19 +25,20 @@ CLASSES = 10
 def main(command, interruption):
     """Measures the checkpoints and the networks, and writes the results."""
     from ssdkd_jax.files import check_results_file
-    from ssdkd_jax.jobs.exactness_results import KIND, check_asked, write
+    from ssdkd_jax.jobs.exactness_results import KIND, check_asked, check_keeps_results, write
     from ssdkd_jax.models import model_names
     from ssdkd_jax.training.devices import local_devices
 
     del interruption
     local_devices()  # or its error is one of the first network
     check_asked(FLAGS.networks, FLAGS.checkpoints)
-    out = check_results_file(FLAGS.out, KIND)
+    out, names = check_results_file(FLAGS.out, KIND), FLAGS.networks or model_names("classification")
+    check_keeps_results(out, names, FLAGS.checkpoints)
     checkpoints, networks = {}, {}
     for path in map(pathlib.Path, FLAGS.checkpoints):
         checkpoints[path.name] = _measure_checkpoint(path)
         print(path.name, checkpoints[path.name], flush=True)
-    for name in FLAGS.networks or model_names("classification"):
+    for name in names:
         networks[name] = _measure(name)
         print(name, networks[name], flush=True)
     write(out, command, networks, checkpoints)

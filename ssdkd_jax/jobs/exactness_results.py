@@ -9,6 +9,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.models import create_model
+from ssdkd_jax.reports.results_files import read_result
 
 KIND = "exactness"
 
@@ -37,6 +38,25 @@ def check_asked(networks: Sequence[str], checkpoints: Sequence[str]) -> None:
         repeated = next((name for name in given if given.count(name) > 1), None)
         if repeated:
             raise UserError(f"--{flag} has {repeated} twice, expected each name once")
+
+
+def check_keeps_results(out: pathlib.Path, networks: Sequence[str], checkpoints: Sequence[str]) -> None:
+    """Raises UserError where the file of results has some of networks or checkpoints that are not measured now.
+
+    Args:
+      out: the JSON file.
+      networks: names of the networks that are measured.
+      checkpoints: paths of PyTorch files, as of `check_asked`.
+    """
+    fix = "choose another file: --out=FILE.json"
+    found = read_result(out, fix) if out.exists() else {}
+    measured = {"networks": set(networks), "checkpoints": {pathlib.Path(path).name for path in checkpoints}}
+    for entry, names in measured.items():
+        others = [name for name in found.get(entry, {}) if name not in names]
+        if others:
+            raise UserError(
+                f"{out} has results of {others[0]}, which this command does not measure and would remove; {fix}"
+            )
 
 
 def write(out: pathlib.Path, command: str, networks: dict, checkpoints: dict) -> None:
