@@ -115,42 +115,34 @@ def _check_is_ours(path):
         )
 
 
-def _load(folder):
-    """(variables, metadata) of a saved network that computes numbers, which older versions did not make sure of."""
-    from ssdkd_jax.errors import UserError
-    from ssdkd_jax.training import saved_network
-
-    variables, metadata = saved_network.load_network(folder)
-    if problem := saved_network.problem_with_numbers(variables):
-        raise UserError(f"{folder} cannot be converted: its {problem}; train it again, or choose another network")
-    return variables, metadata
-
-
 def _to_torch(folder):
     from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import torch_export
+    from ssdkd_jax.training.saved_network import load_finite
 
     out = check_output(FLAGS.out, SUFFIXES["to-torch"], overwrite=FLAGS.overwrite)
     torch_export.check_can_write(out, overwrite=FLAGS.overwrite)
-    written = torch_export.export_network(out, *_load(folder), overwrite=FLAGS.overwrite)
+    written = torch_export.export_network(out, *load_finite(folder), overwrite=FLAGS.overwrite)
     print(f"{' and '.join(map(str, written))} written")
 
 
 def _to_onnx(folder):
     from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import onnx_stablehlo
+    from ssdkd_jax.training.saved_network import load_finite
 
     out = check_output(FLAGS.out, SUFFIXES["to-onnx"], overwrite=FLAGS.overwrite)
-    difference = onnx_stablehlo.to_onnx(out, *_load(folder))
+    difference = onnx_stablehlo.to_onnx(out, *load_finite(folder))
     print(f"{out} written: input images (n, h, w, c) in [0, 1], output logits; differs from JAX by {difference:.1e}")
 
 
 def _to_stablehlo(folder):
     from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import onnx_stablehlo
+    from ssdkd_jax.training.saved_network import load_finite
 
     out = check_output(FLAGS.out, SUFFIXES["to-stablehlo"], overwrite=FLAGS.overwrite)
-    onnx_stablehlo.to_stablehlo(out, *_load(folder))
+    onnx_stablehlo.to_stablehlo(out, *load_finite(folder))
     print(f"{out} written: jax.export.deserialize(its bytes).call(images (n, h, w, c) float32 in [0, 1]) -> logits")
 
 

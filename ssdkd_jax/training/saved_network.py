@@ -88,6 +88,18 @@ def load_network(folder):
     return variables, metadata
 
 
+def load_finite(folder):
+    """As `load_network`, of a network to convert, which computes numbers.
+
+    Raises:
+      UserError: also where it does not, of which earlier versions did not make sure.
+    """
+    variables, metadata = load_network(folder)
+    if problem := problem_with_numbers(variables):
+        raise UserError(f"{folder} cannot be converted: its {problem}; train it again, or choose another network")
+    return variables, metadata
+
+
 def _what_it_is(folder):
     """What a folder is in which no network was saved, and what was expected, in words."""
     if not folder.is_dir():

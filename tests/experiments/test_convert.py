@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import convert as convert_program
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
 from ssdkd_jax.jobs.teacher import Teacher, load_teacher
@@ -97,7 +96,7 @@ def test_a_saved_network_that_computes_no_numbers_is_not_converted(monkeypatch):
     with pytest.raises(
         UserError, match=r"^runs/x/student cannot be converted: its fc.bias is not finite; train it aga"
     ):
-        convert_program._load("runs/x/student")
+        saved_network.load_finite("runs/x/student")
 
 
 @pytest.mark.parametrize(
