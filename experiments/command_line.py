@@ -15,6 +15,7 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import allow_open_files
 from ssdkd_jax.terminal import escape_names, open_closed_streams, silence_libraries
 from ssdkd_jax.training import multiprocess
 from ssdkd_jax.training.interruption import Interrupted, Interruption
@@ -71,6 +72,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             return
         with interruption if resumes else contextlib.nullcontext():
             values = _parse_flags(required, arguments, f"{program} {example}")
+            allow_open_files()
             _keep_compiled_programs()
             _check_jax()
             main(command, interruption, *values)

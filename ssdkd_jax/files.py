@@ -18,6 +18,9 @@ NETWORK = ("network.json", "variables")
 # What names the folder of a run, and those in it that hold nothing else than the run's own.
 EXPERIMENT, RUN_FOLDERS = "experiment.json", ("checkpoints", "tensorboard")
 
+# Files that a program has open at the same time, twice over.
+OPEN_FILES = 64
+
 
 class Layout(NamedTuple):
     """What a folder of ours holds, and nothing else.
@@ -263,6 +266,24 @@ def check_file_size(size: int, what: str) -> None:
             f"files may have {limit / 1e6:.1f} MB here (ulimit -f), expected {size / 1e6:.1f} MB for {what}; raise the "
             "limit: ulimit -f unlimited"
         )
+
+
+def allow_open_files() -> None:
+    """Lets this process have OPEN_FILES files open at the same time, where its limit is lower and may be raised.
+
+    Raises:
+      UserError: it may not be raised.
+    """
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_enough, can_be = (limit == resource.RLIM_INFINITY or limit >= OPEN_FILES for limit in limits)
+    if is_enough:
+        return
+    if not can_be:
+        raise UserError(
+            f"only {limits[1]} files may be open at the same time here (ulimit -n), expected {OPEN_FILES} at least; "
+            "raise the limit where it was lowered, or in a new shell: ulimit -n 1024"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, limits[1]))
 
 
 def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR") -> pathlib.Path:

@@ -184,6 +184,35 @@ def test_a_file_beyond_the_limit_of_this_process(monkeypatch):
         files.check_file_size(10**6, "a checkpoint")
 
 
+INFINITY = files.resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("limits", "after"),
+    [
+        ((64, 64), None),
+        ((INFINITY, INFINITY), None),
+        ((1024, INFINITY), None),
+        ((20, 4096), (64, 4096)),
+        ((20, INFINITY), (64, INFINITY)),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_where_it_is_too_low(monkeypatch, limits, after):
+    done = []
+    monkeypatch.setattr(files.resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(files.resource, "setrlimit", lambda _, new: done.append(new))
+    files.allow_open_files()
+    assert done == [after] * (after is not None)
+
+
+def test_a_limit_of_open_files_that_cannot_be_raised(monkeypatch):
+    monkeypatch.setattr(files.resource, "getrlimit", lambda _: (16, 20))
+    with pytest.raises(
+        UserError, match=r"only 20 files may be open .* \(ulimit -n\), expected 64 at least; raise the li"
+    ):
+        files.allow_open_files()
+
+
 def test_results_may_replace_their_own_kind(tmp_path):
     path = tmp_path / "new" / "out.json"
     assert files.check_results_file(path, "ablation") == path
