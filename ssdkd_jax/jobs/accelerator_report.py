@@ -72,7 +72,9 @@ def timing(against: str, budget: Budget) -> Callable:
 
     def work(config, place, interruption):
         del interruption
-        found = benchmark(config, place.with_suffix(".json"), budget=budget, against=against, command=KIND)
+        out = place.with_suffix(".json")
+        out.unlink(missing_ok=True)  # what was begun, perhaps on another machine, whose results are not replaced
+        found = benchmark(config, out, budget=budget, against=against, command=KIND)
         figures = (
             f"{name} {found['milliseconds'][name]['median']:.2f} ms" + _ratio(found, name)
             for name in ("inversion step", "student step", "epoch")
