@@ -79,7 +79,7 @@ def test_runs_of_several_comparisons_have_no_epochs_in_common(begun):
     assert refusal(config(80), ["scratch"], folder, seeds=2).endswith("choose another --workdir=DIR")
 
 
-@pytest.mark.parametrize("content", ['{"epochs": "many", "scratch": {"warmup_epochs": 0}}', '{"scratch": 3}', "{}"])
+@pytest.mark.parametrize("content", ['{"epochs": "many", "scratch": {"warmup_epochs": 0}}', '{"scratch": 3}'])
 def test_what_notes_no_epochs_is_left_to_the_check_of_each_run(tmp_path, content):
     path = folder_of(tmp_path, "scratch", 0)
     path.mkdir(parents=True)

@@ -100,7 +100,7 @@ def test_an_epoch_traces(name, tmp_path):
     [
         ({"teacher__name": "resnet18"}, "resnet18 is a network for classification, but shapes is for segmentation"),
         ({"dataset": "digits"}, "encoder_decoder_8 is a network for segmentation, but digits is for classification"),
-        ({"method": "cmi"}, "cmi is not for segmentation.*ssdkd, fastdfkd, .*dafl.*--config.method=NAME"),
+        ({"method": "cmi"}, "cmi is not for segmentation.*ssdkd, ssdkd_paper, fastdfkd, .*dafl.*--config.method=NAME"),
         ({"ssdkd__views": 4}, "ssdkd.views .*--config.ssdkd.views=0"),
     ],
 )
