@@ -134,6 +134,7 @@ def test_interrupted_job_resumes_and_ends_with_the_same_student(finished, cache_
     assert [event.step for event in events.Scalars("inversion_loss")] == list(range(1, EPOCHS + 1))
 
 
+@pytest.mark.slow
 def test_interrupted_teacher_training_resumes_and_ends_with_the_same_teacher(finished, tmp_path):
     """SIGKILL and SIGTERM in the training of a teacher; `epochs=0` evaluates it and stops."""
     only_teacher = {"epochs": 0, "teacher__epochs": 30}

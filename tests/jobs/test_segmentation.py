@@ -73,6 +73,7 @@ def test_the_report_shows_images_labels_teacher_and_student(finished):
         assert expected in page
 
 
+@pytest.mark.slow
 def test_without_real_images_the_students_maps_are_held_against_the_teachers(finished, tmp_path):
     teacher = next(finished.parent.glob("teachers/*/network.json")).parent
     none = config(method="dafl", evaluate_on="none", teacher__path=str(teacher), epochs=1)

@@ -151,6 +151,7 @@ def test_the_adversarial_loss_sees_the_student():
     assert found[0] < -1e-5 and found[1] == pytest.approx(0, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one():
     method = CMI(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY)
     (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count) for count in (1, 8))

@@ -18,7 +18,7 @@ REAL = 95.0
 WITH_BATCH_NORM = ("ssdkd", "fastdfkd", "fast", "nayer", "cmi", "deepinversion", "dfq")
 WITH_LENET = ("dafl", "zskt", "dfad")
 # The others are in `make test-all`.
-QUICK = ("ssdkd", "fastdfkd")
+QUICK = ("ssdkd",)
 BATCH_NORM = {"epochs": 20, "teacher.epochs": 20}
 LENET = {"epochs": 5, "teacher.epochs": 10, "image_size": 32, "teacher.learning_rate": 0.02}
 LENET_STUDENT = {"kd_steps": 40, "kd_batch_size": 32, "student_learning_rate": 0.02}

@@ -121,6 +121,7 @@ def test_images_keep_their_bits_in_every_dtype(tmp_path, dtype):
     jax.tree.map(assert_array_equal, host, device)
 
 
+@pytest.mark.slow
 def test_fastdfkd_with_a_window_on_eight_devices(tmp_path):
     problem = tiny_problem.problem(bn_axis_name=devices.AXIS)
     two_batches = 2 * 8 * 4 * 4 * 4 / 1e6
