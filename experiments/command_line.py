@@ -4,10 +4,10 @@ import contextlib
 import errno
 import gc
 import os
+import pathlib
 import shlex
 import signal
 import sys
-import tempfile
 import traceback
 
 from absl import flags
@@ -15,7 +15,7 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import allow_open_files
+from ssdkd_jax.files import allow_open_files, make_folder
 from ssdkd_jax.terminal import escape_names, open_closed_streams, silence_libraries
 from ssdkd_jax.training import multiprocess
 from ssdkd_jax.training.interruption import Interrupted, Interruption
@@ -240,12 +240,9 @@ def _keep_compiled_programs():
     if "://" in folder:
         return
     try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        print(f"compiled programs are not kept in {folder} ({error.strerror}); JAX_COMPILATION_CACHE_DIR=FOLDER "
-              "chooses another", flush=True)  # fmt: skip
+        make_folder(pathlib.Path(folder), "JAX_COMPILATION_CACHE_DIR")
+    except UserError as error:
+        print(f"compiled programs are not kept: {error}", flush=True)
         jax.config.update("jax_enable_compilation_cache", False)
 
 

@@ -21,7 +21,8 @@ from ssdkd_jax.training.interruption import Interrupted, Interruption
 _PRELOADED = ["ssdkd_jax.jobs.run"]
 # What the command line sets in JAX, which another process does not know.
 _JAX_SETTINGS = (
-    *("jax_enable_compilation_cache", "jax_compilation_cache_dir"),
+    "jax_enable_compilation_cache",
+    "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
 )
 # What Python's own process for shared resources is to keep to itself.

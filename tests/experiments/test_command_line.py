@@ -218,10 +218,9 @@ def test_a_cache_that_cannot_be_written_is_told_once_and_not_used(monkeypatch, c
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
-    assert capsys.readouterr().out == (
-        f"compiled programs are not kept in {tmp_path}/file/cache (Not a directory); JAX_COMPILATION_CACHE_DIR=FOLDER "
-        "chooses another\n"
-    )
+    out = capsys.readouterr().out
+    assert out.startswith("compiled programs are not kept: ") and out.count("\n") == 1
+    assert f"{tmp_path}/file/cache" in out and out.endswith("choose another: JAX_COMPILATION_CACHE_DIR=DIR\n")
 
 
 def test_a_name_too_long_for_the_disk_is_to_be_shortened(end):
