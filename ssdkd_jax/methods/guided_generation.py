@@ -14,8 +14,8 @@ from ssdkd_jax.methods.hidfd_settings import HiDFDSettings
 from ssdkd_jax.models.conditional_generator import ConditionalGenerator
 from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscriminator
 
-# Collapse: images of a class that differ less than this share of how much the collected images do; classes whose
-# entropy is less than this share of the largest possible.
+# Collapse: images of a class that differ, or classes whose entropy is, less than these shares of what the collected
+# images have.  An entropy below that share of the largest possible is told, too.
 LEAST_DIVERSITY, LEAST_ENTROPY = 0.2, 0.3
 # The hinge loss of a discriminator that tells nearly all images apart, so that the generator learns nothing; it is 2
 # where none can be told.
@@ -138,17 +138,17 @@ class GuidedGeneration(HiDFDSettings):
                 f"the generator has collapsed: its images of a class differ {share:.0f} % as much as the collected "
                 "ones do"
             )
-        if metrics["class_entropy"] < LEAST_ENTROPY:
-            found, collected = (metrics[name] for name in ("class_entropy", "collected_class_entropy"))
-            alike = found >= LEAST_ENTROPY * collected
+        found, collected = (metrics[name] for name in ("class_entropy", "collected_class_entropy"))
+        entropies = (
+            f"their entropy is {100 * found:.0f} % of the largest possible, that of the collected images "
+            f"{100 * collected:.0f} %"
+        )
+        if found < LEAST_ENTROPY * collected:
+            return f"the generator has collapsed to few classes: {entropies}"
+        if found < LEAST_ENTROPY:
             return (
-                f"the generator {'makes' if alike else 'has collapsed to'} few classes: their entropy is "
-                f"{100 * found:.0f} % of the largest possible, that of the collected images {100 * collected:.0f} %"
-                + (
-                    "; collect images of more classes, or keep equally many of each: collected_by=classes"
-                    if alike
-                    else ""
-                )
+                f"the generator makes few classes, as those of the collected images are: {entropies}; collect images "
+                "of more classes, or keep equally many of each: collected_by=classes"
             )
         if metrics["discriminator_loss"] < LEAST_HINGE:
             return (

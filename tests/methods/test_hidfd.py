@@ -275,7 +275,8 @@ def test_a_collapse_is_told_when_stage_1_ends():
     few = fine | {"class_entropy": 0.1}
     assert "entropy is 10 % of the largest possible, that of the collected images 100 %" in of.concern(0, few)
     alike = of.concern(0, few | {"collected_class_entropy": 0.2})
-    assert "makes few classes: their entropy is 10 %" in alike and alike.endswith("of each: collected_by=classes")
+    assert "makes few classes, as those of the collected images are: their entropy is 10 %" in alike
+    assert alike.endswith("of each: collected_by=classes")
     assert "its hinge loss is 0.01, 2 where it cannot" in of.concern(0, fine | {"discriminator_loss": 0.011})
 
 
