@@ -61,7 +61,9 @@ def test_stablehlo_is_for_accelerators_too(tmp_path):
     assert set(exported.platforms) == {"cpu", "cuda", "tpu"}
 
 
-FAMILIES = ("resnet8", "resnet18_imagenet", "vgg8", "mobilenetv2", "shufflenetv2", "lenet5", "encoder_decoder_8")
+QUICK = ("resnet8", "vgg8", "lenet5")
+SLOW = ("resnet18_imagenet", "mobilenetv2", "shufflenetv2", "encoder_decoder_8")
+FAMILIES = (*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -7,6 +7,7 @@ import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax.methods.deepinversion import DeepInversion, Draws
@@ -82,6 +83,7 @@ def test_the_adversarial_loss_sees_the_student():
     assert abs(float(of_twin["adversarial_loss"])) < 1e-6
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one():
     problem = tiny_problem.problem(**tiny_problem.ON_DEVICES)._replace(flip=True)
     method = DeepInversion(

@@ -186,6 +186,7 @@ def test_only_fastdfkd_itself_resets_its_generator(name):
     assert METHODS[name].settings["reset_after"] == {"fast": 0, "fastdfkd": 120}[name]
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one_also_in_what_they_keep_of_the_teacher():
     """And the teacher says of the kept views what was kept of it."""
     problem = tiny_problem.problem(**tiny_problem.ON_DEVICES)

@@ -159,11 +159,8 @@ def named(variables):
 UNDETERMINED = {f"params.blocks.0.0.{name}.bias" for name in ("conv1", "conv2", "conv_sc")}
 
 
-# Settings, the others of which take as long again to compile.
-OTHER = [False, pytest.param(True, marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("other", OTHER)
+@pytest.mark.slow
+@pytest.mark.parametrize("other", [False, True])
 def test_several_devices_compute_what_one_computes(other):
     (one, of_one), (two, of_two) = states(1, other), states(2, other)
     close = functools.partial(assert_allclose, rtol=1e-4, atol=1e-5)
@@ -195,7 +192,8 @@ def test_replay_replaces_a_batch_and_learns_priorities():
     assert_array_equal(after.gan.counts, guided_gan.FIRST_COUNT)
 
 
-@pytest.mark.parametrize("other", OTHER)
+# The other settings take as long again to compile.
+@pytest.mark.parametrize("other", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_checkpoint_of_stage_1_goes_on_bit_for_bit(tmp_path, other):
     """Singular vectors, conditional BatchNorm, the moving average and both optimizers are in it."""
     (_, before, after), _ = states(1, other)

@@ -109,6 +109,7 @@ def test_the_adversarial_loss_sees_the_student_after_the_warmup(epoch, counts):
     assert (abs(float(found[0]["inversion_loss"] - found[1]["inversion_loss"])) > 1e-3) == counts
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one():
     method = NAYER(problem=tiny_problem.problem(**tiny_problem.ON_DEVICES), **TINY)
     (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, first_epoch=1) for count in (1, 8))

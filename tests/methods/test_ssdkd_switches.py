@@ -191,6 +191,7 @@ def test_a_buffer_smaller_than_a_batch_is_refused():
 NOISY = {"synthesis": "noisy_layer", "generator_life": 2, "embedding_size": 5, "targets": "drawn"}
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one():
     """The networks as they are used: convolutions, BatchNorm over the devices, a sharded buffer that overflows.
 

@@ -125,6 +125,7 @@ def test_an_epoch_is_rounds_of_generator_and_student_steps():
     assert rates == [pytest.approx((0.1 + 2e-4) / 2), pytest.approx(2e-4)]
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one():
     method = tiny("dfq", **tiny_problem.ON_DEVICES)
     (one, metrics), (eight, metrics_of_eight) = (tiny_problem.after_an_epoch(method, count) for count in (1, 8))
