@@ -1,5 +1,7 @@
 """Reading a config's argument: `configs/cifar10.py:wrn40_2-wrn16_1,small`."""
 
+import difflib
+
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import model_names
 
@@ -25,9 +27,18 @@ def parse(argument, default_pair, sizes=()):
         else:
             known = f" or one of: {', '.join(sizes)}" if sizes else ""
             raise UserError(
-                f"unknown preset {word!r}: expected TEACHER-STUDENT such as {'-'.join(default_pair)}{known}; "
+                f"unknown preset {word!r}; {_meant(word, sizes)}expected TEACHER-STUDENT such as "
+                f"{'-'.join(default_pair)}{known}; "
                 f"networks are {', '.join(model_names())}"
             )
     if len(pairs) > 1 or len(set(words)) < len(words):
         raise UserError(f"the preset is {argument!r}, expected each word once, and one TEACHER-STUDENT at most")
     return (pairs or [default_pair])[0], set(words)
+
+
+def _meant(word, sizes):
+    """A question with the closest preset, or pair of networks; "" where nothing is close."""
+    parts = [difflib.get_close_matches(part, model_names(), n=1) for part in word.split("-")]
+    pair = ["-".join(closest[0] for closest in parts)] if len(parts) == 2 and all(parts) else []
+    closest = pair or difflib.get_close_matches(word, sizes, n=1)
+    return f"did you mean {closest[0]!r}? " if closest else ""

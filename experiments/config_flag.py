@@ -198,7 +198,8 @@ def _unknown_flag(name, example):
     """What to say of a flag that a program does not have."""
     known = {*flags.FLAGS, "help", "version", "list"} - _flags_of_libraries()
     close = difflib.get_close_matches(name, sorted(known), n=1)
-    meant = meant_field([f"{name}="]) or (f"; did you mean --{close[0]}?" if close else "")
+    of_config = meant_field([f"{field}=" for field in (name, name.partition(".")[2])])
+    meant = of_config or (f"; did you mean --{close[0]}?" if close else "")
     return f"unknown flag --{name}{meant}; for example: {example}"
 
 
@@ -364,7 +365,8 @@ def _where(argv, error):
         what = _reason(error).removeprefix("TypeError: ")
         return f"the config cannot be read: {path}: {what}; expected `def get_config(argument=None):`"
     place = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else path
-    return f"the config cannot be read: {place}: {type(error).__name__}: {_reason(error)}"
+    kind = type(error).__name__
+    return f"the config cannot be read: {place}: {kind}: {_reason(error).removeprefix(f'{kind}: ')}"
 
 
 def _frames(error):

@@ -110,7 +110,17 @@ def test_presets():
 
 @pytest.mark.parametrize("word", ["tiny", "wrn40_2", "wrn40_2-wrn16_9", "wrn40_2-wrn16_1-wrn16_2"])
 def test_unknown_preset(word):
-    with pytest.raises(UserError, match=f"unknown preset '{word}': expected TEACHER-STUDENT"):
+    with pytest.raises(UserError, match=f"unknown preset '{word}'; .*expected TEACHER-STUDENT"):
+        build("cifar10", word)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("smal", "small"), ("fastdfkd11", "fastdfkd10"), ("resnet34-resnet1", "resnet34-resnet18"), ("wrn40_2-rn", None)],
+)
+def test_a_preset_that_is_almost_one(word, meant):
+    expected = f"; did you mean '{meant}'\\? expected TEACHER" if meant else "; expected TEACHER"
+    with pytest.raises(UserError, match=f"^unknown preset '{word}'{expected}"):
         build("cifar10", word)
 
 

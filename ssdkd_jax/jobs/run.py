@@ -37,7 +37,7 @@ from ssdkd_jax.jobs.teacher import (
     train_teacher,
 )
 from ssdkd_jax.methods import METHODS, find_method, section_of
-from ssdkd_jax.reports.run_files import REPORT
+from ssdkd_jax.reports.run_files import REPORT, read_metrics
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
@@ -111,10 +111,20 @@ def _finished(config, folder, held):
     _check_same_teacher(config, summary)
     if not (folder / REPORT).exists():
         write_report(folder)
+    elif config.epochs:
+        _tell_damaged_log(folder)
     if config.export_torch and config.epochs:
         _export(folder)
     print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/report.html", flush=True)
     return summary
+
+
+def _tell_damaged_log(folder):
+    """Of a finished run, which has its report already."""
+    try:
+        read_metrics(folder)
+    except UserError as error:
+        print(error, flush=True)
 
 
 def _run(context, command, note):

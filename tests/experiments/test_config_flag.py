@@ -39,7 +39,7 @@ FILES = {
     ),
     "assigns another type": (
         "from configs import digits\ndef get_config(a=None):\n    c = digits.get_config()\n    c.epochs = '3'\n",
-        "c.py, line 4: TypeError: ",
+        "c.py, line 4: TypeError: Could not override field 'epochs'",
     ),
     "lacks fields": (
         "import ml_collections\ndef get_config(a=None):\n    return ml_collections.ConfigDict({'seed': 1})\n",
@@ -131,6 +131,7 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
         (["--config.export_torch=yes"], "--config.export_torch=yes: expected true or false"),
         (["--config.baselines=(a,)"], "baselines is ('(a,)',), expected tuple of float"),
         (["--epochs=5"], "unknown flag --epochs; did you mean --config.epochs=...?; for example: main.py"),
+        (["--confg.epochs=5"], "unknown flag --confg.epochs; did you mean --config.epochs=...?; for example: main.py"),
         (["--repeat=5"], "unknown flag --repeat; did you mean --repeats?; for example: main.py"),
         (["--log_dirs=5"], "unknown flag --log_dirs; for example: main.py"),
         (["--only_check_args"], "unknown flag --only_check_args; for example: main.py"),

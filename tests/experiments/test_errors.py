@@ -55,7 +55,7 @@ def refusal(cache_dir, tmp_path):
     [
         (["--config.nope=1"], "unknown config field --config.nope"),
         (["--config.epochs=many"], "--config.epochs=many: expected a whole number"),
-        (["--config=configs/digits.py:tiny"], "unknown preset 'tiny': expected TEACHER-STUDENT"),
+        (["--config=configs/digits.py:tiny"], "unknown preset 'tiny'; expected TEACHER-STUDENT"),
         (["--config=configs/nothing.py"], "there is no config file 'configs/nothing.py'"),
         (["--config.image_shape=(8,8)", "--config.evaluate_on=none"], "image_shape is (8, 8), expected (height, width"),
     ],

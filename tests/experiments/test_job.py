@@ -96,6 +96,16 @@ def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, cache_d
     assert (workdir / "report.html").exists()
 
 
+def test_a_damaged_log_of_a_finished_run_is_told(one_device, cache_dir, tmp_path, capsys):
+    copy = shutil.copytree(one_device, tmp_path / "copy")
+    (copy / "metrics.jsonl").write_text("x{")
+    job(copy, cache_dir, **SHORT)
+    told, finished = capsys.readouterr().out.splitlines()
+    assert told.startswith(f"{copy}/metrics.jsonl, line 1 is not JSON") and "the student beside it is as it" in told
+    assert finished.startswith(f"{copy} is finished: ")
+    assert (copy / "metrics.jsonl").read_text() == "x{"
+
+
 def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):
     torch = pytest.importorskip("torch")
     variables, metadata = saved_network.load_network(teacher)

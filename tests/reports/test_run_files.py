@@ -90,6 +90,14 @@ def test_a_line_that_is_nested_too_deeply_is_named(tmp_path):
         read_metrics(tmp_path)
 
 
+def test_half_a_line_is_what_a_kill_leaves_but_not_a_run_that_ended(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
+    assert read_metrics(tmp_path) == [{"epoch": 1}]
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 2 is not JSON.*; the student beside it is as it was"):
+        read_metrics(tmp_path)
+
+
 @pytest.mark.parametrize("line", ["[]", "5", "{}", '{"epoch": "1"}', '{"epoch": NaN}', '{"epoch": 1e999}'])
 def test_a_line_of_the_log_without_an_epoch_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"epoch": 2}}\n')
