@@ -17,14 +17,15 @@ def get_study():
     config.teacher.path = "runs/resnet20-12fca82f.th"
     config.epochs = 60
     config.evaluate_every = 5
-    no_weights = NO_META_STEP | NO_WEIGHTS
-    small = no_weights | small_steps(config.ssdkd)
+    no_meta_step = NO_META_STEP | NO_WEIGHTS
+    small = small_steps(config.ssdkd)
     variants = {
         "ssdkd by default": {},
-        "no meta step": of_ssdkd(NO_META_STEP),
-        "no meta step and no importance weights": of_ssdkd(no_weights),
-        "no meta step and no importance weights and small steps": of_ssdkd(small),
-        "the same with 8 kept views": of_ssdkd(small | {"views": 8}),
+        "no meta step and no importance weights": of_ssdkd(no_meta_step),
+        "no meta step and no importance weights and small steps": of_ssdkd(no_meta_step | small),
+        "no importance weights": of_ssdkd(NO_WEIGHTS),
+        "no importance weights and small steps": of_ssdkd(NO_WEIGHTS | small),
+        "the same with 8 kept views": of_ssdkd(NO_WEIGHTS | small | {"views": 8}),
         **{name: {"method": name} for name in ("fastdfkd2", "fastdfkd5", "fastdfkd10")},
     }
     return Study(config, variants, seeds=3)
