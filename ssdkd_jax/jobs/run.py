@@ -37,7 +37,7 @@ from ssdkd_jax.jobs.teacher import (
     train_teacher,
 )
 from ssdkd_jax.methods import METHODS, find_method, section_of
-from ssdkd_jax.reports.run_files import REPORT, read_metrics
+from ssdkd_jax.reports.run_files import METRICS, REPORT, read_metrics
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
@@ -111,18 +111,21 @@ def _finished(config, folder, held):
     _check_same_teacher(config, summary)
     if not (folder / REPORT).exists():
         write_report(folder)
-    elif config.epochs:
-        _tell_damaged_log(folder)
+    if config.epochs:
+        _tell_damaged_log(folder, summary)
     if config.export_torch and config.epochs:
         _export(folder)
     print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/report.html", flush=True)
     return summary
 
 
-def _tell_damaged_log(folder):
-    """Of a finished run, which has its report already."""
+def _tell_damaged_log(folder, summary):
+    """Prints what is wrong with the log of a finished run, whose student does not depend on it."""
     try:
-        read_metrics(folder)
+        records = read_metrics(folder)
+        last = int(records[-1]["epoch"]) if records else 0
+        if last < summary.epochs:
+            print(f"{folder / METRICS} ends at epoch {last} of {summary.epochs}, so its curves do too", flush=True)
     except UserError as error:
         print(error, flush=True)
 

@@ -155,7 +155,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            if position == len(lines) and not (path.parent / SUMMARY).exists():  # a killed run may leave half a line
+            if position == len(lines) and line.startswith("{"):  # a run that was killed may leave half a line
                 break
             message = f"{path}, line {position} is not JSON: expected one object a line; {_fix(path.parent)}"
             raise UserError(message) from error

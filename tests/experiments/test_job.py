@@ -1,6 +1,7 @@
 """The job in this process: devices, compilations, and runs without any real data."""
 
 import json
+import re
 import shutil
 from typing import NamedTuple
 
@@ -96,14 +97,21 @@ def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, cache_d
     assert (workdir / "report.html").exists()
 
 
-def test_a_damaged_log_of_a_finished_run_is_told(one_device, cache_dir, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("x{", "line 1 is not JSON: .*the student beside it is as it was"),
+        ('{"epoch": 1}\n{"ep', "ends at epoch 1 of 3"),
+    ],
+)
+def test_a_damaged_log_of_a_finished_run_is_told(one_device, cache_dir, tmp_path, capsys, log, expected):
     copy = shutil.copytree(one_device, tmp_path / "copy")
-    (copy / "metrics.jsonl").write_text("x{")
+    (copy / "metrics.jsonl").write_text(log)
     job(copy, cache_dir, **SHORT)
     told, finished = capsys.readouterr().out.splitlines()
-    assert told.startswith(f"{copy}/metrics.jsonl, line 1 is not JSON") and "the student beside it is as it" in told
+    assert re.match(f"{re.escape(str(copy))}/metrics.jsonl,? {expected}", told)
     assert finished.startswith(f"{copy} is finished: ")
-    assert (copy / "metrics.jsonl").read_text() == "x{"
+    assert (copy / "metrics.jsonl").read_text() == log
 
 
 def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):

@@ -45,6 +45,7 @@ def finished(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_measured(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["metric"] == "miou" and summary["student_accuracy"] is None
@@ -57,6 +58,7 @@ def test_a_run_says_what_it_measured(finished):
     assert last["student_miou"] == summary["student_miou"]
 
 
+@pytest.mark.slow
 def test_the_buffer_keeps_shares_of_classes(finished):
     buffer = read_buffer(finished)
     assert buffer.shares.shape == (12, 5) and buffer.real_shares.shape == (120, 5)
@@ -64,6 +66,7 @@ def test_the_buffer_keeps_shares_of_classes(finished):
     np.testing.assert_array_equal(buffer.predicted_class, buffer.shares.argmax(1))
 
 
+@pytest.mark.slow
 def test_the_report_shows_images_labels_teacher_and_student(finished):
     maps, page = read_maps(finished), (finished / "report.html").read_text()
     for name in ("real_labels", "real_teacher", "real_student", "made_teacher"):

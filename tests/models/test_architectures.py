@@ -20,6 +20,11 @@ FORWARD = golden_values.load("forward")
 CLASSIFIERS = model_names("classification")
 WITH_LOGITS = [name for name in CLASSIFIERS if f"{name}/logits" in FORWARD]
 OUR_OWN = [name for name in CLASSIFIERS if "convnet" in name]
+# More blocks of what the networks with logits consist of.
+DEEPER = (
+    *("resnet32", "resnet32_option_a", "resnet44", "resnet44_option_a", "resnet56", "resnet110_option_a", "wrn40_1"),
+    *("resnet34", "resnet34_imagenet", "vgg16", "vgg19"),
+)
 WITHOUT_LOGITS = [name for name in CLASSIFIERS if name not in (*WITH_LOGITS, *OUR_OWN)]
 
 
@@ -53,7 +58,9 @@ def test_logits_equal_pytorch(name):
     assert_logits(name, weights, drawn_images(2, channels, size, size), FORWARD[f"{name}/logits"])
 
 
-@pytest.mark.parametrize("name", WITHOUT_LOGITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEPER else name for name in WITHOUT_LOGITS]
+)
 def test_logits_equal_a_definition_in_torch(name):
     torch = pytest.importorskip("torch")
     import torch_reference

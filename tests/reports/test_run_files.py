@@ -90,11 +90,11 @@ def test_a_line_that_is_nested_too_deeply_is_named(tmp_path):
         read_metrics(tmp_path)
 
 
-def test_half_a_line_is_what_a_kill_leaves_but_not_a_run_that_ended(tmp_path):
+def test_the_first_half_of_a_line_is_what_a_kill_leaves_and_another_text_is_damage(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
     assert read_metrics(tmp_path) == [{"epoch": 1}]
-    (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match=r"metrics.jsonl, line 2 is not JSON.*; the student beside it is as it was"):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\nch": 2}')
+    with pytest.raises(UserError, match=r"metrics.jsonl, line 2 is not JSON"):
         read_metrics(tmp_path)
 
 

@@ -27,6 +27,7 @@ def measured(tmp_path_factory):
     return path, growth(config(), path, budget=BRIEF, values=values, command="the command")
 
 
+@pytest.mark.slow
 def test_every_value_is_measured(measured):
     path, content = measured
     assert json.loads(path.read_text()) == json.loads(json.dumps(content))
@@ -45,6 +46,7 @@ def test_sizes_beyond_the_memory_are_left_out(tmp_path, monkeypatch):
     assert refused.startswith("the run's arrays take at least 0.0 GB, but there are 0.0 GB; time a smaller buffer")
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(measured, monkeypatch, capsys):
     path, content = measured
     monkeypatch.setattr(module, "make_workload", lambda _: pytest.fail("measured again"))
@@ -55,6 +57,7 @@ def test_what_is_measured_is_not_measured_again(measured, monkeypatch, capsys):
         growth(config(ssdkd__kd_steps=3), path, budget=BRIEF, values={"buffer size": (4000,)})
 
 
+@pytest.mark.slow
 def test_its_table_and_plot(measured):
     path, _ = measured
     result = read_result(path)
@@ -85,6 +88,7 @@ def test_mistakes(tmp_path, fields, values, expected):
     assert expected in str(error.value)
 
 
+@pytest.mark.slow
 def test_points_of_wrong_types_are_not_gone_on_with(measured, tmp_path):
     path, _ = measured
     content = json.loads(path.read_text())
