@@ -2,7 +2,7 @@
 
 import difflib
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.models import model_names
 
 
@@ -37,8 +37,8 @@ def parse(argument, default_pair, sizes=()):
 
 
 def _meant(word, sizes):
-    """A question with the closest preset, or pair of networks; "" where nothing is close."""
-    parts = [difflib.get_close_matches(part, model_names(), n=1) for part in word.split("-")]
-    pair = ["-".join(closest[0] for closest in parts)] if len(parts) == 2 and all(parts) else []
-    closest = pair or difflib.get_close_matches(word, sizes, n=1)
-    return f"did you mean {closest[0]!r}? " if closest else ""
+    """A question with the closest pair of networks, or preset; "" where nothing is close."""
+    closest = [difflib.get_close_matches(part, model_names(), n=1) for part in word.split("-")]
+    if len(closest) == 2 and all(closest):
+        return f"did you mean {'-'.join(name for (name,) in closest)!r}? "
+    return did_you_mean(word, sizes)

@@ -42,7 +42,7 @@ SUFFIXES = {
 
 def main(command, interruption, action, path):
     """Does what the action says."""
-    from ssdkd_jax.errors import UserError
+    from ssdkd_jax.errors import UserError, did_you_mean
     from ssdkd_jax.files import expand
     from ssdkd_jax.training.devices import local_devices
 
@@ -55,7 +55,7 @@ def main(command, interruption, action, path):
         "to-stablehlo": _to_stablehlo,
     }
     if action not in actions:
-        raise UserError(f"unknown action {action!r}; known are: {', '.join(actions)}")
+        raise UserError(f"unknown action {action!r}; {did_you_mean(action, actions)}known are: {', '.join(actions)}")
     _check_flags(action)
     path = expand(path)
     if action != "from-torch":

@@ -1,5 +1,8 @@
 """The exceptions for what the user can fix."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake in a path, name, shape, device count or config field.
@@ -11,3 +14,13 @@ class UserError(Exception):
 
 class Diverged(UserError):
     """A loss or a parameter is not finite: one run is lost to its settings, others of the same program are not."""
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Returns the question after the closest of the known words, for the middle of a message; "" where none is close.
+
+    Capital letters make no difference.
+    """
+    lower = {one.lower(): one for one in known}
+    closest = difflib.get_close_matches(str(word).lower(), lower, n=1)
+    return f"did you mean {lower[closest[0]]!r}? " if closest else ""

@@ -3,7 +3,7 @@
 import math
 
 from ssdkd_jax.data.benchmarks import BENCHMARKS
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 
 Numbers = tuple[float, ...]
 
@@ -51,8 +51,9 @@ def chosen_normalization(text: str, channels: int = 3) -> tuple[Numbers, Numbers
         mean, std = normalization(text, channels)
     else:
         raise UserError(
-            f"unknown normalization {text!r}; known are: {', '.join(_published())}, half, or numbers such as "
-            "0.49,0.48,0.45/0.2,0.2,0.2 (means, a slash, standard deviations)"
+            f"unknown normalization {text!r}; {did_you_mean(text, [*_published(), 'half'])}known are: "
+            f"{', '.join(_published())}, half, or numbers such as 0.49,0.48,0.45/0.2,0.2,0.2 (means, a slash, "
+            "standard deviations)"
         )
     if not len(mean) == len(std) == channels:
         raise UserError(

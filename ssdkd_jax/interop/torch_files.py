@@ -133,8 +133,16 @@ def _weights_in(content, where=""):
     if not isinstance(content, Mapping):
         return []
     nested = [found for key in NESTINGS for found in _weights_in(content.get(key), f"{where}[{key!r}]")]
-    tensors = {name: value for name, value in content.items() if isinstance(name, str) and _is_tensor(value)}
-    return nested or ([(where, tensors)] if tensors else [])
+    if nested:  # only to be named
+        others = {key: _tensors_in(value) for key, value in content.items() if key not in (*NESTINGS, *OPTIMIZERS)}
+        return nested + [(f"{where}[{key!r}]", tensors) for key, tensors in others.items() if tensors]
+    tensors = _tensors_in(content)
+    return [(where, tensors)] if tensors else []
+
+
+def _tensors_in(content):
+    entries = content.items() if isinstance(content, Mapping) else ()
+    return {name: value for name, value in entries if isinstance(name, str) and _is_tensor(value)}
 
 
 def _what_it_holds(content):

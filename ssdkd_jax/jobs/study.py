@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from ssdkd_jax import methods
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run import identity
@@ -168,8 +168,7 @@ def variant_configs(study: Study, only: Sequence[str] = ()) -> dict[str, Any]:
     config_checks.check_once("--only", list(only), "variant")
     unknown = sorted(set(only) - set(study.variants))
     if unknown:
-        close = difflib.get_close_matches(unknown[0], study.variants, n=1)
-        meant = f"did you mean {close[0]!r}? " if close else ""
+        meant = did_you_mean(unknown[0], study.variants)
         raise UserError(f"--only: there is no variant {unknown[0]!r}; {meant}known are: {', '.join(study.variants)}")
     first, configs, same = next(iter(study.variants)), {}, {}
     for name, changes in study.variants.items():

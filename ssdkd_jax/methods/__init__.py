@@ -1,11 +1,10 @@
 """Methods by name."""
 
 import dataclasses
-import difflib
 from typing import Any, NamedTuple
 
 from ssdkd_jax import settings
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.methods.base import Method
 from ssdkd_jax.methods.baselines import NoiseKD, Scratch, TransferKD, VanillaKD
 from ssdkd_jax.methods.cmi import CMI
@@ -99,10 +98,7 @@ def find_method(name: str) -> Preset:
             )
         return Preset(found, {})
     if name not in METHODS:
-        lower = {known.lower(): known for known in METHODS}
-        closest = [lower[known] for known in difflib.get_close_matches(str(name).lower(), lower, n=1)]
-        suggestion = f"did you mean {closest[0]!r}? " if closest else ""
-        raise UserError(f"unknown method {name!r}; {suggestion}known are: {', '.join(METHODS)}")
+        raise UserError(f"unknown method {name!r}; {did_you_mean(name, METHODS)}known are: {', '.join(METHODS)}")
     return METHODS[name]
 
 

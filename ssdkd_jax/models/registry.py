@@ -1,6 +1,5 @@
 """Networks by name."""
 
-import difflib
 import functools
 from collections.abc import Callable, Mapping
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.models import (
     convnet,
     deeplab,
@@ -166,7 +165,5 @@ def _registered(name):
 
 
 def _unknown(name):
-    closest = difflib.get_close_matches(str(name), ARCHITECTURES, n=1)
-    suggestion = f"did you mean {closest[0]!r}? " if closest else ""
     own = "; your own network is named as path/to/file.py:make" if str(name).endswith(".py") else ""
-    return f"unknown model {name!r}; {suggestion}known are: {', '.join(ARCHITECTURES)}{own}"
+    return f"unknown model {name!r}; {did_you_mean(name, ARCHITECTURES)}known are: {', '.join(ARCHITECTURES)}{own}"

@@ -105,6 +105,7 @@ def test_a_saved_network_that_computes_no_numbers_is_not_converted(monkeypatch):
         ([], "ACTION and PATH and --out missing; for example: python -m experiments.convert to-torch"),
         (["to-torch", "x", "y", "--out=z.pth"], "unexpected arguments y; for example"),
         (["to-keras", "x", "--out=z"], "unknown action 'to-keras'; known are: from-torch, to-torch, to-onnx"),
+        (["to-torh", "x", "--out=z"], "unknown action 'to-torh'; did you mean 'to-torch'? known are: from-torch"),
         (["from-torch", "FILE", "--arch=wrn16_1", "--out=OUT"], "is no wrn16_1: tensor 'bn1.weight' has shape (16,)"),
         (["from-torch", "FILE", "--data_dir=x", "--out=OUT"], "--data_dir has no effect without a data set; name it"),
         (
@@ -158,7 +159,7 @@ def test_what_goes_with_the_weights(resnet8, options, expected, tmp_path):
     [
         ({"num_classes": 100}, "FILE has 10 classes, not 100"),
         ({"class_names": ("a", "b")}, "FILE has 10 classes, but 2 class names were given"),
-        ({"normalization": "cifr"}, "unknown normalization 'cifr'; known are: cifar"),
+        ({"normalization": "cifr"}, "unknown normalization 'cifr'; did you mean 'cifar"),
         ({"dataset": "cifar100"}, "FILE has 10 classes and 3 channels, but cifar100 has 100 and 3"),
     ],
     ids=str,

@@ -141,7 +141,7 @@ def test_weights_that_would_run_code_are_not_loaded(tmp_path):
         ({"baselines": (10.0,)}, "baselines holds 10.0, expected shares"),
         ({"image_shape": (8, 8, 1)}, "image_shape is for data sets that are not built in"),
         ({"normalization": "cifar10"}, "normalization 'cifar10' has 3 means and 3 standard deviations, but the images"),
-        ({"normalization": "imagnet"}, "unknown normalization 'imagnet'; known are: cifar10, "),
+        ({"normalization": "imagnet"}, "unknown normalization 'imagnet'; did you mean 'imagenet'? known are: cifar10"),
         ({"teacher__name": "vgg11", "image_size": 4}, "vgg takes images from 8x8 pixels on, these are 4x4"),
         ({"evaluate_on": "none"}, "no teacher can be trained; give one with --config.teacher.path="),
         ({"teacher__name": ""}, "there is no teacher: give --config.teacher.path="),
