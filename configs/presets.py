@@ -1,8 +1,6 @@
 """Reading a config's argument: `configs/cifar10.py:wrn40_2-wrn16_1,small`."""
 
-import difflib
-
-from ssdkd_jax.errors import UserError, did_you_mean
+from ssdkd_jax.errors import UserError, closest, did_you_mean
 from ssdkd_jax.models import model_names
 
 
@@ -28,8 +26,7 @@ def parse(argument, default_pair, sizes=()):
             known = f" or one of: {', '.join(sizes)}" if sizes else ""
             raise UserError(
                 f"unknown preset {word!r}; {_meant(word, sizes)}expected TEACHER-STUDENT such as "
-                f"{'-'.join(default_pair)}{known}; "
-                f"networks are {', '.join(model_names())}"
+                f"{'-'.join(default_pair)}{known}; networks are {', '.join(model_names())}"
             )
     if len(pairs) > 1 or len(set(words)) < len(words):
         raise UserError(f"the preset is {argument!r}, expected each word once, and one TEACHER-STUDENT at most")
@@ -38,7 +35,7 @@ def parse(argument, default_pair, sizes=()):
 
 def _meant(word, sizes):
     """A question with the closest pair of networks, or preset; "" where nothing is close."""
-    closest = [difflib.get_close_matches(part, model_names(), n=1) for part in word.split("-")]
-    if len(closest) == 2 and all(closest):
-        return f"did you mean {'-'.join(name for (name,) in closest)!r}? "
+    pair = [closest(part, model_names()) for part in word.split("-")]
+    if len(pair) == 2 and all(pair):
+        return f"did you mean {'-'.join(pair)!r}? "
     return did_you_mean(word, sizes)

@@ -1,6 +1,5 @@
 """The flag `--config`: shipped files by name, a user's own methods, overrides, and mistakes in one line."""
 
-import difflib
 import math
 import os
 import pathlib
@@ -11,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import configs
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, closest
 
 # What defines flags of its own when it is imported, none of which does anything here.
 _LIBRARIES = ("absl", "chex", "orbax")
@@ -136,8 +135,8 @@ def shipped_file(path, package, function):
     name, files = pathlib.PurePath(path), shipped_files(package, function)
     if str(name.parent) in (".", package.__name__) and name.suffix in ("", ".py") and name.stem in files:
         return files[name.stem]
-    close = difflib.get_close_matches(name.stem, files, n=1)
-    meant = f"did you mean {package.__name__}/{close[0]}.py? " if close else ""
+    close = closest(name.stem, files)
+    meant = f"did you mean {package.__name__}/{close}.py? " if close else ""
     raise UserError(f"{meant}shipped are: {', '.join(files)}")
 
 
@@ -197,9 +196,9 @@ def _flags_of_libraries():
 def _unknown_flag(name, example):
     """What to say of a flag that a program does not have."""
     known = {*flags.FLAGS, "help", "version", "list"} - _flags_of_libraries()
-    close = difflib.get_close_matches(name, sorted(known), n=1)
+    close = closest(name, sorted(known))
     of_config = meant_field([f"{field}=" for field in (name, name.partition(".")[2])])
-    meant = of_config or (f"; did you mean --{close[0]}?" if close else "")
+    meant = of_config or (f"; did you mean --{close}?" if close else "")
     return f"unknown flag --{name}{meant}; for example: {example}"
 
 
@@ -320,8 +319,8 @@ def _unknown_field(argv, error):
 
 def _not_a_field(field):
     """What to say of a `--config.NAME` that no config has."""
-    close = difflib.get_close_matches(field.removeprefix("--config."), _known_fields(), n=1)
-    meant = f"did you mean --config.{close[0]}? " if close else ""
+    close = closest(field.removeprefix("--config."), _known_fields())
+    meant = f"did you mean --config.{close}? " if close else ""
     return f"unknown config field {field}; {meant}--help lists the fields"
 
 

@@ -1,4 +1,4 @@
-"""The exceptions for what the user can fix."""
+"""The exceptions for what the user can fix, and the word that may have been meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -16,11 +16,14 @@ class Diverged(UserError):
     """A loss or a parameter is not finite: one run is lost to its settings, others of the same program are not."""
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Returns the question after the closest of the known words, for the middle of a message; "" where none is close.
-
-    Capital letters make no difference.
-    """
+def closest(word: object, known: Iterable[str]) -> str | None:
+    """The known word that is most like a misspelled one, whatever its capital letters; None where none is."""
     lower = {one.lower(): one for one in known}
-    closest = difflib.get_close_matches(str(word).lower(), lower, n=1)
-    return f"did you mean {lower[closest[0]]!r}? " if closest else ""
+    found = difflib.get_close_matches(str(word).lower(), lower, n=1)
+    return lower[found[0]] if found else None
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The question after the closest of the known words, for the middle of a message; "" where none is close."""
+    found = closest(word, known)
+    return f"did you mean {found!r}? " if found else ""

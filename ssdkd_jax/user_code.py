@@ -1,7 +1,6 @@
 """A user's own Python: functions and classes that are named as `path/to/file.py:Name`."""
 
 import contextlib
-import difflib
 import functools
 import importlib.util
 import os
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, closest
 
 # Paths of the user's files that were imported.
 _FILES: set[str] = set()
@@ -46,8 +45,8 @@ def load_object(text: str) -> Any:
         module = _imported(path)
     if not hasattr(module, name):
         known = [known for known in vars(module) if not known.startswith("_")]
-        closest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {closest[0]!r}?" if closest else f", which defines {', '.join(known) or 'nothing'}"
+        close = closest(name, known)
+        hint = f"; did you mean {close!r}?" if close else f", which defines {', '.join(known) or 'nothing'}"
         raise UserError(f"there is no {name!r} in {path}{hint}")
     return getattr(module, name)
 

@@ -1,13 +1,11 @@
 """What can be known to be wrong with a config before any work."""
 
-import difflib
-
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from ssdkd_jax import models, settings
 from ssdkd_jax.data.collected import PHOTOGRAPHS, is_folder
 from ssdkd_jax.data.loading import SEGMENTATION, is_prepared
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, closest
 from ssdkd_jax.files import address_advice, expand
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
@@ -73,8 +71,8 @@ def _check_section(values, section, owner, names):
 def _refuse_unknown(prefix, names, known):
     unknown = sorted(set(names) - set(known))
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        meant = f"did you mean {prefix}{close[0]}?" if close else "--help lists the fields"
+        close = closest(unknown[0], known)
+        meant = f"did you mean {prefix}{close}?" if close else "--help lists the fields"
         raise UserError(f"the config has a field {prefix}{unknown[0]} that nothing reads; {meant}")
 
 

@@ -127,7 +127,8 @@ def _tell_damaged_log(folder, summary):
         if last < summary.epochs:
             print(f"{folder / METRICS} ends at epoch {last} of {summary.epochs}, so its curves do too", flush=True)
     except UserError as error:
-        print(error, flush=True)
+        wrong = str(error).split("; ")[0]  # the rest is advice for what needs the log
+        print(f"{wrong}; only the curves of the report need it", flush=True)
 
 
 def _run(context, command, note):

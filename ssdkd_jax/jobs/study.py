@@ -1,7 +1,6 @@
 """What a study file holds: a config, and the fields that its variants change."""
 
 import copy
-import difflib
 import itertools
 import json
 import re
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from ssdkd_jax import methods
-from ssdkd_jax.errors import UserError, did_you_mean
+from ssdkd_jax.errors import UserError, closest, did_you_mean
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run import identity
@@ -223,8 +222,8 @@ def _changed(config, changes):
         _refuse_shared(config, field)
         owner, name = _place(config, field)
         if not isinstance(owner, ConfigDict) or name not in owner or isinstance(owner[name], ConfigDict):
-            close = difflib.get_close_matches(field, _fields(config), n=1)
-            meant = f"did you mean {close[0]}?" if close else "python -m experiments.main --help lists the fields"
+            close = closest(field, _fields(config))
+            meant = f"did you mean {close}?" if close else "python -m experiments.main --help lists the fields"
             raise UserError(f"there is no field {field}; {meant}")
         try:
             owner[name] = value

@@ -136,7 +136,7 @@ def test_of_several_sets_of_weights_it_says_which_is_taken(tmp_path, capsys):
 
 
 def test_other_weights_are_named_under_any_key_but_an_optimizers(tmp_path, capsys):
-    content = {"student": TENSORS, "generator": TENSORS, "epoch": 3, "optimizer": {"exp_avg": TENSORS}}
+    content = {"student": TENSORS, "generator": TENSORS, "epoch": 3, "optimizer": TENSORS}
     assert_loads(save(tmp_path / "w.pth", content))
     assert "the weights in ['student'] are taken, not those in ['generator']; for" in capsys.readouterr().out
 
