@@ -13,6 +13,7 @@ from ssdkd_jax.files import (
     EXPERIMENT,
     RUN_FOLDERS,
     check_ours,
+    check_written_by_us,
     expand,
     in_place_of_a_file,
     read_object,
@@ -37,6 +38,13 @@ from ssdkd_jax.user_code import absolute, is_user_code
 
 # Entry of EXPERIMENT with the digests of a user's own files, which can change under the same name.
 CODE = "code_sha256"
+# How what a run writes at its end begins; of an archive of arrays, the name of the first of them.
+_BEGINNINGS = {
+    REPORT: r"<!DOCTYPE html>.*<title>[^<]* distilled from ",
+    IMAGES: r"\ufffdPNG.*Matplotlib",
+    BUFFER: r"PK.{,60}images\.npy",
+    MAPS: r"PK.{,60}class_names\.npy",
+}
 # What else a run writes into its folder.
 OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, *RUN_FOLDERS, "student")
 
@@ -197,7 +205,7 @@ def check_can_write(workdir):
     Known only then, it would cost the whole run.
     """
     check_ours(workdir / "student", saved_network.OWN)
-    for name in (SUMMARY, METRICS, BUFFER, MAPS, REPORT, IMAGES):
+    for name in (SUMMARY, METRICS):
         if found := in_place_of_a_file(workdir / name):
             raise UserError(f"{workdir / name} is {found}, expected a file or nothing; choose another --workdir=DIR")
     for name in (*RUN_FOLDERS, "checkpoints/latest", "checkpoints/best"):
@@ -207,6 +215,7 @@ def check_can_write(workdir):
             )
     for name in ("latest", "best"):
         check_ours(workdir / "checkpoints" / name, CHECKPOINT_LAYOUT)
+    check_written_by_us(workdir, _BEGINNINGS)
     _check_not_lost(workdir)
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
@@ -110,6 +111,14 @@ def test_a_directory_in_the_place_of_a_result_is_found_before_the_run(tmp_path, 
     run_folder.check_can_write(tmp_path)
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"{name} is a directory, expected a file or nothing; choose another"):
+        run_folder.check_can_write(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["report.html", "images.png", "buffer.npz", "maps.npz"])
+def test_a_file_of_the_users_own_in_the_place_of_a_result_is_found_before_the_run(tmp_path, name):
+    a_checkpoint(tmp_path)
+    (tmp_path / name).write_text("<!DOCTYPE html><title>My thesis</title>")
+    with pytest.raises(UserError, match=rf"{name} is not what this program writes, and would be replaced; nothing was"):
         run_folder.check_can_write(tmp_path)
 
 
@@ -320,7 +329,7 @@ def test_a_student_that_is_damaged_is_left_to_the_user(student, damage):
 
 @pytest.mark.parametrize("name", ["student", "buffer.npz"])
 def test_results_whose_record_is_lost_are_not_replaced(tmp_path, name):
-    (tmp_path / name).mkdir() if name == "student" else (tmp_path / name).write_text("")
+    (tmp_path / name).mkdir() if name == "student" else np.savez_compressed(tmp_path / name, images=np.zeros(3))
     with pytest.raises(
         UserError, match=f"holds {name}, but neither summary.json nor a checkpoint; a run would replace"
     ):
