@@ -5,6 +5,7 @@ import errno
 import gc
 import os
 import pathlib
+import re
 import shlex
 import signal
 import sys
@@ -95,7 +96,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         lost = multiprocess.trouble(error, command)
         if lost:
             _fail(lost, status=1)
-        trouble, in_user_code = _trouble_with_files(error, command), user_code.described(error)
+        trouble, in_user_code = _trouble_with_the_machine(error, command), user_code.described(error)
         if trouble:
             # At once, since writers would try again and complain when Python exits.
             _fail(trouble, leave=os._exit)
@@ -198,8 +199,8 @@ def _stop(interruption):
     sys.exit(128 + interruption.number)
 
 
-def _trouble_with_files(error, command):
-    """What to fix where an exception, or one behind it, is about the disk and not about the program; else None."""
+def _trouble_with_the_machine(error, command):
+    """What to fix where an exception, or one behind it, is about disk or memory, not about the program; else None."""
     again = f"then run the same command again: {command}"
     while error is not None:
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
@@ -212,6 +213,10 @@ def _trouble_with_files(error, command):
             return f"a file would be larger than the shell or the disk allows{_named(error)}; {fix}; {again}"
         if _says(error, *TOO_MANY_FILES):
             return f"the shell or the system allows too few open files; raise the limit (ulimit -n 1024); {again}"
+        if isinstance(error, MemoryError) or "Out of memory" in str(error):
+            asked = re.search(r"allocating (\d+) bytes", str(error))
+            size = f" ({int(asked[1]) / 1e9:,.1f} GB more were asked for)" if asked else ""
+            return f"there is too little memory{size}; choose smaller batches, images or networks"
         if isinstance(error, OSError) and error.filename:
             return f"{error.strerror or 'cannot be used'}{_named(error)}; fix that, {again}"
         error = error.__cause__ or error.__context__

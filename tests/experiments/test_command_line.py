@@ -176,6 +176,20 @@ def test_full_disk_is_one_line(end, error):
 
 
 @pytest.mark.parametrize(
+    ("error", "size"),
+    [
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 118480028080 bytes."), " (118.5 GB more were a"),
+        (wrapped(MemoryError("Unable to allocate 9 GiB for an array")), "; choose smaller batches"),
+    ],
+    ids=["device", "host"],
+)
+def test_too_little_memory_is_one_line(end, error, size):
+    status, out, err = end(error)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: there is too little memory{size}")
+
+
+@pytest.mark.parametrize(
     ("error", "file"),
     [
         (OSError(errno.EFBIG, "File too large", "/x/metrics.jsonl"), " (/x/metrics.jsonl)"),
