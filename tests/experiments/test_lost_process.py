@@ -2,15 +2,12 @@
 
 import signal
 
-import pytest
-
 from tests.tiny_job import SHORT, arguments, assert_same_student, epochs_done, finish, job, stop_when
 from tests.two_processes import start_two
 
 FIELDS = {**SHORT, "checkpoint_every": 1}
 
 
-@pytest.mark.slow
 def test_a_lost_process_ends_the_job_which_resumes_in_one(one_device, cache_dir, tmp_path):
     """Epoch 1 in two processes of two devices, the rest in one of four: the student of one device."""
     workdir = tmp_path / "parts"

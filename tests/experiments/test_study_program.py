@@ -59,7 +59,6 @@ def studied(tmp_path_factory):
     return folder, stopped, result
 
 
-@pytest.mark.slow
 def test_an_interrupted_study_says_how_to_resume_and_does(studied):
     folder, stopped, result = studied
     assert stopped.count("finishing the epoch") == 1
@@ -77,7 +76,6 @@ def test_an_interrupted_study_says_how_to_resume_and_does(studied):
     assert (folder / "runs" / "study.png").exists()
 
 
-@pytest.mark.slow
 def test_the_teacher_is_trained_once_before_all_runs(studied):
     folder, stopped, _ = studied
     assert len(list((folder / "teachers").glob("*/network.json"))) == 1
