@@ -190,6 +190,17 @@ def unread_without_epochs(config, overridden):
     return dict.fromkeys(unread, "with epochs=0, which only evaluates the teacher")
 
 
+def without_effect(config, fields):
+    """Those of some fields, named as "teacher.epochs", that change nothing about the config's run."""
+    unread = unread_without_epochs(config, fields)
+    parts = {field: field.partition(".") for field in fields}
+    return {
+        field
+        for field, (section, _, name) in parts.items()
+        if field in unread or _without_effect(config, section, name, [config.method])
+    }
+
+
 def _fix(config, section, name, chosen):
     has_it = [method for method in chosen if method in config and name in config[method]]
     if has_it:

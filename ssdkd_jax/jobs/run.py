@@ -91,7 +91,7 @@ def check_folder(config, folder):
     folder = expand(folder)
     make_folder(next(path for path in (folder, *folder.parents) if os.path.lexists(path)))
     run_folder.check_kind(folder, run_folder.RUN)
-    run_folder.claim(folder, identity(config), write=False)
+    _claim(config, folder, write=False)
     run_folder.check_can_write(folder)
     _check_export(config, is_from_torch(config.teacher.path), folder)
 
@@ -103,7 +103,7 @@ def _finished(config, folder, held):
     folder = expand(folder)
     run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
-    run_folder.claim(folder, identity(config), write=False)
+    _claim(config, folder, write=False)
     summary = run_folder.read_summary(folder)
     if summary is None or not run_folder.has_student(folder, summary):
         config_checks.check_teacher_exists(config)
@@ -149,7 +149,7 @@ def _run(context, command, note):
     summary = _first_lines(context, teacher, images, command)
     from_first(lambda: run_folder.check_same_teacher(folder, summary.teacher_sha256))
     real = evaluate_teacher(context, summary, teacher, images, test)
-    from_first(lambda: run_folder.claim(folder, identity(config)))
+    from_first(lambda: _claim(config, folder))
     if config.epochs == 0:
         summary.seconds = clock.report()
         from_first(lambda: run_folder.write_summary(folder, summary))
@@ -328,6 +328,17 @@ def identity(config):
     decides = {name: value for name, value in values.items() if name not in unread}
     digests = {field: file_digest(name) for field, name in names.items() if field in decides and is_user_code(name)}
     return decides | ({run_folder.CODE: digests} if digests else {})
+
+
+def _claim(config, folder, *, write=True):
+    """`run_folder.claim` of a config's run, in which fields without effect may differ.
+
+    Their flags are refused, so nobody could be told to repeat them.
+    """
+    decides = identity(config)
+    fields = run_folder.flat({name: value for name, value in decides.items() if name in config})
+    unread = config_checks.without_effect(config, fields)
+    run_folder.claim(folder, decides, unread=unread, write=write)
 
 
 def _check_same_teacher(config, summary):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import (
@@ -38,6 +39,8 @@ from ssdkd_jax.user_code import absolute, is_user_code
 
 # Entry of EXPERIMENT with the digests of a user's own files, which can change under the same name.
 CODE = "code_sha256"
+# Field that says whether a teacher is given ("" trains one).
+TEACHER = "teacher.path"
 # How what a run writes at its end begins; of an archive of arrays, the name of the first of them.
 _BEGINNINGS = {
     REPORT: r"<!DOCTYPE html>.*<title>[^<]* distilled from ",
@@ -109,7 +112,7 @@ def check_kind(workdir, kind):
             raise UserError(f"the workdir {workdir} holds {other}, not {kind}; choose another: --workdir=DIR")
 
 
-def claim(workdir, identity, *, write=True):
+def claim(workdir, identity, *, unread=(), write=True):
     """Makes sure that the folder belongs to this experiment.
 
     That of a teacher's evaluation (epochs=0) becomes the folder of a run with the same teacher.
@@ -117,6 +120,7 @@ def claim(workdir, identity, *, write=True):
     Args:
       workdir: existing folder.
       identity: nested dict of plain values that decide the result.
+      unread: names of its fields, such as "teacher.epochs", that decide nothing beside the others.
       write: whether to note the identity where there is none yet.
 
     Raises:
@@ -127,11 +131,12 @@ def claim(workdir, identity, *, write=True):
     if found:
         raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
     identity = _with_whole_paths(json.loads(json.dumps(identity)))
-    there, here = _flat(_with_whole_paths(noted(workdir))), _flat(identity)
-    for field in _to_compare(there, here) if path.exists() else ():
+    there, here = flat(_with_whole_paths(noted(workdir))), flat(identity)
+    for field in _to_compare(there, here, unread) if path.exists() else ():
         if there.get(field) != here.get(field):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
-    if write and there != here:
+    # What is noted already stays to the letter, since checkpoints know their run by its digest.
+    if write and (not path.exists() or there.get("epochs") != here.get("epochs")):
         write_at_once(path, identity)
 
 
@@ -150,15 +155,17 @@ def noted(workdir):
     return identity
 
 
-def _to_compare(there, here):
+def _to_compare(there, here, unread):
     """Fields that must be the same in two flat identities, in the order in which differences are told."""
     evaluated, evaluates = (identity.get("epochs") == 0 for identity in (there, here))
     if evaluated == evaluates:
         fields = there.keys() | here.keys()
     else:  # an evaluation knows the fields of its teacher only
         fields = there.keys() & here.keys() - {"epochs"} if evaluated else {"epochs"}
-    # The method decides which other fields there are, and networks by name whether there is code of theirs.
-    return sorted(fields, key=lambda field: (field.startswith(CODE), field != "method", field))
+    # The method and where the teacher comes from decide which other fields are read, and networks by name whether there
+    # is code of theirs.
+    first = ("method", TEACHER)
+    return sorted(fields - set(unread), key=lambda field: (field.startswith(CODE), field not in first, field))
 
 
 def _difference(field, there, here):
@@ -170,9 +177,22 @@ def _difference(field, there, here):
     if field not in here:
         return f"it was made by a version of ssdkd_jax that had {field}={there[field]!r}; {another}"
     planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
-    repeat = f", or repeat its settings: --config.{field}={there[field]}"
-    repeat = repeat if there[field] is not None and not field.startswith(CODE) else ""
+    repeat = "" if there[field] is None or field.startswith(CODE) else _to_repeat(field, there, here)
     return f"{field} is {there[field]!r} there and {here[field]!r} here{planned}; {another}{repeat}"
+
+
+def _to_repeat(field, there, here):
+    """How to run with the settings there, in words."""
+    fields, instead = [field], ""
+    if field == TEACHER and not there[TEACHER]:
+        # With a teacher that is given, those of its training had no effect here.
+        own = sorted(name for name in there.keys() & here.keys() - {TEACHER} if name.startswith("teacher."))
+        fields += [name for name in own if there[name] != here[name]]
+        instead = ", in place of the teacher that is given"
+    elif field == TEACHER and not here[TEACHER]:
+        instead = ", without flags of a teacher's training"
+    flags = " ".join(shlex.quote(f"--config.{name}={there[name]}") for name in fields)
+    return f", or repeat its settings: {flags}{instead}"
 
 
 def digest(workdir):
@@ -312,9 +332,8 @@ def write_summary(workdir, summary):
     write_at_once(pathlib.Path(workdir) / SUMMARY, summary.to_dict())
 
 
-def _flat(tree, prefix=""):
+def flat(tree, prefix=""):
+    """{"section.field": value} of a nested dict."""
     if not isinstance(tree, dict):
         return {prefix: tree}
-    return {
-        key: value for name, sub in tree.items() for key, value in _flat(sub, f"{prefix}.{name}".strip(".")).items()
-    }
+    return {key: value for name, sub in tree.items() for key, value in flat(sub, f"{prefix}.{name}".strip(".")).items()}

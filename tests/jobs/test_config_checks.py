@@ -132,6 +132,15 @@ def test_options_with_an_effect(field, fields, methods):
     config_checks.check_overrides(config, [field], methods)
 
 
+def test_fields_without_effect_are_those_whose_flags_are_refused():
+    config = digits.get_config()
+    config.update_from_flattened_dict({"teacher.path": "x", "method": "deepinversion", "baselines": ()})
+    fields = ["teacher.path", "teacher.epochs", "teacher.batch_size", "generator.width", "seed", "deepinversion.bn"]
+    assert config_checks.without_effect(config, fields) == {"teacher.epochs", "teacher.batch_size", "generator.width"}
+    config.baselines = (0.1,)
+    assert config_checks.without_effect(config, fields) == {"teacher.epochs", "generator.width"}
+
+
 @pytest.mark.parametrize("path", ["", "x"])
 def test_only_what_a_teacher_needs_has_an_effect_without_epochs(path):
     config = digits.get_config()

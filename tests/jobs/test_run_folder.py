@@ -171,6 +171,41 @@ def test_the_evaluation_of_a_teacher_is_not_replaced_by_another(tmp_path, there,
     assert json.loads((tmp_path / "experiment.json").read_text())["epochs"] == there["epochs"]
 
 
+TRAINED = {**RUN, "teacher": {"epochs": 3, "path": "", "seed": 0}}
+GIVEN = {**RUN, "teacher": {"epochs": 100, "path": "my teacher", "seed": 0}}
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "expected"),
+    [
+        (
+            TRAINED,
+            GIVEN,
+            "teacher.path is '' there and 'my teacher' here; choose another --workdir=DIR, or repeat its settings: "
+            "--config.teacher.path= --config.teacher.epochs=3, in place of the teacher that is given",
+        ),
+        (
+            GIVEN,
+            TRAINED,
+            "teacher.path is 'my teacher' there and '' here; choose another --workdir=DIR, or repeat its settings: "
+            "'--config.teacher.path=my teacher', without flags of a teacher's training",
+        ),
+    ],
+    ids=["trained there", "given there"],
+)
+def test_that_a_teacher_is_given_is_told_before_how_one_is_trained(tmp_path, there, here, expected):
+    run_folder.claim(tmp_path, there)
+    with pytest.raises(UserError, match=f"{re.escape(expected)}$"):
+        run_folder.claim(tmp_path, here)
+
+
+def test_fields_that_decide_nothing_may_differ(tmp_path):
+    run_folder.claim(tmp_path, GIVEN)
+    before = run_folder.digest(tmp_path)
+    run_folder.claim(tmp_path, {**GIVEN, "teacher": {**GIVEN["teacher"], "epochs": 3}}, unread={"teacher.epochs"})
+    assert run_folder.digest(tmp_path) == before, "a checkpoint would be taken for that of another run"
+
+
 def test_a_file_that_now_holds_another_teacher(tmp_path):
     run_folder.check_same_teacher(tmp_path, "1" * 64)
     run_folder.write_summary(tmp_path, a_summary(epochs=0))
