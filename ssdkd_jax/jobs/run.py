@@ -37,7 +37,7 @@ from ssdkd_jax.jobs.teacher import (
     train_teacher,
 )
 from ssdkd_jax.methods import METHODS, find_method, section_of
-from ssdkd_jax.reports.run_files import METRICS, REPORT, read_metrics
+from ssdkd_jax.reports.run_files import BUFFER, MAPS, METRICS, REPORT, check_own, digests, read_metrics
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
@@ -109,14 +109,40 @@ def _finished(config, folder, held):
         config_checks.check_teacher_exists(config)
         return None
     _check_same_teacher(config, summary)
-    if not (folder / REPORT).exists():
-        write_report(folder)
-    if config.epochs:
+    has_report = (folder / REPORT).exists() or _make_report(folder)
+    if has_report:
         _tell_damaged_log(folder, summary)
+        _tell_foreign_images(folder)
     if config.export_torch and config.epochs:
         _export(folder)
-    print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/report.html", flush=True)
+    see = REPORT if has_report else "student"
+    print(f"{folder} is finished: {summary.in_one_line()}; see {folder}/{see}", flush=True)
     return summary
+
+
+def _make_report(folder):
+    """Whether the report of a finished run, which has none, could be made; prints why it could not.
+
+    Everything else of the run is there, so it is no reason to refuse the run.
+    """
+    try:
+        write_report(folder)
+    except (UserError, OSError) as error:
+        if not isinstance(error, UserError) and error.errno not in run_folder.READ_ONLY:
+            raise
+        why = error if isinstance(error, UserError) else f"the folder cannot be written ({error.strerror})"
+        print(f"{folder / REPORT} is missing and cannot be made: {why}", flush=True)
+        return False
+    return True
+
+
+def _tell_foreign_images(folder):
+    """Prints that the images of a finished run are another's, to which its report does not belong."""
+    for path in (folder / BUFFER, folder / MAPS):
+        try:
+            check_own(path)
+        except UserError as error:
+            print(f"{str(error).split('; ')[0]}; the report shows the run's own", flush=True)
 
 
 def _tell_damaged_log(folder, summary):
@@ -126,6 +152,10 @@ def _tell_damaged_log(folder, summary):
         last = int(records[-1]["epoch"]) if records else 0
         if last < summary.epochs:
             print(f"{folder / METRICS} ends at epoch {last} of {summary.epochs}, so its curves do too", flush=True)
+        elif last > summary.epochs:
+            print(
+                f"{folder / METRICS} has {last} epochs, and the run has {summary.epochs}: it is another's", flush=True
+            )
     except UserError as error:
         wrong = str(error).split("; ")[0]  # the rest is advice for what needs the log
         print(f"{wrong}; only the curves of the report need it", flush=True)
@@ -179,6 +209,7 @@ def _run(context, command, note):
     summary.student_network = None if student_name == config.student.name else student_name
     same = "same student" if summary.student_network is None else f"{config.student.name} alone"
     summary.baselines = baselines.train_baselines(context, images, test, baseline_sets, summary.student_steps, same)
+    summary.files_sha256 = from_first(lambda: digests(folder))
     summary.seconds = clock.report()
     from_first(lambda: _write(folder, summary))
     return summary

@@ -41,6 +41,8 @@ from ssdkd_jax.user_code import absolute, is_user_code
 CODE = "code_sha256"
 # Field that says whether a teacher is given ("" trains one).
 TEACHER = "teacher.path"
+# The system's numbers for a folder that cannot be written.
+READ_ONLY = (errno.EROFS, errno.EACCES)
 # How what a run writes at its end begins; of an archive of arrays, the name of the first of them.
 _BEGINNINGS = {
     REPORT: r"<!DOCTYPE html>.*<title>[^<]* distilled from ",
@@ -90,7 +92,7 @@ def alone(workdir):
     try:
         lock = try_lock(workdir / ".lock")
     except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES):
+        if error.errno not in READ_ONLY:
             raise
         yield  # where nothing can be written, a finished run can still be read
         return

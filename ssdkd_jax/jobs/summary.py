@@ -17,6 +17,7 @@ class Summary:
     student_network: what was trained, where that is the student and more (HiDFD's has the teacher's classifier).
     student_parameters, teacher_parameters: their numbers; the student's are those of what was trained.
     teacher_sha256, student_sha256: digests of the networks' variables.
+    files_sha256: digests of the files that the report is made from, by name.
     teacher_recipe: how the teacher was trained, or where it came from.
     metric: "accuracy" or "miou": what baselines, agreement and the result are in.
     teacher_accuracy, student_accuracy: on real test images; the student's is the final one's.
@@ -49,6 +50,7 @@ class Summary:
     teacher_sha256: str
     teacher_recipe: str = ""
     student_sha256: str | None = None
+    files_sha256: dict[str, str] = dataclasses.field(default_factory=dict)
     student_network: str | None = None
     student_parameters: int | None = None
     teacher_parameters: int | None = None

@@ -1,5 +1,6 @@
 """Reads what a run or a comparison left in its folder."""
 
+import hashlib
 import json
 import math
 import pathlib
@@ -137,14 +138,14 @@ def read_summary(workdir: pathlib.Path) -> dict:
       UserError: it is missing or damaged.
     """
     path = _existing(pathlib.Path(workdir), SUMMARY)
-    return with_current_names(read_object(path, _fix(path.parent)))
+    return with_current_names(read_object(path))
 
 
 def read_metrics(workdir: pathlib.Path) -> list[dict]:
     """Reads metrics.jsonl: one record an epoch, in order; of an epoch that a resumed run repeated, the last.
 
     Raises:
-      UserError: it is missing or damaged.
+      UserError: it is missing or damaged, or another run's.
     """
     path = _existing(pathlib.Path(workdir), METRICS)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -157,11 +158,12 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
         except (ValueError, RecursionError) as error:
             if position == len(lines) and line.startswith("{"):  # a run that was killed may leave half a line
                 break
-            message = f"{path}, line {position} is not JSON: expected one object a line; {_fix(path.parent)}"
+            message = f"{path}, line {position} is not JSON: expected one object a line; {_fix(path)}"
             raise UserError(message) from error
         if not isinstance(record, dict) or number(record.get("epoch")) is None:
-            raise UserError(f"{path}, line {position} has no epoch: expected an object with one; {_fix(path.parent)}")
+            raise UserError(f"{path}, line {position} has no epoch: expected an object with one; {_fix(path)}")
         records[number(record["epoch"])] = record
+    check_own(path)
     return [{**records[epoch], "epoch": epoch} for epoch in sorted(records)]
 
 
@@ -169,7 +171,7 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
     """Reads buffer.npz; None where the run left none.
 
     Raises:
-      UserError: it is damaged.
+      UserError: it is damaged, or another run's.
     """
     path = pathlib.Path(workdir) / BUFFER
     if not path.exists():
@@ -192,8 +194,9 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
             )
     except DAMAGES as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a buffer ({reason}); {_fix(path.parent)}") from error
+        raise UserError(f"{path} is not a buffer ({reason}); {_fix(path)}") from error
     _check_buffer(buffer, path)
+    check_own(path)
     return _with_all_classes_named(buffer)
 
 
@@ -217,7 +220,7 @@ def _classes(stored: np.ndarray | None, count: int) -> tuple[np.ndarray | None, 
 
 
 def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:
-    shape, fix = buffer.images.shape, _fix(path.parent)
+    shape, fix = buffer.images.shape, _fix(path)
     if buffer.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape[1:]:
         raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, 1 or 3); {fix}")
     if not buffer.predicted_class.shape == buffer.confidence.shape == shape[:1]:
@@ -236,14 +239,44 @@ def _with_all_classes_named(buffer: Buffer) -> Buffer:
 def _existing(workdir: pathlib.Path, name: str) -> pathlib.Path:
     path = workdir / name
     if not path.is_file():
-        raise UserError(f"{path} is missing: expected the folder of a finished run; {_fix(workdir)}")
+        raise UserError(f"{path} is missing: expected the folder of a finished run; {_fix(path)}")
     return path
 
 
-def _fix(workdir: pathlib.Path) -> str:
-    if (workdir / SUMMARY).exists():
-        return "the student beside it is as it was; run the same command again in another folder: --workdir=DIR"
-    return f"make one with `python -m experiments.main --config=FILE --workdir={shlex.quote(str(workdir))}`"
+def _fix(path: pathlib.Path) -> str:
+    if path.name != SUMMARY and (path.parent / SUMMARY).exists():
+        return unneeded(path)
+    return f"make one with `python -m experiments.main --config=FILE --workdir={shlex.quote(str(path.parent))}`"
+
+
+def unneeded(path: pathlib.Path) -> str:
+    """What to do about a finished run's file that is damaged or gone, and that only its report needs."""
+    return (
+        f"the student beside it is as it was; put the run's own back, or move {path} elsewhere and run the same "
+        "command again, which makes report.html without it"
+    )
+
+
+def digests(workdir: pathlib.Path) -> dict[str, str]:
+    """The sha256 of each of the files that a run's report is made from, by name; without those that are not there."""
+    paths = (pathlib.Path(workdir) / name for name in (METRICS, BUFFER, MAPS))
+    return {path.name: _digest(path) for path in paths if path.exists()}
+
+
+def _digest(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_own(path: pathlib.Path) -> None:
+    """Raises UserError where a run's file is another than its summary was written beside; one that is gone is none.
+
+    Summaries of earlier versions do not say.
+    """
+    summary = path.with_name(SUMMARY)
+    noted = subobject(read_object(summary), "files_sha256").get(path.name) if summary.exists() else None
+    if noted is not None and path.exists() and _digest(path) != noted:
+        raise UserError(f"{path} is not the file that this run wrote (by its sha256 in {SUMMARY}); {_fix(path)}")
 
 
 def number(value: object) -> float | None:

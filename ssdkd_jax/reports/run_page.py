@@ -4,10 +4,11 @@ import pathlib
 from collections.abc import Iterable
 
 from ssdkd_jax.files import write_at_once
-from ssdkd_jax.metrics import METRICS
+from ssdkd_jax.metrics import METRICS as SCORES
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.image_sheet import write_image_sheet
 from ssdkd_jax.reports.run_files import (
+    METRICS,
     REPORT,
     baselines_of,
     curve,
@@ -38,9 +39,9 @@ _TIME_PARTS = (
     *("evaluation", "checkpoint", "report", "baselines", "host"),
 )
 _SHOWN_ELSEWHERE = {
-    *(f"{whose}_{metric}" for whose in ("teacher", "student", "best_student") for metric in METRICS),
+    *(f"{whose}_{metric}" for whose in ("teacher", "student", "best_student") for metric in SCORES),
     *("best_student_epoch", "student_agreement", "metric"),
-    *("seconds", "baselines", "versions", "command", "student_sha256"),
+    *("seconds", "baselines", "versions", "command", "student_sha256", "files_sha256"),
 }
 _FIRST_FACTS = (
     *("method", "dataset", "teacher", "student", "epochs", "images_kept", "buffer_capacity"),
@@ -54,16 +55,17 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
     The page needs no network: charts are inline SVG, images are data URIs.
 
     Args:
-      workdir: holds summary.json and metrics.jsonl, and buffer.npz if images are to be shown.
+      workdir: holds summary.json; metrics.jsonl, buffer.npz and maps.npz where curves, images and maps are to be shown.
 
     Returns:
       The path of the page.
 
     Raises:
-      UserError: a file is missing or cannot be read.
+      UserError: the summary is missing, a file cannot be read, or is another run's.
     """
     workdir = pathlib.Path(workdir)
-    summary, metrics, buffer = read_summary(workdir), read_metrics(workdir), read_buffer(workdir)
+    summary, buffer = read_summary(workdir), read_buffer(workdir)
+    metrics = read_metrics(workdir) if (workdir / METRICS).exists() else []
     source = image_source(summary)
     student = summary.get("student_network") or summary.get("student") or "Student"
     page = pages.render(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import charts, pages
-from ssdkd_jax.reports.run_files import DAMAGES, MAPS, number, subobject
+from ssdkd_jax.reports.run_files import DAMAGES, MAPS, check_own, number, subobject, unneeded
 
 # Pixels of an image's longer side on a page.
 _SIDE = 160
@@ -39,17 +39,19 @@ def read_maps(workdir: pathlib.Path) -> Maps | None:
     """Reads maps.npz; None where the run left none.
 
     Raises:
-      UserError: it is damaged.
+      UserError: it is damaged, or another run's.
     """
     path = pathlib.Path(workdir) / MAPS
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Maps(*(arrays[name] for name in Maps._fields))
+            maps = Maps(*(arrays[name] for name in Maps._fields))
     except DAMAGES as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} holds no label maps ({reason}); run the same command again: --workdir=DIR") from error
+        raise UserError(f"{path} holds no label maps ({reason}); {unneeded(path)}") from error
+    check_own(path)
+    return maps
 
 
 def segmentation_maps(maps: Maps | None, summary: dict) -> dict | None:

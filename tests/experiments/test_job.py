@@ -101,7 +101,7 @@ def test_report_that_a_kill_left_out_is_written_by_the_rerun(one_device, cache_d
     ("log", "expected"),
     [
         ("x{", "line 1 is not JSON: .*; only the curves of the report need it$"),
-        ('{"epoch": 1}\n{"ep', "ends at epoch 1 of 3"),
+        ('{"epoch": 1}\n{"ep', "is not the file that this run wrote .*; only the curves of the report need it$"),
     ],
 )
 def test_a_damaged_log_of_a_finished_run_is_told(one_device, cache_dir, tmp_path, capsys, log, expected):
@@ -112,6 +112,26 @@ def test_a_damaged_log_of_a_finished_run_is_told(one_device, cache_dir, tmp_path
     assert re.match(f"{re.escape(str(copy))}/metrics.jsonl,? {expected}", told)
     assert finished.startswith(f"{copy} is finished: ")
     assert (copy / "metrics.jsonl").read_text() == log
+
+
+@pytest.mark.parametrize("damage", ["PK and no more", None], ids=["damaged", "of another run"])
+def test_a_report_that_cannot_be_made_does_not_cost_the_finished_run(one_device, cache_dir, tmp_path, capsys, damage):
+    copy = shutil.copytree(one_device, tmp_path / "copy")
+    if damage:
+        (copy / "buffer.npz").write_text(damage)
+    else:
+        np.savez(copy / "buffer.npz", **np.load(one_device / "buffer.npz"))  # which compresses nothing
+    job(copy, cache_dir, **SHORT)
+    assert damage or f"{copy}/buffer.npz is not the file that this run wrote" in capsys.readouterr().out
+    (copy / "report.html").unlink()
+    job(copy, cache_dir, **SHORT)
+    told, finished = capsys.readouterr().out.splitlines()[-2:]
+    assert told.startswith(f"{copy}/report.html is missing and cannot be made: {copy}/buffer.npz is not ")
+    assert f"move {copy}/buffer.npz elsewhere and run the same command again" in told
+    assert finished.startswith(f"{copy} is finished: ") and finished.endswith(f"see {copy}/student")
+    (copy / "buffer.npz").rename(tmp_path / "elsewhere")
+    job(copy, cache_dir, **SHORT)
+    assert (copy / "report.html").exists()
 
 
 def test_a_pytorch_teacher_gives_a_pytorch_student(teacher, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports.run_files import image_source, number, read_buffer, read_metrics, with_current_names
+from ssdkd_jax.reports.run_files import digests, image_source, number, read_buffer, read_metrics, with_current_names
 from tests.reports.test_run_page import _buffer
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
@@ -103,6 +103,24 @@ def test_a_line_of_the_log_without_an_epoch_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"epoch": 2}}\n')
     with pytest.raises(UserError, match=r"metrics.jsonl, line 1 has no epoch: expected an object with one"):
         read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "read"), [("metrics.jsonl", read_metrics), ("buffer.npz", read_buffer)])
+def test_the_file_of_another_run_is_told_from_the_runs_own(tmp_path, name, read):
+    for folder, seed in (("run", 0), ("other", 1)):
+        (tmp_path / folder).mkdir()
+        np.savez_compressed(tmp_path / folder / "buffer.npz", **_buffer(confidence=np.full(30, 0.5 + 0.1 * seed)))
+        (tmp_path / folder / "metrics.jsonl").write_text(f'{{"epoch": 1, "student_loss": {seed}}}\n')
+    run = tmp_path / "run"
+    (run / "summary.json").write_text(json.dumps({"files_sha256": digests(run)}))
+    read(run)
+    (tmp_path / "other" / name).replace(run / name)
+    with pytest.raises(
+        UserError, match=rf"{name} is not the file that this run wrote .* move {run}/{name} elsewhere and"
+    ):
+        read(run)
+    (run / "summary.json").write_text("{}")  # as of an earlier version, which does not say
+    read(run)
 
 
 def test_a_buffer_with_flipped_bytes_is_whole_or_refused(tmp_path):
