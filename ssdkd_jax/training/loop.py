@@ -103,7 +103,7 @@ class _Run:
     """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
     info: what a checkpoint remembers next to the state: epoch, scores, concerns, the sha256 of the teacher and of
-      the images that the method is given, the experiment.
+      the images that the method is given, the experiment; saved with the seconds and the log's sha256.
     """
 
     def __init__(self, method, teacher, plan, folder, devices, clock):
@@ -133,7 +133,7 @@ class _Run:
         if canonical is None:
             canonical = self._with_whole_bank(init(*first_state))
         self._state = self._spread(canonical, devices)
-        self._log = MetricsLog(folder, self.info["epoch"])
+        self._log = MetricsLog(folder, self.info["epoch"], self.info.pop("log_sha256", None))
 
     def _restore(self, folder):
         """The newest checkpoint's state, whose `info` becomes the run's, or None."""
@@ -214,7 +214,8 @@ class _Run:
         with self._clock.measure("checkpoint"):
             host = on_host()
             _check_finite(host, self.info["epoch"], self.latest)
-            checkpoints.save(self.info["epoch"], host, {**self.info, "seconds": self._clock.report()})
+            now = {"seconds": self._clock.report(), "log_sha256": self._log.sha256()}
+            checkpoints.save(self.info["epoch"], host, {**self.info, **now})
 
     def canonical(self):
         """The state as one device with room for all images would hold it, on the host."""

@@ -1,5 +1,6 @@
 """The metrics of every epoch: `metrics.jsonl` and TensorBoard event files."""
 
+import hashlib
 import itertools
 import json
 import math
@@ -18,11 +19,16 @@ from ssdkd_jax.training import multiprocess
 class MetricsLog:
     """`metrics.jsonl`, one object an epoch, and the same numbers as TensorBoard scalars under `tensorboard/`."""
 
-    def __init__(self, workdir, done=0):
+    def __init__(self, workdir, done=0, sha256=None):
         """Opens the log of a run that goes on after `done` epochs, those of its checkpoint.
 
         Later lines of an interrupted run are dropped.  A damaged log is kept as `metrics.jsonl.damaged`, and what can
-        be read of it goes on.
+        be read of it goes on; of another run's, nothing does.
+
+        Args:
+          workdir: the run's folder.
+          done: number of epochs.
+          sha256: of the log up to there, as `sha256` gave it; None of checkpoints that do not say.
         """
         self._file = None
         if not multiprocess.is_first():
@@ -32,29 +38,32 @@ class MetricsLog:
         kept = [line for line in lines if _epoch(line) <= done]
         missing = sorted(set(range(1, done + 1)) - {_epoch(line) for line in kept})
         if missing:
-            self._keep_damaged(path, missing)
+            where = f"{path} lacks {len(missing)} of the epochs so far, the first is {missing[0]}"
+            print(f"{where}{_set_aside(path)}; the run goes on, its curves will have a gap", flush=True)
+        elif sha256 not in (None, _hash(kept).hexdigest()):
+            where = f"{path} is not the log of this run, by its checkpoint"
+            print(f"{where}{_set_aside(path)}; the run goes on, its curves begin at epoch {done + 1}", flush=True)
+            kept = []
         if lines and not done:
             print(f"{path} has {len(lines)} epochs, but there is no checkpoint: they are computed again", flush=True)
         write_at_once(path, "".join(line + "\n" for line in kept))
+        self._hash = _hash(kept)
         self._file = path.open("a")
         self._events = _EventFile(pathlib.Path(workdir) / "tensorboard", done)
-
-    def _keep_damaged(self, path, missing):
-        where = f"{path} lacks {len(missing)} of the epochs so far, the first is {missing[0]}"
-        if path.exists():
-            names = (f"{path.name}.damaged{number or ''}" for number in itertools.count())
-            damaged = next(path.with_name(name) for name in names if not path.with_name(name).exists())
-            path.replace(damaged)
-            where += f"; as it was it is kept as {damaged.name}"
-        print(f"{where}; the run goes on, its curves will have a gap", flush=True)
 
     def write(self, epoch, metrics):
         """`metrics`: names to floats; nothing is written but by the first process."""
         if self._file is None:
             return
-        self._file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        line = json.dumps({"epoch": epoch, **metrics})
+        self._file.write(line + "\n")
         self._file.flush()
+        self._hash.update(f"{line}\n".encode())
         self._events.write(epoch, metrics)
+
+    def sha256(self):
+        """Digest of all lines so far, by which a checkpoint knows its log; None but in the first process."""
+        return None if self._file is None else self._hash.hexdigest()
 
     def close(self):
         """Writes what is left."""
@@ -91,6 +100,20 @@ class _EventFile:
 
     def close(self):
         self._file.close()
+
+
+def _hash(lines):
+    return hashlib.sha256("".join(line + "\n" for line in lines).encode())
+
+
+def _set_aside(path):
+    """Renames a log that the run's own takes the place of; says so in words, "" where there is none."""
+    if not path.exists():
+        return ""
+    names = (f"{path.name}.damaged{number or ''}" for number in itertools.count())
+    damaged = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    path.replace(damaged)
+    return f"; as it was it is kept as {damaged.name}"
 
 
 def _lines(path):

@@ -251,6 +251,16 @@ def test_seconds_continue_and_leave_the_interruption_out(tmp_path):
     assert seconds == sorted(seconds) and len(seconds) == 6
 
 
+def test_a_checkpoint_knows_the_log_of_its_run(tmp_path, capsys):
+    with pytest.raises(Interrupted):
+        run(tmp_path, interruption=AfterEpoch(tmp_path, 3))
+    log = tmp_path / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"student_accuracy": ', '"student_accuracy": 1'))
+    run(tmp_path)
+    assert f"{log} is not the log of this run, by its checkpoint" in capsys.readouterr().out
+    assert [record["epoch"] for record in metrics(tmp_path)] == [4, 5, 6]
+
+
 def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 

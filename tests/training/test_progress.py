@@ -83,6 +83,24 @@ def test_a_log_that_is_gone_is_told(tmp_path, capsys):
     assert "metrics.jsonl lacks 2 of the epochs so far, the first is 1; the run goes on" in capsys.readouterr().out
 
 
+def test_the_log_of_another_run_is_kept_and_told(tmp_path, capsys):
+    log = MetricsLog(tmp_path)
+    log.write(1, {"loss": 1.0})
+    own = log.sha256()
+    log.close()
+    MetricsLog(tmp_path, done=1, sha256=own).close()
+    assert MetricsLog(tmp_path, done=1, sha256=own).sha256() == own
+    assert capsys.readouterr().out == ""
+    path, others = tmp_path / "metrics.jsonl", '{"epoch": 1, "loss": 2.0}\n'
+    path.write_text(others)
+    MetricsLog(tmp_path, done=1, sha256=own).close()
+    assert (path.read_text(), (tmp_path / "metrics.jsonl.damaged").read_text()) == ("", others)
+    assert capsys.readouterr().out == (
+        f"{path} is not the log of this run, by its checkpoint; as it was it is kept as metrics.jsonl.damaged; the run "
+        "goes on, its curves begin at epoch 2\n"
+    )
+
+
 def test_new_run_starts_anew(tmp_path):
     write(tmp_path, [1, 2, 3])
     write(tmp_path, [1])
