@@ -62,9 +62,13 @@ def in_place_of_a_file(path: pathlib.Path) -> str:
 
     Who opened a pipe would wait until somebody opens its other end.
     """
+    return "" if path.is_file() or not path.exists() else _kind(path)
+
+
+def _kind(path: pathlib.Path) -> str:
     if path.is_dir():
         return "a directory"
-    return "a pipe or a device" if path.exists() and not path.is_file() else ""
+    return "a file" if path.is_file() else "a pipe or a device"
 
 
 def write_at_once(path: pathlib.Path, content: Any) -> None:
@@ -154,6 +158,25 @@ def check_ours(folder: pathlib.Path, own: Layout, what_to_do: str = "move that e
 def _is_ours(path: pathlib.Path, folder: pathlib.Path, own: Layout) -> bool:
     pattern = own.names if path.parent == folder else own.inner
     return re.fullmatch(pattern, path.name) is not None
+
+
+def ending(path: pathlib.Path) -> str:
+    """How a file's name ends, in words: "ends in '.txt'", or "has no suffix"."""
+    return f"ends in {path.suffix!r}" if path.suffix else "has no suffix"
+
+
+@contextlib.contextmanager
+def removed_if_refused(folder: pathlib.Path) -> Iterator[None]:
+    """Removes a folder, and those that it is in, which a block has made before its UserError and left empty."""
+    folder = pathlib.Path(folder)
+    made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        yield
+    except UserError:
+        for path in made:
+            with contextlib.suppress(OSError):  # not empty, or never made
+                path.rmdir()
+        raise
 
 
 def check_results_file(path: str | pathlib.Path, kind: str) -> pathlib.Path:
@@ -290,8 +313,8 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
     """Creates a folder and makes sure that it can be written; `flag` and its `value` choose it, for the message.
 
     Raises:
-      UserError: it cannot, or it is in the folder of a saved network, in a run's checkpoints, or behind a link to
-        nothing.
+      UserError: it cannot, or it is a file or in one, in the folder of a saved network, in a run's checkpoints, or
+        behind a link to nothing.
     """
     if not str(folder):  # which would be the current one
         raise UserError(f"{flag} names no folder, expected one: {flag}={value}")
@@ -304,6 +327,10 @@ def make_folder(folder: pathlib.Path, flag: str = "--workdir", value: str = "DIR
             f"{broken} is a link to {os.readlink(broken)}, which is not there; make that, or choose another: "
             f"{flag}={value}"
         )
+    file = next((path for path in (folder, *folder.parents) if os.path.exists(path) and not os.path.isdir(path)), None)
+    if file:
+        inside = "" if file == folder else f", so {folder} cannot be in it"
+        raise UserError(f"{file} is no folder, but {_kind(file)}{inside}; choose another: {flag}={value}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -383,7 +410,7 @@ def check_output(
     _check_is_no_address(path, expected, flag)
     path = pathlib.Path(os.path.realpath(expand(path)))
     if suffixes and path.suffix not in suffixes:
-        raise UserError(f"{flag}={path} ends in {path.suffix!r}, expected a file in {' or '.join(suffixes)}")
+        raise UserError(f"{flag}={path} {ending(path)}, expected a file that ends in {' or '.join(suffixes)}")
     found = in_place_of_a_file(path) if suffixes else "a file" if path.exists() and not path.is_dir() else ""
     if found:
         raise UserError(f"{path} is {found}, expected the name of a {expected} to write: {flag}={expected.upper()}")

@@ -96,8 +96,8 @@ def test_a_hidden_folder_of_somebody_else_is_left_alone(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("out.csv", None, "--out={path} ends in '.csv', expected a file in .json"),
-        ("out", None, "--out={path} ends in '', expected a file in .json"),
+        ("out.csv", None, "--out={path} ends in '.csv', expected a file that ends in .json"),
+        ("out", None, "--out={path} has no suffix, expected a file that ends in .json"),
         ("out.json", "[1]", "{path} is damaged, it holds a list: expected a JSON object; choose another file"),
         ("out.json", "{", "{path} is damaged, it is not JSON"),
         ("out.json", '{"name": "x"}', "{path} holds something else, expected ablation to replace; choose another file"),
@@ -225,8 +225,49 @@ def test_results_cannot_be_a_directory_or_below_a_file(tmp_path):
     with pytest.raises(UserError, match=r"out.json is a directory"):
         files.check_results_file(tmp_path / "out.json", "ablation")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written .*choose another: --out=FILE.json"):
+    with pytest.raises(UserError, match=r"/file is no folder, but a file; choose another: --out=FILE.json"):
         files.check_results_file(tmp_path / "file" / "out.json", "ablation")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "expected"),
+    [
+        (
+            lambda path: path.write_text("mine"),
+            "taken",
+            "{taken} is no folder, but a file; choose another: --workdir=DIR",
+        ),
+        (
+            lambda path: path.write_text("mine"),
+            "taken/a/b",
+            "{taken} is no folder, but a file, so {taken}/a/b cannot be in it; choose another: --workdir=DIR",
+        ),
+        (os.mkfifo, "taken", "{taken} is no folder, but a pipe or a device; choose another: --workdir=DIR"),
+    ],
+    ids=["file", "in a file", "pipe"],
+)
+def test_a_file_is_no_folder(tmp_path, make, name, expected):
+    make(tmp_path / "taken")
+    with pytest.raises(UserError) as error:
+        files.make_folder(tmp_path / name)
+    assert str(error.value) == expected.format(taken=tmp_path / "taken")
+
+
+def test_what_is_refused_leaves_no_empty_folder(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("there", "new", "there/new/inner"):
+        with pytest.raises(UserError, match="refused"), files.removed_if_refused(tmp_path / name):
+            files.make_folder(tmp_path / name)
+            raise UserError("refused")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_what_is_refused_leaves_what_it_has_written(tmp_path):
+    with pytest.raises(UserError), files.removed_if_refused(tmp_path / "new" / "inner"):
+        files.make_folder(tmp_path / "new" / "inner")
+        (tmp_path / "new" / "log").touch()
+        raise UserError("refused")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new", tmp_path / "new" / "log"]
 
 
 def test_an_unknown_home_is_refused():
@@ -238,14 +279,14 @@ def test_an_unknown_home_is_refused():
 @pytest.mark.parametrize(
     ("name", "suffixes", "expected"),
     [
-        ("notes.txt", (".onnx",), "--out={path} ends in '.txt', expected a file in .onnx"),
-        ("README", (".pth", ".pt"), "--out={path} ends in '', expected a file in .pth or .pt"),
+        ("notes.txt", (".onnx",), "--out={path} ends in '.txt', expected a file that ends in .onnx"),
+        ("README", (".pth", ".pt"), "--out={path} has no suffix, expected a file that ends in .pth or .pt"),
         ("data.onnx", (".onnx",), "{path} exists already; choose another name with --out, or replace it"),
         ("link.onnx", (".onnx",), "{folder}/data.onnx exists already"),
         ("folder.onnx", (".onnx",), "{path} is a directory, expected the name of a file to write: --out=FILE"),
         ("folder.onnx", (), "{path} exists already"),
         ("data.onnx", (), "{path} is a file, expected the name of a folder to write: --out=FOLDER"),
-        ("data.onnx/new", (), "the folder {folder}/data.onnx cannot be written (File exists); choose another: --out"),
+        ("data.onnx/new", (), "{folder}/data.onnx is no folder, but a file; choose another: --out=DIR"),
     ],
 )
 def test_outputs_are_of_their_kind_and_replace_nothing(tmp_path, name, suffixes, expected):

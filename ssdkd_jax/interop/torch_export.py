@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import write_together
+from ssdkd_jax.files import ending, write_together
 from ssdkd_jax.interop import naming
 from ssdkd_jax.interop.torch_weights import to_torch_state_dict
 from ssdkd_jax.models import public_definition, task_of
@@ -30,7 +30,7 @@ def check_can_write(path: str | os.PathLike, *, overwrite: bool = False) -> None
     """
     path = pathlib.Path(path)
     if path.suffix not in _NEEDS:
-        raise UserError(f"{path} ends in {path.suffix!r}, expected a PyTorch file: {', '.join(_NEEDS)}")
+        raise UserError(f"{path} {ending(path)}, expected a PyTorch file: {', '.join(_NEEDS)}")
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected the name of a file to write")
     if not _installed(_NEEDS[path.suffix]):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import expand
+from ssdkd_jax.files import ending, expand
 from ssdkd_jax.interop.foreign_files import check_not_foreign
 
 # Where training scripts put the weights inside what they save; the first that is there wins.
@@ -50,7 +50,7 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path} is no regular file" if path.exists() else f"no such file: {path}")
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path} ends in {path.suffix!r}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}")
+        raise UserError(f"{path} {ending(path)}, expected PyTorch weights: {' '.join(SUFFIXES).strip()}")
     check_not_foreign(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     found = _weights_in(content)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import expand, make_folder
+from ssdkd_jax.files import expand, make_folder, removed_if_refused
 from ssdkd_jax.interop import torch_export
 from ssdkd_jax.jobs import baselines, config_checks, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
@@ -74,7 +74,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     config, shortened = with_fitting_warmup(config)
     devices = devices_of_run(config.devices)
     config_checks.check_batches(config, devices)
-    with contextlib.ExitStack() as held:
+    with removed_if_refused(expand(folder)), contextlib.ExitStack() as held:
         summary = from_first(lambda: _finished(config, folder, held))
         context = Context(config, devices, Clock(), interruption, expand(folder))
         return summary or _run(context, command, shortened)

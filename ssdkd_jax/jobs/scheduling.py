@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import in_place_of_a_file, make_folder
+from ssdkd_jax.files import in_place_of_a_file, make_folder, removed_if_refused
 from ssdkd_jax.jobs import baselines, config_checks, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
@@ -83,6 +83,11 @@ def run_all(
       UserError: anything that the user can fix, but for a run that diverges.
       Interrupted: on request, after saving.
     """
+    with removed_if_refused(folder):
+        _run_all(planned, folder, kind, at_once, on_end, command, interruption)
+
+
+def _run_all(planned, folder, kind, at_once, on_end, command, interruption):
     finished = [run for run in planned if _is_finished(run)]
     waiting = [run for run in planned if not _is_finished(run)]
     arguments = (planned, finished, folder, kind, at_once, command)

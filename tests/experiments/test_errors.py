@@ -283,7 +283,7 @@ def test_workdir_that_cannot_be_written(refusal, tmp_path):
     (tmp_path / "file").write_text("")
     message = refusal(tmp_path / "file" / "job")
     assert (
-        f"the folder {tmp_path}/file/job cannot be written (Not a directory); choose another: --workdir=DIR" in message
+        f"{tmp_path}/file is no folder, but a file, so {tmp_path}/file/job cannot be in it; choose another" in message
     )
 
 
@@ -297,7 +297,8 @@ def test_disk_that_is_too_small(refusal, tmp_path, monkeypatch):
 def test_mistake_does_not_claim_the_folder(refusal, tmp_path):
     refusal(student__name="resnet19")
     refusal(dataset="digit")
-    assert not list((tmp_path / "job").iterdir())
+    refusal(tmp_path / "other" / "job", teacher__path=str(tmp_path / "other"))
+    assert not list(tmp_path.iterdir()), "an empty folder would be left behind"
 
 
 def test_second_run_in_the_same_folder(refusal, tmp_path):

@@ -149,7 +149,10 @@ def test_a_public_definition_is_named_in_the_note(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("student.onnx", "ends in '.onnx', expected a PyTorch file: .pth"), ("student", "ends in '', expected a PyTorch")],
+    [
+        ("student.onnx", "ends in '.onnx', expected a PyTorch file: .pth"),
+        ("student", "has no suffix, expected a PyTorch"),
+    ],
 )
 def test_unknown_suffix(tmp_path, name, expected):
     with pytest.raises(UserError, match=re.escape(expected)):

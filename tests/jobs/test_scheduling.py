@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from ssdkd_jax.errors import Diverged, UserError
+from ssdkd_jax.files import make_folder
 from ssdkd_jax.jobs import run_folder, scheduling
 from ssdkd_jax.jobs.finished_runs import folder_of
 from ssdkd_jax.jobs.run import identity
@@ -40,7 +41,7 @@ def refusal(function, *arguments):
         ("images.png/mine", "", "{run} holds images.png, but no experiment.json"),
         ("run.log/mine", "", "{run}/run.log is a directory, expected a file or nothing: move it elsewhere"),
         ("student.pth", "mine", "{run}/student.pth exists and is not from an export"),
-        ("", "mine", "the folder {run} cannot be written (File exists); choose another: --workdir=DIR"),
+        ("", "mine", "{run} is no folder, but a file; choose another: --workdir=DIR"),
     ],
 )
 def test_a_folder_that_a_later_run_cannot_have(tmp_path, monkeypatch, name, content, expected):
@@ -143,3 +144,18 @@ def test_a_mistake_that_a_run_finds_names_it_and_one_that_diverges_stays_that(tm
     counter = scheduling.RunCounter(2, 0, 1)
     found = refusal(scheduling._one_by_one, planned(tmp_path), ended.extend, counter, "", False)
     assert found == "few, seed 1: no room" and str(ended[0][1]) == "loss is nan"
+
+
+def test_runs_that_are_refused_leave_no_empty_folder(tmp_path, monkeypatch):
+    def refuse(config, folder, **_):
+        raise UserError("the teacher has 10 % accuracy")
+
+    def prepare(planned, finished, folder, *_, **__):
+        make_folder(folder)
+        return scheduling.Prepared([], [])
+
+    monkeypatch.setattr(scheduling, "prepare", prepare)
+    monkeypatch.setattr(scheduling, "run_job", refuse)
+    with pytest.raises(UserError, match="few, seed 0: the teacher has"):
+        scheduling.run_all(planned(tmp_path / "new"), tmp_path / "new", run_folder.COMPARED, 1, pytest.fail)
+    assert not list(tmp_path.iterdir())

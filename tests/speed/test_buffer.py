@@ -20,7 +20,7 @@ def test_maps_have_no_such_buffer(tmp_path):
         ("fastdfkd", 100, "out.json", "method is fastdfkd, but the benchmark is of ssdkd's buffer"),
         ("ssdkd", 63, "out.json", "capacity is 63, expected at least one batch (ssdkd.synthesis_batch_size=64)"),
         ("ssdkd", 10**13, "out.json", "two buffers of 10,000,000,000,000 images (8, 8, 1) take at least"),
-        ("ssdkd", 100, "out.txt", "ends in '.txt', expected a file in .json"),
+        ("ssdkd", 100, "out.txt", "ends in '.txt', expected a file that ends in .json"),
     ],
 )
 def test_mistakes(tmp_path, method, capacity, name, expected):
