@@ -177,7 +177,7 @@ def _parse_flags(required, arguments, example):
     unexpected = rest[len(arguments) :]
     if unexpected or missing:
         problem = f"unexpected arguments {' '.join(unexpected)}" if unexpected else f"{' and '.join(missing)} missing"
-        problem += config_flag.meant_field(unexpected)
+        problem += config_flag.meant_field(unexpected) or config_flag.in_place_of_a_field(missing)
         raise UserError(f"{problem}; for example: {example}")
     return rest
 

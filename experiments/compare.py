@@ -15,7 +15,7 @@ from experiments.config_flag import overridden_fields
 
 FLAGS = flags.FLAGS
 # Fields of a config that a comparison has no use for.
-UNUSED = {"method": "on a comparison, whose methods are --methods", "baselines": "on a comparison"}
+UNUSED = {"method": "on a comparison, whose methods are --methods=NAME,...", "baselines": "on a comparison"}
 config_flag.define("Config file of the runs, with an argument after a colon.")
 flags.DEFINE_list("methods", [], "Names of the methods, in the order of the table's rows.")
 flags.DEFINE_integer("seeds", 3, "Number of seeds, starting with config.seed.")

@@ -89,6 +89,16 @@ def meant_field(arguments):
     return ""
 
 
+def in_place_of_a_field(missing):
+    """What to add where a flag that is missing, such as --methods, takes the place of a field that was set; or ""."""
+    fields = overridden_fields() if "config" in flags.FLAGS and flags.FLAGS.config is not None else []
+    for flag in missing:
+        field = flag.removeprefix("--").removesuffix("s")
+        if field in fields:
+            return f", which takes the place of --config.{field}"
+    return ""
+
+
 def describe_fields(example):
     """Every field of a config as a line; of the one on the command line, else of the common one."""
     import sys

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from ssdkd_jax.errors import Diverged, UserError
@@ -55,6 +56,7 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, co
     print(f"epochs per method (equally many of them with student steps): {_epochs_in_words(configs)}", flush=True)
     folder = expand(folder)
     check_can_write(folder)
+    _check_places(configs, folder)
     _check_epochs(config, configs, folder)
     _tell_what_stays_out(configs, folder)
     tell_other_seeds(folder, configs, "--config.seed=N")
@@ -115,6 +117,46 @@ def _configs(config, methods, seeds):
             one.update(method=method, seed=seed, epochs=planned[method].epochs, baselines=())
             one[section_of(method)].warmup_epochs = planned[method].warmup
     return configs
+
+
+def _check_places(configs, folder):
+    """Raises UserError where a run in the folder is of another method or seed than its place, or has baselines.
+
+    A run by itself would ask for flags that a comparison refuses, or that choose another place.
+    """
+    for (method, seed), one in configs.items():
+        place = folder_of(folder, method, seed)
+        there = run_folder.noted(place)
+        wrong = next((name for name in ("method", "seed", "baselines") if _differs(there, one, name)), None)
+        if wrong is not None:
+            here = list(one.baselines) if wrong == "baselines" else one[wrong]
+            raise UserError(
+                f"{method}, seed {seed}: the workdir {place} belongs to another experiment: {wrong} is "
+                f"{there[wrong]!r} there and {here!r} here; choose another --workdir=DIR, or "
+                f"{_other_place(there, place, folder)}"
+            )
+
+
+def _differs(there, config, name):
+    if name not in there:  # of which `run_folder.claim` tells
+        return False
+    if name == "method":
+        return run_folder.with_whole_paths(there[name]) != run_folder.with_whole_paths(config.method)
+    return there[name] != (list(config.baselines) if name == "baselines" else config[name])
+
+
+def _other_place(there, place, folder):
+    """What to do about a run that is not of its place in a comparison, in words."""
+    method, seed = there.get("method"), there.get("seed")
+    if there.get("baselines") or not isinstance(method, str) or not isinstance(seed, int):
+        return f"move {place} elsewhere, and a run of the comparison's is made in its place"
+    own = folder_of(folder, section_of(method), seed)
+    flags = shlex.join([f"--methods={method}", f"--config.seed={seed}", "--seeds=1"])
+    if own == place:
+        return f"repeat its settings: {flags}"
+    if own.exists():
+        return f"move {place} elsewhere, since there is a run of its method and seed: {flags}"
+    return f"move it to {own}, where {flags} finds it"
 
 
 def _check_epochs(config, configs, folder):

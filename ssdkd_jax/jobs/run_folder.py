@@ -132,8 +132,8 @@ def claim(workdir, identity, *, unread=(), write=True):
     found = [] if path.exists() else [name for name in OWN if (pathlib.Path(workdir) / name).exists()]
     if found:
         raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
-    identity = _with_whole_paths(json.loads(json.dumps(identity)))
-    there, here = flat(_with_whole_paths(noted(workdir))), flat(identity)
+    identity = with_whole_paths(json.loads(json.dumps(identity)))
+    there, here = flat(with_whole_paths(noted(workdir))), flat(identity)
     for field in _to_compare(there, here, unread) if path.exists() else ():
         if there.get(field) != here.get(field):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
@@ -214,10 +214,10 @@ def check_same_teacher(workdir, teacher_sha256):
         )
 
 
-def _with_whole_paths(value):
+def with_whole_paths(value):
     """Names of user code with their paths from the root on, so that a file has the same name in every directory."""
     if isinstance(value, dict):
-        return {name: _with_whole_paths(inner) for name, inner in value.items()}
+        return {name: with_whole_paths(inner) for name, inner in value.items()}
     return absolute(value) if isinstance(value, str) and is_user_code(value) else value
 
 

@@ -170,6 +170,13 @@ def test_fields_that_lack_the_name_of_the_config():
     assert config_flag.meant_field(["x", "alpha=1", "epochs"]) == ""
 
 
+@pytest.mark.parametrize("given", [["--config=digits", "--config.method=ssdkd"], ["--config=digits"], []])
+def test_a_flag_that_is_missing_where_a_field_was_set_in_its_place(refusal, given):
+    config_flag.read_flags(["main.py", *given], "main.py --config=configs/digits.py")
+    expected = ", which takes the place of --config.method" if len(given) == 2 else ""
+    assert config_flag.in_place_of_a_field(["--workdir", "--methods"]) == expected
+
+
 def program(*arguments):
     return programs.run("main", *arguments)
 

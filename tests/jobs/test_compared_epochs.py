@@ -75,8 +75,49 @@ def test_runs_of_several_comparisons_have_no_epochs_in_common(begun):
     folder = begun(config(60), ["scratch"])
     path = folder_of(folder, "scratch", 1)
     path.mkdir()
-    run_folder.claim(path, {**json.loads((folder / "scratch/seed0/experiment.json").read_text()), "epochs": 30})
+    there = json.loads((folder / "scratch/seed0/experiment.json").read_text())
+    run_folder.claim(path, {**there, "seed": 1, "epochs": 30})
     assert refusal(config(80), ["scratch"], folder, seeds=2).endswith("choose another --workdir=DIR")
+
+
+def test_a_run_of_another_place_is_told_with_the_flags_of_a_comparison(begun):
+    """Of those of a run by itself, --config.method is refused by one, and --config.seed chooses another place."""
+    folder = begun(config(60), ["scratch"])
+    scratch, ssdkd = folder_of(folder, "scratch", 0), folder_of(folder, "ssdkd", 4)
+    ssdkd.parent.mkdir()
+    scratch.rename(ssdkd)
+    one = config(60)
+    one.seed = 4
+    found = refusal(one, ["ssdkd"], folder)
+    assert found.startswith(
+        f"ssdkd, seed 4: the workdir {ssdkd} belongs to another experiment: method is 'scratch' there"
+    )
+    assert found.endswith(f"move it to {scratch}, where --methods=scratch --config.seed=0 --seeds=1 finds it")
+    ssdkd.rename(scratch)
+    comparison._check_places(comparison._configs(config(60), ["scratch"], 1), folder)
+    scratch.rename(folder_of(folder, "scratch", 4))
+    assert "seed is 0 there and 4 here" in refusal(one, ["scratch"], folder)
+    begun(config(60), ["scratch"])
+    assert refusal(one, ["scratch"], folder).endswith(
+        f"move {folder}/scratch/seed4 elsewhere, since there is a run of its method and seed: --methods=scratch "
+        "--config.seed=0 --seeds=1"
+    )
+
+
+def test_a_run_with_baselines_is_none_of_a_comparison(begun):
+    folder = begun(config(60), ["scratch"])
+    path = folder_of(folder, "scratch", 0) / "experiment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "baselines": [0.1]}))
+    found = refusal(config(60), ["scratch"], folder)
+    assert "baselines is [0.1] there and [] here; choose another --workdir=DIR, or move " in found
+    assert "--config" not in found
+
+
+def test_a_users_method_of_the_same_name_is_chosen_by_its_file(begun):
+    there = {"method": "/here/one.py:Pixels", "seed": 0}
+    place = folder_of("runs", "Pixels", 0)
+    expected = "repeat its settings: --methods=/here/one.py:Pixels --config.seed=0 --seeds=1"
+    assert comparison._other_place(there, place, "runs") == expected
 
 
 @pytest.mark.parametrize("content", ['{"epochs": "many", "scratch": {"warmup_epochs": 0}}', '{"scratch": 3}'])
