@@ -28,12 +28,13 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
 
 
 def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
-    """Describes the set by the headers of the image files."""
+    """Describes the set by the headers of the image files; a UserError where both splits are the same."""
     root = _root(path)
     splits = {split: _all(_files(root, split, required=False)) for split in SPLIT_FOLDERS}
     files = splits["train"] + splits["test"]
     if not files:
         _files(root, "train")
+    image_files.check_apart(root, splits)
     size = size or image_files.common_size(files)
     class_names = _class_names(root)
     sizes = {split: len(members) for split, members in splits.items()}

@@ -4,6 +4,7 @@ Files and folders whose names begin with a dot are none of the user's images: fi
 """
 
 import collections
+import filecmp
 import functools
 import os
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,33 @@ _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 def split_folder(root: Path, split: str) -> Path | None:
     """The folder of "train" or "test" in a data set's, or None."""
     return next((root / name for name in SPLIT_FOLDERS[split] if (root / name).is_dir()), None)
+
+
+def check_apart(root: Path, splits: dict[str, Sequence[Path]]) -> None:
+    """Makes sure that no image to test with is one to train on, by a link, and that not all of them are copies.
+
+    Args:
+      root: folder of the data set.
+      splits: the image files of "train" and "test".
+
+    Raises:
+      UserError: one is, or all are.
+    """
+    train, test = (split_folder(root, split) for split in ("train", "test"))
+    so = "so that a network would be measured on what it was trained on; replace"
+    trained = {_identity(file): file for file in splits["train"]}
+    for file in splits["test"]:
+        if found := trained.get(_identity(file)):
+            raise UserError(f"{file} and {found} are the same file, by a link, {so} {test} by a folder of other images")
+    pairs = [(train / file.relative_to(test), file) for file in splits["test"]] if train and test else []
+    if pairs and all(one.is_file() and filecmp.cmp(one, other, shallow=False) for one, other in pairs):
+        raise UserError(f"all images of {test} are copies of those in {train}, {so} {test} by other images")
+
+
+def _identity(file):
+    """What two names of one file have in common, whichever kind of link they are."""
+    found = file.stat()
+    return found.st_dev, found.st_ino
 
 
 def is_image_name(name: str) -> bool:

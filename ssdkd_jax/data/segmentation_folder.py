@@ -59,12 +59,13 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
 
 
 def info(path: str | os.PathLike, size: tuple[int, int] | None, known: Labeling | None = None) -> DatasetInfo:
-    """Describes the set by the headers of its image files."""
+    """Describes the set by the headers of its image files; a UserError where both splits are the same."""
     root = _root(path)
     splits = {split: _pairs(root, split, required=False) for split in SPLIT_FOLDERS}
     files = [image_file for pairs in splits.values() for image_file, _ in pairs]
     if not files:
         _pairs(root, "train")
+    image_files.check_apart(root, {split: [image for image, _ in pairs] for split, pairs in splits.items()})
     size = size or image_files.common_size(files)
     labeling = _labeling(root, known)
     sizes = {split: len(pairs) for split, pairs in splits.items()}

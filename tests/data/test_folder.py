@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -86,6 +87,40 @@ def test_images_of_differing_size_need_an_image_size(root):
         with pytest.raises(UserError, match=r"wide\.png is 4x9 but .*1\.PNG is 4x6.*image_size=32"):
             read()
     assert load_split(f"folder:{root}", "train", image_size=(5, 7)).images.shape == (4, 5, 7, 3)
+
+
+def link_split(root):
+    (root / "test").symlink_to("train")
+
+
+def link_class(root):
+    (root / "test").mkdir()
+    for name in ("ant", "cat"):
+        (root / "test" / name).symlink_to(root / "train" / name)
+
+
+def link_file(root):
+    (root / "val").rename(root / "test")
+    os.link(root / "train" / "cat" / "1.png", root / "test" / "cat" / "1.png")
+
+
+@pytest.mark.parametrize("link", [link_split, link_class, link_file])
+def test_training_images_are_not_tested_with_by_a_link(root, link):
+    link(root)
+    with pytest.raises(
+        UserError, match=rf"^{root}/test/\S+ and {root}/train/\S+ are the same file, by a link, so that "
+    ):
+        dataset_info(f"folder:{root}")
+
+
+def test_training_images_are_not_tested_with_as_a_copy(root):
+    shutil.copytree(root / "train", root / "test")
+    with pytest.raises(
+        UserError, match=rf"^all images of {root}/test are copies of those in {root}/train, so that .* {root}/te"
+    ):
+        dataset_info(f"folder:{root}")
+    put(root, "test/cat/other.png", GREEN)
+    assert dataset_info(f"folder:{root}").sizes == {"train": 3, "test": 4}
 
 
 def test_a_damaged_image_is_named(root):

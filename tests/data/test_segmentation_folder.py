@@ -45,6 +45,12 @@ def test_images_and_labels_go_together_in_alphabetical_order(root):
     np.testing.assert_array_equal(train.images[..., 0][known], 10 * train.labels[known])
 
 
+def test_training_images_are_not_tested_with_by_a_link(root):
+    (root / "test").symlink_to("train")
+    with pytest.raises(UserError, match=r"test/images/a\.png and \S+/train/images/a\.png are the same file, by a link"):
+        dataset_info(f"segmentation:{root}")
+
+
 def test_the_info_agrees_and_the_test_split_may_be_called_val(root):
     info = dataset_info(f"segmentation:{root}")
     assert (info.image_shape, info.sizes, info.task) == ((2, 3, 3), {"train": 2, "test": 1}, "segmentation")

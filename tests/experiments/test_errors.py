@@ -262,7 +262,7 @@ def a_folder(path, side, splits=("train", "test"), classes=("a", "b")):
         for label in classes:
             folder = path / split / label
             folder.mkdir(parents=True)
-            Image.fromarray(np.zeros((side, side), np.uint8)).save(folder / "0.png")
+            Image.fromarray(np.zeros((side, side), np.uint8)).save(folder / f"{split}.png")
 
 
 def test_images_that_the_generator_cannot_make(refusal, tmp_path):
