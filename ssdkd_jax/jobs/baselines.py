@@ -12,11 +12,12 @@ from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import load_split, shape_and_classes, task_of
 from ssdkd_jax.jobs.networks import make_evaluator_of, make_model, method_settings
-from ssdkd_jax.jobs.plausibility import check_memory, check_shares
+from ssdkd_jax.jobs.plausibility import check_shares
 from ssdkd_jax.jobs.teacher import recipe_of
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.training import supervised
 from ssdkd_jax.training.devices import AXIS
+from ssdkd_jax.training.memory import check_memory
 
 # Of photographs, whose crops have no end, so many times more are made than the teacher is to choose.
 CROPS_TO_CHOOSE_FROM = 4

@@ -11,13 +11,14 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_crop, check_memory, check_sizes, check_task, check_work, memory_of
+from ssdkd_jax.jobs.plausibility import check_crop, check_sizes, check_task, check_work
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
 from ssdkd_jax.training.checkpoints import LARGEST_FILE
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import AXIS, local_devices, pmap, spread_shapes
+from ssdkd_jax.training.memory import check_memory, memory_of
 from ssdkd_jax.training.multiprocess import count, from_first
 from ssdkd_jax.training.saved_network import problem_with_numbers
 from ssdkd_jax.user_code import is_user_code, reported_errors

@@ -1,7 +1,6 @@
 """What a run cannot mean, though every field on its own can: sizes beyond the machine, teachers that know nothing."""
 
 import math
-import os
 
 import jax
 import numpy as np
@@ -11,32 +10,12 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.image_spec import dataset_info, shape_and_classes, task_of
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.methods import METHODS, find_method, section_of
+from ssdkd_jax.training.memory import check_memory
 
 # A teacher must get at least this share of the way from chance to all right.
 LEAST_KNOWLEDGE = 0.1
 # Images of a run that nobody waits for, and what a fast device processes of them in a second.
 MOST_IMAGES, IMAGES_PER_SECOND = 10**11, 100_000
-
-
-def memory_of(device) -> int:
-    """Bytes of a device's memory; of a CPU, of the machine."""
-    # Of another process's device nothing is known.
-    known = device.platform != "cpu" and device.process_index == jax.process_index()
-    stats = device.memory_stats() if known else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def check_memory(needed: int, device, what: str, fix: str) -> None:
-    """Raises UserError where something takes more bytes than a device has; a lower bound is enough to know."""
-    there = memory_of(device)
-    if needed > there:
-        raise UserError(f"{what} take at least {_gigabytes(needed)}, but there are {_gigabytes(there)}; {fix}")
-
-
-def _gigabytes(count):
-    return f"{count / 1e9:,.1f} GB"
 
 
 def check_task(config) -> None:
@@ -77,14 +56,13 @@ def check_sizes(config, devices) -> None:
     classes = len(class_names)
     check_crop(config, shape)
     values = method_settings(config, config.method)
-    names = [name for name in ("synthesis_batch_size", "kd_batch_size") if name in values]
-    largest = max((values[name] for name in names), default=1)
+    largest = max((values[name] for name in _batch_fields(values)), default=1)
     # Pixels and their gradient, in float32.
     check_memory(
         2 * 4 * largest * math.prod(shape) // len(devices),
         devices[0],
         f"batches of {largest} images {shape}",
-        "choose smaller images with --config.image_size=N, or smaller batches",
+        smaller_batches(config),
     )
     if values.get("views"):
         views = min(values["views"], kept_views.count(config.crop_padding, config.flip))
@@ -110,6 +88,17 @@ def check_sizes(config, devices) -> None:
             f"the {test:,} test images {shape}",
             "choose smaller images with --config.image_size=N",
         )
+
+
+def smaller_batches(config) -> str:
+    """What makes the programs of a run's method take less memory, in words."""
+    fields = [f"{section_of(config.method)}.{name}" for name in _batch_fields(method_settings(config, config.method))]
+    smaller = [f"--config.{field}=N" for field in [*fields, "image_size"]]
+    return f"choose smaller batches or images: {', '.join(smaller)}"
+
+
+def _batch_fields(settings):
+    return [name for name in ("synthesis_batch_size", "kd_batch_size") if name in settings]
 
 
 def check_work(config, method) -> None:

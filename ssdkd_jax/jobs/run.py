@@ -21,7 +21,7 @@ from ssdkd_jax.jobs.networks import (
     network_metadata,
     trained_network,
 )
-from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task
+from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task, smaller_batches
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.scores import evaluate_teacher, student_score
 from ssdkd_jax.jobs.shown_maps import save_maps, shown_maps
@@ -268,6 +268,7 @@ def _distill(context, method, teacher, score):
         seed=config.seed,
         score=score,
         score_name=f"student_{score.name}",
+        smaller=smaller_batches(config),
         experiment=run_folder.digest(context.folder),
     )
     return distill(

@@ -15,7 +15,7 @@ from ssdkd_jax.jobs.image_spec import ImageSpec, describe_images, shape_and_clas
 from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.network_checks import check_statistics
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_memory, check_sizes, check_task
+from ssdkd_jax.jobs.plausibility import check_sizes, check_task
 from ssdkd_jax.jobs.run_settings import TeacherSettings
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.methods import METHODS, find_method, section_of
@@ -25,6 +25,7 @@ from ssdkd_jax.methods.view_keeping import ViewKeeping
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.compilation import jit_for_one_call
 from ssdkd_jax.training.devices import local_devices
+from ssdkd_jax.training.memory import check_memory
 
 # Fields of a config that change nothing about the work.
 UNUSED = (

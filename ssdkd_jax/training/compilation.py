@@ -6,6 +6,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from ssdkd_jax.training import multiprocess
+from ssdkd_jax.training.memory import check_memory
+
 # XLA uses several cores for one program only part of the time.
 COMPILERS = concurrent.futures.ThreadPoolExecutor()
 
@@ -14,10 +17,16 @@ class CompileOnce:
     """A jitted or pmapped function that is compiled at its first call, on the clock, and never again.
 
     A later call with other shapes, dtypes or placement is an error instead of a silent second compilation.
+
+    Args:
+      function: jitted or pmapped.
+      clock: Clock; takes the compilation's time.
+      check: called with what was compiled, before it runs.
     """
 
-    def __init__(self, function, clock):
-        self._function, self._clock, self._compiled, self._compiling = function, clock, None, None
+    def __init__(self, function, clock, check=lambda compiled: None):
+        self._function, self._clock, self._check = function, clock, check
+        self._compiled, self._compiling = None, None
 
     def start(self, *args):
         """Begins to compile for arguments like these, arrays or shapes with shardings, while the caller goes on."""
@@ -28,12 +37,18 @@ class CompileOnce:
         """What is compiled for arguments like these."""
         return self._function.lower(*args)
 
+    def finish(self):
+        """Waits for the compilation that was started, and raises what it or the check has to say."""
+        with self._clock.measure("compile"):
+            compiled, self._compiling = self._compiling.result(), None
+        self._check(compiled)
+        self._compiled = compiled
+
     def __call__(self, *args):
         if self._compiled is None:
-            with self._clock.measure("compile"):
-                if self._compiling is None:
-                    self.start(*args)
-                self._compiled, self._compiling = self._compiling.result(), None
+            if self._compiling is None:
+                self.start(*args)
+            self.finish()
         return self._compiled(*args)
 
     def memory_bytes(self):
@@ -51,6 +66,23 @@ def planned_bytes(compiled):
         return None
     kept = analysis.argument_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     return int(kept + analysis.temp_size_in_bytes)
+
+
+def fits(devices, what, fix):
+    """A check for `CompileOnce` that raises UserError where a program takes more memory than there is.
+
+    Args:
+      devices: that run it.
+      what: the program computes, in words.
+      fix: what makes it smaller, in words.
+    """
+    # A CPU's devices share the machine's memory.
+    sharing = len(devices) // multiprocess.count() if devices[0].platform == "cpu" else 1
+
+    def check(compiled):
+        check_memory(sharing * (planned_bytes(compiled) or 0), devices[0], f"the arrays of {what}", fix)
+
+    return check
 
 
 def jit_for_one_call(function):

@@ -13,7 +13,7 @@ from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods.base import PIXELS_OUTSIDE, Method
 from ssdkd_jax.training.checkpoints import Checkpoints, sha256
 from ssdkd_jax.training.clock import Clock, training_seconds
-from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
+from ssdkd_jax.training.compilation import CompileOnce, fits, jit_for_one_call
 from ssdkd_jax.training.devices import gather, pmap, spread, spread_shapes
 from ssdkd_jax.training.host_bank import HostBank
 from ssdkd_jax.training.interruption import Interrupted
@@ -31,6 +31,7 @@ class Plan(NamedTuple):
     experiment: what says whether a checkpoint is of the same run: a digest, or "" for any.
     score: (student's variables, state, teacher), all pmapped -> percent.
     score_name: "student_accuracy" or "student_agreement".
+    smaller: what makes an epoch's programs take less memory, in words.
     """
 
     epochs: int
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     score: Callable
     score_name: str
     experiment: str = ""
+    smaller: str = "choose smaller batches"
 
 
 class Result(NamedTuple):
@@ -74,6 +76,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
     Raises:
       Interrupted: on request, after saving.
       Diverged: a loss or a parameter is not finite; the last good checkpoint stays.
+      UserError: an epoch's programs take more memory than a device has.
     """
     with clock.measure("setup"):
         run = _Run(method, teacher, plan, pathlib.Path(folder), devices, clock)
@@ -82,6 +85,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
         print(f"resuming after epoch {first} of {plan.epochs}", flush=True)
     if anywhere(interruption) and first < plan.epochs:
         raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
+    run.finish_compiling()
     with run, Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first) as progress:
         for epoch in range(first + 1, plan.epochs + 1):
             metrics = run.epoch(epoch)
@@ -124,12 +128,12 @@ class _Run:
         canonical = self._restore(folder)
         self._teacher = spread(teacher, devices)
         init = CompileOnce(jit_for_one_call(method.init), clock)
-        self._synthesize, self._train_student = epoch_programs(method, devices, clock)
+        self._synthesize, self._train_student = epoch_programs(method, devices, clock, plan.smaller)
         if canonical is None:
             init.start(*first_state)
         # Of arrays that belong to several processes, shapes are not enough to compile for.
-        if self.info["epoch"] < plan.epochs and count() == 1:
-            self._start_compiling(devices)
+        early = self.info["epoch"] < plan.epochs and count() == 1
+        self._compiling = self._start_compiling(devices) if early else []
         if canonical is None:
             canonical = self._with_whole_bank(init(*first_state))
         self._state = self._spread(canonical, devices)
@@ -146,12 +150,18 @@ class _Run:
         return canonical
 
     def _start_compiling(self, devices):
-        """Begins to compile the epoch's programs at the same time, rather than each when it is first needed."""
+        """The epoch's programs, which begin to compile at the same time, rather than each when it is first needed."""
         state = spread_shapes(self._shapes, devices, self._sharded)
         synthesizes = any(map(self.method.synthesizes, range(self.info["epoch"], self.plan.epochs)))
-        for program in (self._synthesize, self._train_student):
-            if program is self._train_student or synthesizes:
-                program.start(state, self._teacher, self._key, np.int32(0))
+        programs = [self._synthesize, self._train_student][0 if synthesizes else 1 :]
+        for program in programs:
+            program.start(state, self._teacher, self._key, np.int32(0))
+        return programs
+
+    def finish_compiling(self):
+        """Waits for the programs that began to compile, so that one without room ends the run at once."""
+        for program in self._compiling:
+            program.finish()
 
     def _with_whole_bank(self, state):
         return self._host_bank.attach(state) if self._host_bank else state
@@ -246,11 +256,11 @@ class _Run:
         self._log.close()
 
 
-def epoch_programs(method, devices, clock):
+def epoch_programs(method, devices, clock, smaller="choose smaller batches"):
     """An epoch's two programs, the synthesis and the student's training, as CompileOnce.
 
     Each is (pmapped state, pmapped teacher, key of the epoch, number of the round) -> (state, metrics); the state is
-    donated.
+    donated.  Where one takes more memory than there is, its first call raises UserError; `smaller` says what to do.
     """
 
     def synthesize(state, teacher, key, number):
@@ -260,8 +270,10 @@ def epoch_programs(method, devices, clock):
         return method.train_student(state, teacher, method.round_keys(key, number)[1])
 
     return tuple(
-        CompileOnce(pmap(function, devices, in_axes=(0, 0, None, None), donate_argnums=0), clock)
-        for function in (synthesize, train_student)
+        CompileOnce(
+            pmap(function, devices, in_axes=(0, 0, None, None), donate_argnums=0), clock, fits(devices, what, smaller)
+        )
+        for function, what in ((synthesize, "a synthesis"), (train_student, "the student's training"))
     )
 
 

@@ -9,7 +9,7 @@ import optax
 from ssdkd_jax import collectives, train_state
 from ssdkd_jax.data.preprocessing import augment, normalize, to_unit
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.training.compilation import CompileOnce, jit_for_one_call
+from ssdkd_jax.training.compilation import CompileOnce, fits, jit_for_one_call
 from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, replica, spread
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.multiprocess import anywhere
@@ -102,7 +102,7 @@ def train(
       variables on the host.
 
     Raises:
-      UserError: the loss is not finite.
+      UserError: the loss is not finite; the training takes more memory than there is.
       Interrupted: on request, after saving.
     """
     recipe = recipe.fitting(len(dataset.images), len(devices))
@@ -117,7 +117,8 @@ def train(
     state, images, labels = spread((state, dataset.images, dataset.labels), devices)
     one_epoch = supervised_epoch(model, task, optimizer, recipe, mean, std, steps, AXIS)
     one_epoch = pmap(one_epoch, devices, in_axes=(0, None, 0, 0), donate_argnums=0)
-    epoch_function = CompileOnce(one_epoch, clock)
+    smaller = "choose smaller images, or a smaller network"
+    epoch_function = CompileOnce(one_epoch, clock, fits(devices, "the training on real images", smaller))
     every = max(1, recipe.epochs // 10)
     with Progress(f"{title}: epoch", recipe.epochs, done) as progress:
         for epoch in range(done, recipe.epochs):

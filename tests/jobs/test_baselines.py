@@ -6,7 +6,8 @@ import pytest
 from configs import digits
 from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import baselines, plausibility
+from ssdkd_jax.jobs import baselines
+from ssdkd_jax.training import memory
 
 
 def config(**fields):
@@ -55,7 +56,7 @@ def test_images_beside_those_of_ones_own_data_set_are_others(tmp_path):
 
 @pytest.mark.parametrize(("by", "count"), [("random", "500"), ("classes", "2,000")])
 def test_more_images_than_the_machine_has_room_for(by, count, monkeypatch):
-    monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
+    monkeypatch.setattr(memory, "memory_of", lambda device: 50_000)
     assert refusal(hidfd__collected_by=by).startswith(f"{count} collected images (8, 8, 1)")
     assert refusal(hidfd__collected_by=by).endswith("take fewer: --config.hidfd.collected_images=N")
 
@@ -68,7 +69,7 @@ def test_more_images_than_the_machine_has_room_for(by, count, monkeypatch):
     ],
 )
 def test_more_files_than_the_machine_has_room_for(by, count, advice, monkeypatch, tmp_path):
-    monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
+    monkeypatch.setattr(memory, "memory_of", lambda device: 50_000)
     for number in range(600):
         (tmp_path / f"{number}.png").touch()
     found = refusal(hidfd__images=str(tmp_path), hidfd__collected_by=by)
@@ -76,7 +77,7 @@ def test_more_files_than_the_machine_has_room_for(by, count, advice, monkeypatch
 
 
 def test_a_data_set_larger_than_the_machine(monkeypatch):
-    monkeypatch.setattr(plausibility, "memory_of", lambda device: 50_000)
+    monkeypatch.setattr(memory, "memory_of", lambda device: 50_000)
     monkeypatch.setattr(collected, "count", lambda name, data_dir, most: 60_000)
     found = refusal(hidfd__images="cifar10")
     assert found.endswith("choose a smaller set, or a folder: --config.hidfd.images=FOLDER")

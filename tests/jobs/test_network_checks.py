@@ -7,10 +7,11 @@ import pytest
 
 from ssdkd_jax import methods, tasks
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import baselines, network_checks, plausibility
+from ssdkd_jax.jobs import baselines, network_checks
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import ImageSpec
 from ssdkd_jax.jobs.networks import make_model
+from ssdkd_jax.training import memory
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import local_devices
 from tests.tiny_job import config
@@ -173,7 +174,7 @@ def test_methods_without_that_generator_take_images_that_it_cannot_make(context,
     ],
 )
 def test_states_beyond_the_memory(context, fields, part, advice, monkeypatch):
-    for module in (network_checks, plausibility):
+    for module in (network_checks, memory):
         monkeypatch.setattr(module, "memory_of", lambda device: 10**8)
     found = refusal(context(**fields))
     assert " GB, but there are " in found and f"; the largest part is {part}" in found

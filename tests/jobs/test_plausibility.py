@@ -23,7 +23,10 @@ def a_config(**fields):
     ("fields", "expected"),
     [
         ({"image_size": 100_000}, "batches of 64 images (100000, 100000, 1) take at least 5,120.0 GB, but there are"),
-        ({"ssdkd__kd_batch_size": 10**10}, "choose smaller images with --config.image_size=N, or smaller batches"),
+        (
+            {"ssdkd__kd_batch_size": 10**10},
+            "choose smaller batches or images: --config.ssdkd.synthesis_batch_size=N, --config.ssdkd.kd_batch_size=N, ",
+        ),
         (
             {"ssdkd__views": 9, "ssdkd__buffer_size": 10**10},
             "the teacher's outputs for 9 views of 10,000,000,000 images take at least 3,600.0 GB, but there are",

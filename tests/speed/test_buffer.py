@@ -41,7 +41,7 @@ def test_mistakes(tmp_path, method, capacity, name, expected):
     ],
 )
 def test_sizes_beyond_the_machine(tmp_path, monkeypatch, field, value, expected):
-    monkeypatch.setattr("ssdkd_jax.jobs.plausibility.memory_of", lambda device: 10**9)
+    monkeypatch.setattr("ssdkd_jax.training.memory.memory_of", lambda device: 10**9)
     config = digits.get_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError) as error:

@@ -6,13 +6,13 @@ import json
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import plausibility
 from ssdkd_jax.reports import tables
 from ssdkd_jax.reports.growth_plot import growth_plot
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import growth as module
 from ssdkd_jax.speed.growth import VALUES, fields_of, growth
 from ssdkd_jax.speed.timing import Budget
+from ssdkd_jax.training import memory
 from tests import programs, tiny_job
 
 BRIEF = Budget(1, 0.0)
@@ -40,7 +40,7 @@ def test_every_value_is_measured(measured):
 
 
 def test_sizes_beyond_the_memory_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(plausibility, "memory_of", lambda device: 10**6)
+    monkeypatch.setattr(memory, "memory_of", lambda device: 10**6)
     content = growth(config(), tmp_path / "growth.json", budget=BRIEF, values={"buffer size": (40_000,)})
     refused = content["points"]["buffer size"]["40000"]["refused"]
     assert refused.startswith("the run's arrays take at least 0.0 GB, but there are 0.0 GB; time a smaller buffer")

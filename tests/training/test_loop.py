@@ -12,6 +12,7 @@ import pytest
 
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.methods.base import Method
+from ssdkd_jax.training import memory
 from ssdkd_jax.training.checkpoints import Checkpoints
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.interruption import Interrupted
@@ -294,3 +295,10 @@ def test_nothing_is_synthesized_by_a_method_that_makes_no_images(tmp_path):
 
     run(tmp_path, method=Given(problem=None))
     assert "inversion_loss" not in metrics(tmp_path)[-1] and "student_loss" in metrics(tmp_path)[-1]
+
+
+def test_programs_without_room_end_the_run_before_its_first_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "memory_of", lambda device: 1)
+    with pytest.raises(UserError, match=r"^the arrays of a synthesis take at least .*; choose smaller batches$"):
+        run(tmp_path)
+    assert epochs_done(tmp_path) == []
