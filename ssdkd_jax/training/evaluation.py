@@ -21,7 +21,8 @@ def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):
       task: a tasks.Task; the classes are its `predicted_class`, (n,) or (n, h, w).
       devices: the images are divided over them.
       clock: takes the compilation's time.
-      batch_size: images per call, rounded up to a multiple of the devices; all calls have this size.
+      batch_size: the most images per call, rounded up to a multiple of the devices; fewer where the first images that
+        are given are fewer.  All calls have the size of the first.
 
     `variables` are pmapped (`devices.spread`); `images` are uint8 or float in [0, 1], (n, h, w, c), on the host.
     """
@@ -30,11 +31,10 @@ def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):
         output = _output(model, variables, images, mean, std)
         return task.predicted_class(output), task.confidence(output)
 
-    compiled = CompileOnce(pmap(forward, devices), clock)
-    batch_size = _divisible(batch_size, devices)
+    compiled, batch_size = CompileOnce(pmap(forward, devices), clock), _BatchSize(batch_size, devices)
 
     def predict(variables, images):
-        batches = _batches(images, batch_size, 0)
+        batches = _batches(images, batch_size.for_images(images), 0)
         return _joined([compiled(variables, spread(batch, devices, True)) for batch in batches], len(images))
 
     return predict
@@ -64,13 +64,13 @@ def make_evaluator(model, mean, std, task, num_classes, devices, clock, *, batch
         confusion = confusion + confusion_matrix(labels, task.predicted_class(output), num_classes)
         return confusion, (task.image_classes(output), task.confidence(output))
 
-    compiled = CompileOnce(pmap(forward, devices), clock)
-    batch_size = _divisible(batch_size, devices)
+    compiled, batch_size = CompileOnce(pmap(forward, devices), clock), _BatchSize(batch_size, devices)
 
     def evaluate(variables, images, labels):
+        size = batch_size.for_images(images)
         confusion = spread(jnp.zeros((num_classes, num_classes), jnp.int32), devices)
         # No label fills up the last batch: -1, which is 255 in label maps of uint8.
-        batches = zip(_batches(images, batch_size, 0), _batches(labels, batch_size, -1), strict=True)
+        batches = zip(_batches(images, size, 0), _batches(labels, size, -1), strict=True)
         found = []
         for batch in batches:
             confusion, of_images = compiled(variables, *(spread(x, devices, True) for x in batch), confusion)
@@ -85,8 +85,16 @@ def _output(model, variables, images, mean, std):
     return model.apply(variables, normalize(images, mean, std))
 
 
-def _divisible(batch_size, devices):
-    return -(-batch_size // len(devices)) * len(devices)
+class _BatchSize:
+    """Images per call of a program that is compiled once: no more than the first images that it is given need."""
+
+    def __init__(self, most, devices):
+        self._most, self._devices, self._size = most, len(devices), None
+
+    def for_images(self, images):
+        if self._size is None:
+            self._size = -(-min(self._most, len(images)) // self._devices) * self._devices
+        return self._size
 
 
 def _batches(array, batch_size, filling):

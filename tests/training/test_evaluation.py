@@ -43,3 +43,27 @@ def test_every_image_counts_once(count, batch_size):
     assert_array_equal(confusion, expected)
     assert_array_equal(same_classes, classes)
     assert_allclose(same_confidences, confidences)
+
+
+@pytest.mark.parametrize(("count", "batch_size", "expected"), [(1, 10**7, 11), (8, 10**7, 2), (2, 4, 2)])
+def test_no_batch_is_larger_than_the_images_need(count, batch_size, expected):
+    sizes = []
+
+    class Watched(Linear):
+        @nn.compact
+        def __call__(self, x, train=False):
+            sizes.append(len(x))  # of one device, while the program is traced
+            return nn.Dense(3, name="dense")(x.reshape(len(x), -1))
+
+    chosen = jax.local_devices()[:count]
+    given = Watched(), (0.5,), (0.25,), tasks.CLASSIFICATION
+    variables = {"params": {"dense": {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)}}}
+    variables, images = devices.spread(variables, chosen), np.zeros((11, 2, 2, 1), np.uint8)
+    predict = make_predictor(*given, chosen, Clock(), batch_size=batch_size)
+    evaluate = make_evaluator(*given, 3, chosen, Clock(), batch_size=batch_size)
+    assert len(predict(variables, images)[0]) == 11
+    evaluate(variables, images, np.zeros(11, np.int32))
+    assert sizes == [expected, expected]
+    for other in (3, 40):  # by the same program
+        assert len(predict(variables, np.zeros((other, 2, 2, 1), np.uint8))[0]) == other
+    assert sizes == [expected, expected]
