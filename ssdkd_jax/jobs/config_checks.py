@@ -31,6 +31,7 @@ def check_values(config):
     check_fields(config)
     _check_images(config)
     _check_buffer(config)
+    _check_losses(config)
     _check_networks(config)
 
 
@@ -104,6 +105,17 @@ def _check_buffer(config):
         raise UserError(
             f"{prefix}buffer_size is {values['buffer_size']}, expected at least one batch "
             f"({prefix}synthesis_batch_size={values['synthesis_batch_size']})"
+        )
+
+
+def _check_losses(config):
+    """Raises UserError where no loss shapes the images, so that the student would learn from noise."""
+    values, section = method_settings(config, config.method), section_of(config.method)
+    weights = [f"{section}.{name}" for name in find_method(config.method).method.image_losses]
+    if weights and not any(values[name.rpartition(".")[2]] for name in weights):
+        raise UserError(
+            f"{', '.join(weights)}: every weight of a loss that shapes the images is 0, so they would stay noise; "
+            f"expected more than 0 for one of them at least: --config.{weights[0]}=X"
         )
 
 

@@ -88,6 +88,8 @@ class Method:
     without_effect: ClassVar[tuple[str, ...]] = ()
     # {weight of a loss, or exponent: settings that nothing reads where it is 0}.
     read_with: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # Weights of the losses that shape the images; where all are 0, nothing does.
+    image_losses: ClassVar[tuple[str, ...]] = ()
     # What differs from the published method, in a sentence, for tables that compare it with others.
     differs: ClassVar[str] = ""
 

@@ -7,7 +7,7 @@ Details follow zju-vipa/CMI, weights and temperature zju-vipa/Fast-Datafree.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +63,8 @@ class CMI(ImageBank):
     Raises:
       ValueError: a setting outside its range; more images in a synthesis than the feature bank has places.
     """
+
+    image_losses: ClassVar[tuple[str, ...]] = ("bn", "oh", "adv", "cr")
 
     inversion_steps: int = setting(200, "g_steps, optimization steps per synthesis", at_least=1)
     generator_learning_rate: float = setting(

@@ -21,6 +21,7 @@ class DAFL(TrainedGenerator):
     tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
     needs_batch_norm: ClassVar[bool] = False
     needs_features: ClassVar[bool] = True
+    image_losses: ClassVar[tuple[str, ...]] = ("oh", "act", "balance")
 
     oh: float = setting(1.0, "weight of the task loss on the teacher's own argmax", at_least=0)
     act: float = setting(1e-3, "weight of the activation loss -mean |features|", at_least=0)

@@ -37,6 +37,7 @@ class DeepInversion(ImageBank):
     """DeepInversion."""
 
     uses_generator: ClassVar[bool] = False
+    image_losses: ClassVar[tuple[str, ...]] = ("bn", "oh", "adv")
 
     inversion_steps: int = setting(1000, "g_steps, optimization steps per synthesis", at_least=1)
     pixel_learning_rate: float = setting(0.1, "Adam learning rate of the pixels, with betas (0.5, 0.99)", at_least=0)

@@ -19,6 +19,7 @@ class DFAD(TrainedGenerator):
 
     needs_batch_norm: ClassVar[bool] = False
     without_effect: ClassVar[tuple[str, ...]] = ("temperature",)
+    image_losses: ClassVar[tuple[str, ...]] = ("adv",)
 
     adv: float = setting(1.0, "weight of the adversarial loss, minus the L1 distance of the logits", at_least=0)
 

@@ -5,6 +5,7 @@ BatchNorm layers, the teacher is sure of them, and they are spread evenly over t
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -16,6 +17,8 @@ from ssdkd_jax.settings import setting
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DFQ(TrainedGenerator):
     """DFQ."""
+
+    image_losses: ClassVar[tuple[str, ...]] = ("adv", "bn", "oh", "balance")
 
     adv: float = setting(1.0, "weight of the adversarial loss -KL(teacher || student) of all images", at_least=0)
     bn: float = setting(1.0, "weight of the BatchNorm-statistics loss", at_least=0)

@@ -41,6 +41,7 @@ class FastDFKD(ImageBank):
     tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
 
     read_with: ClassVar[dict[str, tuple[str, ...]]] = {"bn": ("bn_momentum",)}
+    image_losses: ClassVar[tuple[str, ...]] = ("bn", "oh", "adv")
 
     epochs: int = 220
     warmup_epochs: int = setting(

@@ -30,6 +30,7 @@ class NAYER(ImageBank):
     )
 
     read_with: ClassVar[dict[str, tuple[str, ...]]] = {"bn": ("bn_momentum",)}
+    image_losses: ClassVar[tuple[str, ...]] = ("bn", "oh", "adv")
 
     epochs: int = 320
     warmup_epochs: int = setting(

@@ -57,6 +57,7 @@ class SSDKDSettings(ViewKeeping):
         "adv": ("adv_masked",),
         "alpha": ("beta_start", "beta_end", "weight_normalization"),
     }
+    image_losses: ClassVar[tuple[str, ...]] = ("bn", "oh", "adv")
 
     epochs: int = 220
     warmup_epochs: int = setting(

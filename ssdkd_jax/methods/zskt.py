@@ -18,6 +18,7 @@ class ZSKT(TrainedGenerator):
     """ZSKT."""
 
     needs_batch_norm: ClassVar[bool] = False
+    image_losses: ClassVar[tuple[str, ...]] = ("adv",)
 
     adv: float = setting(1.0, "weight of the adversarial loss -KL(teacher || student) of all images", at_least=0)
 

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from configs import digits
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks
+from ssdkd_jax.methods import METHODS, find_method
 
 GONE = object()
 
@@ -69,6 +70,27 @@ def message_of(check, *arguments, **keywords):
 )
 def test_fields_of_any_kind(field, value, expected):
     assert expected in message_of(config_checks.check_values, config_with(field, value))
+
+
+# But for HiDFD, whose generator always has the loss of a GAN, and what is given its images.
+LEARNING_IMAGES = [name for name, preset in METHODS.items() if not preset.method.given]
+
+
+@pytest.mark.parametrize("name", LEARNING_IMAGES)
+def test_images_that_no_loss_shapes(name):
+    losses = find_method(name).method.image_losses
+    fields = {"method": name, **{f"{name}.{weight}": 0.0 for weight in losses}}
+    config = digits.get_config()
+    config.update_from_flattened_dict(fields)
+    message = message_of(config_checks.check_values, config)
+    assert message.startswith(f"{name}.{losses[0]}")
+    assert message.endswith(
+        ": every weight of a loss that shapes the images is 0, so they would stay noise; expected more than 0 for one "
+        f"of them at least: --config.{name}.{losses[0]}=X"
+    )
+    for weight in losses:  # one is enough
+        config[name].update({**dict.fromkeys(losses, 0.0), weight: 0.5})
+        config_checks.check_values(config)
 
 
 @pytest.mark.parametrize("kind", [FrozenConfigDict, dict])
