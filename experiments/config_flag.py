@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import configs
-from ssdkd_jax.errors import UserError, closest
+from ssdkd_jax.errors import UserError, closest, did_you_mean
 
 # What defines flags of its own when it is imported, none of which does anything here.
 _LIBRARIES = ("absl", "chex", "orbax")
@@ -126,7 +126,7 @@ def names_of(kind):
     if not kind:
         raise UserError(f"--list needs a kind of names, one of: {', '.join(known)}; for example: --list=methods")
     if kind not in known:
-        raise UserError(f"--list={kind}, expected one of: {', '.join(known)}")
+        raise UserError(f"--list={kind}, {did_you_mean(kind, known)}expected one of: {', '.join(known)}")
     return known[kind]()
 
 
@@ -208,8 +208,14 @@ def _unknown_flag(name, example):
     known = {*flags.FLAGS, "help", "version", "list"} - _flags_of_libraries()
     close = closest(name, sorted(known))
     of_config = meant_field([f"{field}=" for field in (name, name.partition(".")[2])])
-    meant = of_config or (f"; did you mean --{close}?" if close else "")
+    meant = of_config or (f"; did you mean --{close}?" if close else _close_field(name))
     return f"unknown flag --{name}{meant}; for example: {example}"
+
+
+def _close_field(name):
+    """A question with the config's field that is most like a flag, where the program takes a config; or ""."""
+    close = closest(name, _known_fields()) if "config" in flags.FLAGS else None
+    return f"; did you mean --config.{close}=...?" if close else ""
 
 
 def _refuse_field_of_field(flag):
@@ -351,7 +357,14 @@ def _bad_value(argv, error, example):
     reason = _reason(error).removeprefix("flag ")
     for words, meaning in _PARSERS_WORDS.items():
         reason = re.sub(words, meaning, reason)
+    reason = re.sub(r"=(.*): value should be one of <(.*)>", _choices, reason)
     return reason if reason.startswith("--config.") else f"{reason}; for example: {example}"
+
+
+def _choices(found):
+    """What to say of a value that is none of a flag's, given as (value, "choice|choice")."""
+    known = found[2].split("|")
+    return f"={found[1]}: {did_you_mean(found[1], known)}expected one of: {', '.join(known)}"
 
 
 def _where(argv, error):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ssdkd_jax import data
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, write_together
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.config_checks import check_once
@@ -138,7 +138,8 @@ def _check_teachers(published, teachers):
     names = [config.teacher.name for config in published.values()]
     for name in teachers:
         if name not in names:
-            raise UserError(f"--teachers names {name!r}, expected teachers of the pairs: {', '.join(names)}")
+            meant = did_you_mean(name, names)
+            raise UserError(f"--teachers names {name!r}, {meant}expected teachers of the pairs: {', '.join(names)}")
     for config in published.values():
         if path := teachers.get(config.teacher.name):
             _check_teacher(config, path)

@@ -8,7 +8,7 @@ import copy
 
 import jax
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.networks import method_settings
@@ -75,7 +75,7 @@ def _check(config, values):
     known = {*config, *(f"{section}.{name}" for name in method_settings(config, config.method))}
     for name in values:
         if name not in VALUES:
-            raise UserError(f"--only has {name!r}, expected some of {', '.join(VALUES)}")
+            raise UserError(f"--only has {name!r}, {did_you_mean(name, VALUES)}expected some of {', '.join(VALUES)}")
         missing = [field for field in fields_of(config, name) if field not in known]
         if missing:
             others = ",".join(other for other in VALUES if other != name)

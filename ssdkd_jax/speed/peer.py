@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import ssdkd_jax
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.models import model_names
 from ssdkd_jax.speed import flops, ours
@@ -70,7 +70,8 @@ def make_spec(work, budget, variants=()) -> dict:
             )
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
-        raise UserError(f"--variants has {unknown[0]!r}, expected some of {','.join(VARIANTS)}")
+        meant = did_you_mean(unknown[0], VARIANTS)
+        raise UserError(f"--variants has {unknown[0]!r}, {meant}expected some of {','.join(VARIANTS)}")
     on_cpu = device.platform == "cpu"
     return {
         **{name: getattr(method, name) for name in _SETTINGS},

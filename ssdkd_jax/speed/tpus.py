@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, did_you_mean
 
 
 class Chip(NamedTuple):
@@ -40,7 +40,10 @@ def chip_of(topology: str) -> Chip:
     """
     kind = topology.partition(":")[0]
     if kind not in CHIPS:
-        raise UserError(f"--topology={topology} begins with {kind!r}, expected {', '.join(CHIPS)}, such as v5e:2x4")
+        meant = did_you_mean(kind, CHIPS)
+        raise UserError(
+            f"--topology={topology} begins with {kind!r}, {meant}expected {', '.join(CHIPS)}, such as v5e:2x4"
+        )
     return CHIPS[kind]
 
 

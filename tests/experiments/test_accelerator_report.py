@@ -107,7 +107,7 @@ def test_the_published_pairs_with_a_given_teacher_and_without_data(tmp_path, mon
 @pytest.mark.parametrize(
     ("teachers", "expected"),
     [
-        ({"wrn402": "w.pth"}, "--teachers names 'wrn402', expected teachers of the pairs: wrn40_2$"),
+        ({"wrn402": "w.pth"}, "names 'wrn402', did you mean 'wrn40_2'\\? expected teachers of the pairs: wrn40_2$"),
         (
             {"wrn40_2": "/none/w.pth"},
             "^there is no teacher at /none/w.pth; give another: --teachers=wrn40_2=FILE_OR_FOLDER$",

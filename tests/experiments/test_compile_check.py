@@ -56,6 +56,8 @@ def test_without_libtpu_it_is_said_how_to_install_it():
 def test_unknown_chips_are_refused():
     with pytest.raises(UserError, match="--topology=v9:2x2 begins with 'v9', expected v4, v5e, v6e, such as v5e:2x4"):
         tpus.devices_of("v9:2x2")
+    with pytest.raises(UserError, match=r"begins with 'v5', did you mean 'v5e'\? expected v4, v5e, v6e, such as v5e"):
+        tpus.devices_of("v5:2x4")
 
 
 def test_what_runs_badly_is_said():

@@ -58,6 +58,7 @@ def refusal(monkeypatch):
     flags.DEFINE_float("seconds", 1.0, "A number.", lower_bound=0, flag_values=flags.FLAGS)
     flags.DEFINE_bool("again", False, "A switch.", flag_values=flags.FLAGS)
     flags.DEFINE_list("names", [], "Names.", flag_values=flags.FLAGS)
+    flags.DEFINE_enum("dtype", "bfloat16", ["bfloat16", "float32"], "A choice.", flag_values=flags.FLAGS)
     for name in ("log_dir", "only_check_args", "librarys_switch"):
         flags.DEFINE_bool(name, False, "Does nothing.", flag_values=flags.FLAGS, module_name="absl.app")
     flags.DEFINE_integer(
@@ -133,6 +134,10 @@ def test_a_field_of_a_section_that_is_none(refusal, tmp_path):
         (["--epochs=5"], "unknown flag --epochs; did you mean --config.epochs=...?; for example: main.py"),
         (["--confg.epochs=5"], "unknown flag --confg.epochs; did you mean --config.epochs=...?; for example: main.py"),
         (["--repeat=5"], "unknown flag --repeat; did you mean --repeats?; for example: main.py"),
+        (["--methods=ssdk"], "unknown flag --methods; did you mean --config.method=...?; for example: main.py"),
+        (["--epoch=5"], "unknown flag --epoch; did you mean --config.epochs=...?; for example: main.py"),
+        (["--dtype=bfloat"], "--dtype=bfloat: did you mean 'bfloat16'? expected one of: bfloat16, float32; for ex"),
+        (["--dtype=int"], "--dtype=int: expected one of: bfloat16, float32; for example: main.py"),
         (["--log_dirs=5"], "unknown flag --log_dirs; for example: main.py"),
         (["--only_check_args"], "unknown flag --only_check_args; for example: main.py"),
         (["--v=3"], "unknown flag --v; for example: main.py"),
@@ -210,6 +215,8 @@ def test_names_are_listed():
     assert config_flag.names_of("configs") == sorted(images + maps)
     with pytest.raises(UserError, match="--list=x, expected one of: methods, networks, configs"):
         config_flag.names_of("x")
+    with pytest.raises(UserError, match=r"--list=method, did you mean 'methods'\? expected one of: methods, "):
+        config_flag.names_of("method")
 
 
 def test_help_prints_every_field_with_its_meaning_and_range():

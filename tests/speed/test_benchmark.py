@@ -47,6 +47,7 @@ def uncompiled(monkeypatch):
         ({"devices": 2}, {"against": "torch"}, "on one device, but there are 2: --config.devices=1"),
         ({"student__name": "vgg8"}, {"against": "torch"}, "has no vgg8, expected one of wrn10_1, wrn10_2, wrn16_1"),
         ({}, {"budget": Budget(2, math.nan)}, "--seconds=nan, expected a finite number of seconds"),
+        ({}, {"against": "torch", "variants": ["egaer"]}, "has 'egaer', did you mean 'eager'? expected some of eager,"),
         ({}, {"against": "torch", "variants": ["lazy"]}, "--variants has 'lazy', expected some of eager,"),
     ],
 )

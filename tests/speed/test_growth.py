@@ -78,6 +78,7 @@ def test_every_name_stands_for_fields_of_the_config():
     ("fields", "values", "expected"),
     [
         ({}, {"teachers": ()}, "--only has 'teachers', expected some of buffer size, batch size, image size, devices"),
+        ({}, {"bufer size": ()}, "--only has 'bufer size', did you mean 'buffer size'? expected some of buffer size,"),
         ({"method": "fastdfkd"}, VALUES, "fastdfkd has no fastdfkd.buffer_size; leave that out: --only='batch size,"),
         ({"method": "hidfd"}, {"devices": (1,)}, "method is hidfd, which is given images; choose one that makes"),
     ],
