@@ -50,9 +50,9 @@ def compare(config, methods: Sequence[str], seeds: int, folder, *, at_once=1, co
     """
     config_checks.check_fields(config)
     _check(config, methods, seeds)
-    configs = _configs(config, methods, seeds)
-    for one in configs.values():
+    for one in _configs(config, methods, 1).values():  # the others differ in their seeds
         config_checks.check_values(one)
+    configs = _configs(config, methods, seeds)
     print(f"epochs per method (equally many of them with student steps): {_epochs_in_words(configs)}", flush=True)
     folder = expand(folder)
     check_can_write(folder)
@@ -97,7 +97,7 @@ def _check(config, methods, seeds):
             and config[section_of(one)] == config[section_of(other)]
         ):
             raise UserError(f"--methods names {one} and {other}, which are the same with this config; name one of them")
-    config_checks.check_seeds(seeds)
+    config_checks.check_seeds(seeds, first=config.seed)
     if config.epochs < 1 or config.evaluate_on != "test":
         raise UserError(
             f"epochs is {config.epochs} and evaluate_on is {config.evaluate_on}, but a comparison is of the accuracies "

@@ -11,7 +11,7 @@ from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.networks import make_method, make_model
-from ssdkd_jax.jobs.plausibility import check_crop, check_sizes, check_task, check_work
+from ssdkd_jax.jobs.plausibility import check_crop, check_sizes, check_task, check_work, work_of
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
@@ -41,6 +41,9 @@ def check_job(config, folder, architecture):
       config: as for `run_job`, its values and batches checked (`config_checks`).
       folder: existing, where there must be room.
       architecture: the teacher's.
+
+    Returns:
+      images that the run processes, see `plausibility.work_of`.
     """
     baselines.check_given_images(config)
     context = Context(config, local_devices(config.devices), Clock(), False, folder)
@@ -49,7 +52,7 @@ def check_job(config, folder, architecture):
     shape, class_names = shape_and_classes(config)
     images = describe_images(config, shape, class_names, {})
     given = baselines.no_given_images(shape, images.task) if find_method(config.method).method.given else None
-    check_networks(context, architecture, images, given)
+    return work_of(config, check_networks(context, architecture, images, given))
 
 
 def check_networks(context, architecture, images, given, variables=None):
@@ -61,6 +64,9 @@ def check_networks(context, architecture, images, given, variables=None):
       images: ImageSpec.
       given: GivenImages, or None for a data-free method.
       variables: of a teacher that is trained already, or None.
+
+    Returns:
+      the Method.
     """
     config, name = context.config, context.config.method
     check_crop(config, images.shape)
@@ -88,6 +94,7 @@ def check_networks(context, architecture, images, given, variables=None):
         flag = "--config.teacher.cache_dir"
         room = CHECKPOINTS_AT_ONCE * size_of(teacher)
         from_first(lambda: check_room(make_folder(config.teacher.cache_dir, flag), room, flag))
+    return method
 
 
 def check_statistics(method, name, architecture, teacher):

@@ -101,28 +101,51 @@ def _batch_fields(settings):
     return [name for name in ("synthesis_batch_size", "kd_batch_size") if name in settings]
 
 
-def check_work(config, method) -> None:
-    """Raises UserError where a Method's epochs would take weeks on any machine."""
+def work_of(config, method) -> int:
+    """Images that a Method processes in all epochs, those of a synthesis as often as it has steps."""
     images = sum(map(method.images_processed, range(config.epochs)))
     # Which counts the images of a synthesis once, whatever the steps that they take.
     steps = getattr(method, "inversion_steps", 1) - 1
-    images += config.epochs * steps * getattr(method, "synthesis_batch_size", 0)
+    return images + config.epochs * steps * getattr(method, "synthesis_batch_size", 0)
+
+
+def check_work(config, method) -> None:
+    """Raises UserError where a Method's epochs would take weeks on any machine."""
     names = [name for name in ("kd_steps", "inversion_steps", "generator_steps", "gan_steps") if hasattr(method, name)]
-    _refuse_weeks(images, config.epochs, ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)])
+    fields = ["epochs", *(f"{section_of(config.method)}.{name}" for name in names)]
+    _refuse_weeks(work_of(config, method), f"{config.epochs:,} epochs", _flags(fields))
+
+
+def check_all_work(images: int, runs: int, at_once: int, choices: str) -> None:
+    """Raises UserError where many runs together would take weeks on any machine, though each by itself would not.
+
+    Args:
+      images: that all of them process.
+      runs: how many there are.
+      at_once: how many of them at once, each as if it had a device of its own.
+      choices: flag that says which methods or variants there are, such as "--methods=NAMES".
+    """
+    _refuse_weeks(images, f"{runs:,} runs", f"--seeds=N, {choices}, --config.epochs=N", at_once)
 
 
 def check_teacher_training(config, training_images: int) -> None:
     """Raises UserError where the training of the teacher would take weeks on any machine."""
-    _refuse_weeks(config.teacher.epochs * training_images, config.teacher.epochs, ["teacher.epochs"])
+    epochs = config.teacher.epochs
+    _refuse_weeks(epochs * training_images, f"{epochs:,} epochs", _flags(["teacher.epochs"]))
 
 
-def _refuse_weeks(images, epochs, fields):
-    if images > MOST_IMAGES:
-        days = images / IMAGES_PER_SECOND / 86400
+def _flags(fields):
+    return ", ".join(f"--config.{field}=N" for field in fields)
+
+
+def _refuse_weeks(images, of_what, flags, devices=1):
+    speed = devices * IMAGES_PER_SECOND
+    if images > devices * MOST_IMAGES:
+        days = images / speed / 86400
         time = f"{days:,.0f} days" if days < 1000 else f"{days / 365:,.1f} years"
         raise UserError(
-            f"the {epochs:,} epochs process {images:,} images: at {IMAGES_PER_SECOND:,} images a second these are "
-            f"{time}; choose fewer: " + ", ".join(f"--config.{field}=N" for field in fields)
+            f"the {of_what} process {images:,} images: at {speed:,} images a second these are {time}; choose fewer: "
+            f"{flags}"
         )
 
 

@@ -15,6 +15,7 @@ from ssdkd_jax.jobs import baselines, config_checks, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
+from ssdkd_jax.jobs.plausibility import check_all_work
 from ssdkd_jax.jobs.processes import Child, Share, call, shares, stopped_at_the_end, wait
 from ssdkd_jax.jobs.run import check_folder, run_job, use_precision
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
@@ -27,6 +28,8 @@ from ssdkd_jax.training.progress import RunCounter
 
 # Of a run that has a process of its own: what it printed.
 LOG = "run.log"
+# The flag that says which groups of runs there are.
+GROUPS = {run_folder.COMPARED: "--methods=NAMES", run_folder.STUDIED: "--only=NAMES"}
 # An interruption is noticed after so many seconds at most.
 _PATIENCE = 0.2
 
@@ -124,9 +127,11 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
     architecture = teacher_architecture(planned[0].config)
     make_folder(folder)
     run_folder.check_kind(folder, kind)
+    work = {}
     for run in {run.group: run for run in runs}.values():  # any seed will do
         with _named(run):
-            check_job(with_fitting_warmup(run.config)[0], folder, architecture)
+            work[run.group] = check_job(with_fitting_warmup(run.config)[0], folder, architecture)
+    check_all_work(sum(work[run.group] for run in runs), len(runs), at_once, GROUPS[kind])
     done = {run.folder for run in finished}
     with run_folder.alone(folder):
         _check_waiting([run for run in planned if run.folder not in done])

@@ -146,7 +146,7 @@ def test_a_second_call_runs_nothing(compared, capsys):
         (["ssdkd"], 1, {"epochs": 0}, "epochs is 0 and evaluate_on is test"),
         (["ssdkd"], 1, {"evaluate_on": "none"}, "use --config.epochs=1 or more and --config.evaluate_on=test"),
         (["ssdkd", "fast"], 1, {"fast__kd_steps": 0}, "fast.kd_steps is 0, expected at least 1"),
-        (["ssdkd"], 2, {"seed": 2**31 - 1}, "seed is 2147483648"),
+        (["ssdkd"], 2, {"seed": 2**31 - 1}, "the last of 2 seeds is 2147483648"),
         (["ssdkd", "fast"], 1, {"devices": 3}, "cannot be divided over 3 devices"),
     ],
     ids=["unknown", "empty", "repeated", "same", "seeds", "epochs", "evaluation", "section", "last_seed", "devices"],

@@ -91,6 +91,18 @@ def test_a_teacher_that_nobody_waits_for():
         plausibility.check_teacher_training(a_config(teacher__epochs=10**6), 1_000_000)
 
 
+@pytest.mark.parametrize(("at_once", "time"), [(1, "25 days"), (2, "13 days")])
+def test_runs_that_nobody_waits_for_all_of(at_once, time):
+    images, speed = 22 * 10**10, f"{at_once * 100_000:,}"
+    with pytest.raises(UserError) as error:
+        plausibility.check_all_work(images, 3000, at_once, "--methods=NAMES")
+    assert str(error.value) == (
+        f"the 3,000 runs process 220,000,000,000 images: at {speed} images a second these are {time}; choose fewer: "
+        "--seeds=N, --methods=NAMES, --config.epochs=N"
+    )
+    plausibility.check_all_work(images, 3000, 3, "--methods=NAMES")
+
+
 def test_work_of_days_passes():
     plausibility.check_work(a_config(epochs=10_000), a_method(inversion_steps=2000))
 

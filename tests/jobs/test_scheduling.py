@@ -90,6 +90,20 @@ def test_images_that_a_later_run_cannot_be_given(tmp_path, method, fields, expec
     assert found.startswith(expected.format(folder=folder))
 
 
+@pytest.mark.parametrize(("kind", "choices"), [("a comparison", "--methods=NAMES"), ("a study", "--only=NAMES")])
+def test_work_of_all_runs_is_counted(tmp_path, monkeypatch, kind, choices):
+    monkeypatch.setattr(scheduling, "check_job", lambda config, *_: {"scratch": 10**10, "noise_kd": 3}[config.method])
+    runs = [*planned(tmp_path, seeds=11), *planned(tmp_path, "noise_kd", "other", seeds=2)]
+
+    def prepare(runs):
+        scheduling.prepare(runs, [], tmp_path, kind, 1, "", interruption=False)
+
+    found = refusal(prepare, runs)
+    assert found.startswith("the 13 runs process 110,000,000,006 images: at 100,000 images a second these are 13 days")
+    assert found.endswith(f"choose fewer: --seeds=N, {choices}, --config.epochs=N")
+    prepare(runs[2:])
+
+
 def cut_picture(path):
     """A PNG whose end is missing; its size can be read."""
     path.parent.mkdir(parents=True)
