@@ -23,7 +23,7 @@ from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import train_teacher
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import check_divisible, local_devices
-from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.interruption import Interrupted, epochs_under_way
 from ssdkd_jax.training.progress import RunCounter
 
 # Of a run that has a process of its own: what it printed.
@@ -129,12 +129,14 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
     run_folder.check_kind(folder, kind)
     work = {}
     for run in {run.group: run for run in runs}.values():  # any seed will do
+        _stop_early(interruption)
         with _named(run):
             work[run.group] = check_job(with_fitting_warmup(run.config)[0], folder, architecture)
     check_all_work(sum(work[run.group] for run in runs), len(runs), at_once, GROUPS[kind])
     done = {run.folder for run in finished}
     with run_folder.alone(folder):
         _check_waiting([run for run in planned if run.folder not in done])
+        _stop_early(interruption)
         for number, run in enumerate(finished, start=1):  # no work, but folders of other experiments are refused
             print(f"== {run.name}: run {number} of {len(planned)}", flush=True)
             with _named(run, seed=True):
@@ -142,6 +144,12 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
         if at_once > 1 and len(finished) < len(planned):
             _keep_teacher(planned[0].config, folder, interruption)
     return Prepared(summaries, pieces)
+
+
+def _stop_early(interruption):
+    """Between the checks of many runs, which take minutes."""
+    if interruption:
+        raise Interrupted("stopped before the first run")
 
 
 def _check_waiting(runs):
@@ -220,7 +228,8 @@ def _tell_if_diverged(run, outcome):
 
 def _side_by_side(waiting, pieces, on_end, counter, command, interruption):
     waiting, free, running = list(waiting), list(pieces), {}
-    with stopped_at_the_end(running):
+    # The others' epochs, which only the others know of.
+    with stopped_at_the_end(running), epochs_under_way():
         while running or (waiting and not interruption):
             while waiting and free and not interruption:
                 run, share = waiting.pop(0), free.pop(0)

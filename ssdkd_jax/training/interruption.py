@@ -1,8 +1,26 @@
 """SIGTERM, Ctrl-C and a closed terminal as a request to finish the epoch, save and stop."""
 
+import contextlib
 import os
 import signal
 import stat
+from collections.abc import Iterator
+
+# What is said at once of a request, while an epoch is under way and otherwise.
+IN_AN_EPOCH = "finishing the epoch and saving it; Ctrl-C stops at once, without this epoch"
+BETWEEN_EPOCHS = "no epoch is under way, so nothing is lost: stopping before the next one; Ctrl-C stops at once"
+# An entry for each `epochs_under_way` that is entered.
+_UNDER_WAY: list[None] = []
+
+
+@contextlib.contextmanager
+def epochs_under_way() -> Iterator[None]:
+    """A context in which there is always an epoch that a request to stop waits for."""
+    _UNDER_WAY.append(None)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.pop()
 
 
 class Interruption:
@@ -42,7 +60,7 @@ class Interruption:
             _leave_terminal()
         if not (self._requested or self._quiet):
             # Not by `print`, which a signal may have interrupted.
-            os.write(1, b"finishing the epoch and saving it; Ctrl-C stops at once, without this epoch\n")
+            os.write(1, f"{IN_AN_EPOCH if _UNDER_WAY else BETWEEN_EPOCHS}\n".encode())
         self.hear(number)
 
 

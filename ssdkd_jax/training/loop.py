@@ -16,7 +16,7 @@ from ssdkd_jax.training.clock import Clock, training_seconds
 from ssdkd_jax.training.compilation import CompileOnce, fits, jit_for_one_call
 from ssdkd_jax.training.devices import gather, pmap, spread, spread_shapes
 from ssdkd_jax.training.host_bank import HostBank
-from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.interruption import Interrupted, epochs_under_way
 from ssdkd_jax.training.metrics_log import MetricsLog
 from ssdkd_jax.training.multiprocess import anywhere, count
 from ssdkd_jax.training.progress import Progress
@@ -83,10 +83,11 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
     first = run.info["epoch"]
     if first:
         print(f"resuming after epoch {first} of {plan.epochs}", flush=True)
+    run.finish_compiling()
     if anywhere(interruption) and first < plan.epochs:
         raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
-    run.finish_compiling()
-    with run, Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first) as progress:
+    progress = Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first)
+    with run, progress, epochs_under_way():
         for epoch in range(first + 1, plan.epochs + 1):
             metrics = run.epoch(epoch)
             progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))

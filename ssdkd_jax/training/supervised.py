@@ -11,7 +11,7 @@ from ssdkd_jax.data.preprocessing import augment, normalize, to_unit
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.compilation import CompileOnce, fits, jit_for_one_call
 from ssdkd_jax.training.devices import AXIS, check_divisible, gather, pmap, replica, spread
-from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.interruption import Interrupted, epochs_under_way
 from ssdkd_jax.training.multiprocess import anywhere
 from ssdkd_jax.training.progress import Progress
 
@@ -120,7 +120,7 @@ def train(
     smaller = "choose smaller images, or a smaller network"
     epoch_function = CompileOnce(one_epoch, clock, fits(devices, "the training on real images", smaller))
     every = max(1, recipe.epochs // 10)
-    with Progress(f"{title}: epoch", recipe.epochs, done) as progress:
+    with Progress(f"{title}: epoch", recipe.epochs, done) as progress, epochs_under_way():
         for epoch in range(done, recipe.epochs):
             state, metrics = epoch_function(state, jax.random.fold_in(key, epoch), images, labels)
             loss = float(replica(metrics["loss"]))

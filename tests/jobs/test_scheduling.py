@@ -12,6 +12,7 @@ from ssdkd_jax.jobs.finished_runs import folder_of
 from ssdkd_jax.jobs.run import identity
 from ssdkd_jax.jobs.scheduling import Planned
 from ssdkd_jax.training import saved_network
+from ssdkd_jax.training.interruption import Interrupted
 from tests import tiny_job
 
 
@@ -102,6 +103,12 @@ def test_work_of_all_runs_is_counted(tmp_path, monkeypatch, kind, choices):
     assert found.startswith("the 13 runs process 110,000,000,006 images: at 100,000 images a second these are 13 days")
     assert found.endswith(f"choose fewer: --seeds=N, {choices}, --config.epochs=N")
     prepare(runs[2:])
+
+
+def test_an_interruption_does_not_wait_for_all_checks(tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduling, "check_job", lambda *_: pytest.fail("went on"))
+    with pytest.raises(Interrupted, match="stopped before the first run"):
+        scheduling.prepare(planned(tmp_path), [], tmp_path, "a study", 1, "", interruption=True)
 
 
 def cut_picture(path):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ssdkd_jax.training.interruption import Interruption
+from ssdkd_jax.training.interruption import Interruption, epochs_under_way
 from tests.tiny_job import ROOT
 
 
@@ -18,6 +18,17 @@ def test_first_signal_is_only_noted(number):
         assert not interruption
         signal.raise_signal(number)
         assert interruption
+
+
+def test_what_is_waited_for_is_said(capfd):
+    with Interruption(), epochs_under_way():
+        signal.raise_signal(signal.SIGINT)
+    assert capfd.readouterr().out == "finishing the epoch and saving it; Ctrl-C stops at once, without this epoch\n"
+    with Interruption():  # in a set-up, or after an epoch
+        signal.raise_signal(signal.SIGINT)
+    assert capfd.readouterr().out == (
+        "no epoch is under way, so nothing is lost: stopping before the next one; Ctrl-C stops at once\n"
+    )
 
 
 def test_second_interrupt_stops_at_once():
