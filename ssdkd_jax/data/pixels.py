@@ -69,5 +69,5 @@ def check_same_size(shape: Sequence[int], name, first_shape: Sequence[int], firs
     if tuple(shape[:2]) != tuple(first_shape[:2]):
         raise UserError(
             f"{name} is {shape[0]}x{shape[1]} but {first_name} is {first_shape[0]}x{first_shape[1]} (height x width); "
-            "images of differing size need image_size, for example image_size=32"
+            "images of differing size need one that all are resized to: --config.image_size=N"
         )

@@ -126,7 +126,8 @@ def _image_shape(builder, size):
     height, width, channels = builder.info.features["image"].shape
     if size is None and (height is None or width is None):
         raise UserError(
-            f"{builder.name} has images of differing size; they need image_size, for example image_size=224"
+            f"{builder.name} has images of differing size; they need one that all are resized to, such as "
+            "--config.image_size=224"
         )
     return (*(size or (height, width)), channels or 3)
 

@@ -1,6 +1,7 @@
 """Data sets that a user's own Python function reads."""
 
 import functools
+import inspect
 
 import numpy as np
 
@@ -41,6 +42,7 @@ def _original(name, split):
     function = load_object(name)
     if not callable(function):
         raise UserError(f"{name} is {_described(function)}, expected a function of 'train' or 'test'")
+    _check_arguments(function, name)
     with reported_errors(name):
         returned = function(split)
     owner = f"{name} returned for {split!r}"
@@ -54,6 +56,18 @@ def _original(name, split):
     if empty:
         raise UserError(f"{owner} no image of the class {', '.join(empty)}, expected at least one of each class")
     return Dataset(images, labels, class_names)
+
+
+def _check_arguments(function, name):
+    try:
+        inspect.signature(function).bind("train")
+    except TypeError as error:
+        given = f"{name.rpartition(':')[2]}{inspect.signature(function)}"
+        raise UserError(
+            f"{name} is {given}, expected a function of one argument, 'train' or 'test': def load(split): ..."
+        ) from error
+    except ValueError:  # of what is not written in Python no signature is known
+        return
 
 
 def _checked_images(images, owner):

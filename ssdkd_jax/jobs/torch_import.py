@@ -104,12 +104,15 @@ def image_shape_of(dataset, data_dir, image_size):
     """(h, w, c) of the images that a converted network is for; c is None where its tensors are to say it.
 
     Raises:
-      UserError: an unknown data set, or a size beyond LARGEST_IMAGE.
+      UserError: an unknown data set, one of differing sizes, or a size beyond LARGEST_IMAGE.
     """
     if image_size > LARGEST_IMAGE:
         raise UserError(f"--image_size={image_size}, expected height and width in pixels, at most {LARGEST_IMAGE}")
     if dataset:
-        return tuple(data.dataset_info(dataset, data_dir or None, image_size=image_size or None).image_shape)
+        try:
+            return tuple(data.dataset_info(dataset, data_dir or None, image_size=image_size or None).image_shape)
+        except UserError as error:  # of which a run's advice has the field of a config
+            raise UserError(str(error).replace("--config.", "--")) from error
     return (image_size or 32, image_size or 32, None)
 
 

@@ -8,11 +8,12 @@ import golden_values
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import load_torch_file
 from ssdkd_jax.jobs.teacher import Teacher, load_teacher
-from ssdkd_jax.jobs.torch_import import check_is_file, check_logits, describe_conversion
+from ssdkd_jax.jobs.torch_import import check_is_file, check_logits, describe_conversion, image_shape_of
 from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
 from tests import programs
@@ -198,6 +199,15 @@ def test_a_feature_map_that_shrinks_to_nothing_is_named(tmp_path):
     variables = random_variables(create_model(name, 10), (32, 32, 3))
     with pytest.raises(UserError, match=r"images of 4 x 4 pixels \(.*nothing is left of them in conv\)"):
         describe_conversion(Teacher(name, variables, {}), "net.pth", image_size=4)
+
+
+def test_a_folder_of_differing_sizes_is_told_the_converters_own_flag(tmp_path):
+    for number in (4, 5):
+        (tmp_path / "train" / "a").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (number, 4)).save(tmp_path / "train" / "a" / f"{number}.png")
+    with pytest.raises(UserError, match=r"one that all are resized to: --image_size=N$"):
+        image_shape_of(f"folder:{tmp_path}", "", 0)
+    assert image_shape_of(f"folder:{tmp_path}", "", 8) == (8, 8, 3)
 
 
 def test_an_image_size_that_is_assumed_is_printed(resnet8, capsys):
