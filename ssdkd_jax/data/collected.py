@@ -196,6 +196,8 @@ def _in_folder(root, image_shape, most, rng):
         tried = len(images) + len(broken)
         print(f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {named}", flush=True)
     _note_gray(root, gray, image_shape)
+    unreadable = set(broken)
+    image_files.note_left_out(root, [file for file in files[: len(images) + len(broken)] if file not in unreadable])
     return np.stack(images)
 
 

@@ -23,6 +23,7 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
     _note_skipped(split_folder(root, split), files)
     channels = _channels(root, [file for s in SPLIT_FOLDERS for file in _all(_files(root, s, required=False))])
     images = pixels.stack((pixels.resize(image_files.decode(file, channels), size) for file in files), files)
+    image_files.note_left_out(split_folder(root, split), files)
     labels = [class_names.index(folder.name) for folder, members in by_class.items() for _ in members]
     return Dataset(images, np.array(labels, np.int32), class_names)
 

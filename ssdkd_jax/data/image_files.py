@@ -4,6 +4,7 @@ Files and folders whose names begin with a dot are none of the user's images: fi
 """
 
 import collections
+import contextlib
 import filecmp
 import functools
 import os
@@ -23,6 +24,10 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".
 _KINDS_NAMED = 6
 # Images that tell whether most of a folder are gray.
 _SAMPLED = 20
+# With an alpha channel; palettes have one color for it instead.
+_ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
+# Formats whose further images are frames or pages; those of MPO, as phones write it, are previews of the first.
+_WITH_FRAMES = {"GIF", "PNG", "WEBP", "TIFF"}
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 
 
@@ -119,11 +124,40 @@ def note_odd_colors(folder: Path, files: Sequence[Path]) -> None:
         return
     colored = [f"{file} ({mode})" for file in files if (mode := _header(file).mode) not in _GRAY_MODES]
     if colored:
-        named = ", ".join(colored[:3]) + ", ..." * (len(colored) > 3)
         _say_once(
-            f"{len(colored):,} of {len(files):,} images in {folder} are in color, the others gray: {named}; so all are "
-            "read in color; for gray images, save those as such, or move them elsewhere"
+            f"{len(colored):,} of {len(files):,} images in {folder} are in color, the others gray: {_named(colored)}; "
+            "so all are read in color; for gray images, save those as such, or move them elsewhere"
         )
+
+
+def note_left_out(folder: Path, files: Sequence[Path]) -> None:
+    """Says in a line each on the terminal, once, which images are transparent and which have several frames.
+
+    Args:
+      folder: what holds them, for the line.
+      files: of which only the colors, and the first frame, are read.
+    """
+    transparent, moving = [], []
+    for file in files:
+        with _opened(file) as image:
+            if image.mode in _ALPHA_MODES or "transparency" in image.info:
+                transparent.append(f"{file} ({image.mode})")
+            if image.format in _WITH_FRAMES and getattr(image, "is_animated", False):
+                moving.append(f"{file} ({image.n_frames})")
+    if transparent:
+        _say_once(
+            f"{len(transparent):,} of {len(files):,} images in {folder} are transparent, and only their colors are "
+            f"read: {_named(transparent)}; for a background of another color, save them with it"
+        )
+    if moving:
+        _say_once(
+            f"{len(moving):,} of {len(files):,} images in {folder} have several frames, of which the first is read: "
+            f"{_named(moving)}; for the others, save each as a file of its own"
+        )
+
+
+def _named(files):
+    return ", ".join(files[:3]) + ", ..." * (len(files) > 3)
 
 
 @functools.cache
@@ -170,8 +204,14 @@ def damaged(file: Path, error: Exception) -> UserError:
 
 def _header(file):
     """Mode and size of an image, which Pillow reads without decoding it."""
+    with _opened(file) as image:
+        return image
+
+
+@contextlib.contextmanager
+def _opened(file):
     try:
         with Image.open(file) as image:
-            return image
+            yield image
     except pixels.DECODING_ERRORS as error:
         raise damaged(file, error) from error

@@ -51,7 +51,9 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
             f"the label maps of {root / split} have no pixel of a class, only such to ignore; expected some of each; "
             "add other images"
         )
-    images = pixels.stack(images, [image_file for image_file, _ in pairs])
+    image_paths = [image_file for image_file, _ in pairs]
+    images = pixels.stack(images, image_paths)
+    image_files.note_left_out(split_folder(root, split), image_paths)
     labels = np.stack(labels)
     if split == "train":
         label_maps.check_every_class(seen, labels, labeling.class_names, f"{root / 'train' / 'labels'}")

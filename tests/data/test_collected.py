@@ -186,3 +186,11 @@ def test_a_folder_is_told_from_a_data_set(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^cifar10 is a folder here; expected it as folder:cifar10, or a data set"):
         collected.count("cifar10", None)
     assert [collected.count(name, None) for name in ("folder:cifar10", "./cifar10", f"{tmp_path}/cifar10")] == [1] * 3
+
+
+def test_what_is_not_read_of_an_image_is_said(folder, capsys):
+    Image.new("RGBA", (6, 4), (255, 0, 0, 9)).save(folder / "clear.png")
+    (folder / "broken.png").write_bytes(b"nothing")
+    collected.load(str(folder), (6, 6, 3))
+    expected = f"1 of 8 images in {folder} are transparent, and only their colors are read: {folder}/clear.png (RGBA); "
+    assert expected in capsys.readouterr().out

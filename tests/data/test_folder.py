@@ -74,6 +74,28 @@ def test_the_few_files_in_color_among_gray_ones_are_named_once(tmp_path, capsys,
     )
 
 
+def test_what_is_not_read_of_an_image_is_said_once(root, capsys):
+    load_split(f"folder:{root}", "train")
+    capsys.readouterr()
+    Image.new("RGBA", (6, 4), (255, 0, 0, 9)).save(root / "train" / "cat" / "clear.png")
+    Image.new("P", (6, 4)).save(root / "train" / "cat" / "index.png", transparency=0)
+    frames = [Image.new("RGB", (6, 4), color) for color in (RED, GREEN, (0, 0, 9))]
+    for name in ("moving.gif", "moving.webp", "pages.tiff"):
+        frames[0].save(root / "train" / "cat" / name, save_all=True, append_images=frames[1:])
+    for _ in range(2):
+        load_split(f"folder:{root}", "train")
+    out, cat = capsys.readouterr().out, root / "train" / "cat"
+    assert out.count("transparent") == 1 and out.count("frames") == 1
+    assert (
+        f"2 of 8 images in {root}/train are transparent, and only their colors are read: {cat}/clear.png (RGBA), "
+        f"{cat}/index.png (P); for a background of another color, save them with it\n"
+    ) in out
+    assert (
+        f"3 of 8 images in {root}/train have several frames, of which the first is read: {cat}/moving.gif (3), "
+        f"{cat}/moving.webp (3), {cat}/pages.tiff (3); for the others, save each as a file of its own\n"
+    ) in out
+
+
 def test_gray_files_among_those_in_color_are_no_news(root, capsys):
     put(root, "train/cat/gray.png", GRAY)
     capsys.readouterr()
