@@ -131,7 +131,7 @@ def note_odd_colors(folder: Path, files: Sequence[Path]) -> None:
 
 
 def note_left_out(folder: Path, files: Sequence[Path]) -> None:
-    """Says in a line each on the terminal, once, which images are transparent and which have several frames.
+    """Says in a line each on the terminal, once, which images store transparency and which have several frames.
 
     Args:
       folder: what holds them, for the line.
@@ -146,8 +146,8 @@ def note_left_out(folder: Path, files: Sequence[Path]) -> None:
                 moving.append(f"{file} ({image.n_frames})")
     if transparent:
         _say_once(
-            f"{len(transparent):,} of {len(files):,} images in {folder} are transparent, and only their colors are "
-            f"read: {_named(transparent)}; for a background of another color, save them with it"
+            f"{len(transparent):,} of {len(files):,} images in {folder} store transparency, which is not read: "
+            f"{_named(transparent)}; for a background of another color, save them with it"
         )
     if moving:
         _say_once(

@@ -90,6 +90,7 @@ def check_folder(config, folder):
     config, _ = with_fitting_warmup(config)
     folder = expand(folder)
     make_folder(next(path for path in (folder, *folder.parents) if os.path.lexists(path)))
+    run_folder.check_apart(folder, config)
     run_folder.check_kind(folder, run_folder.RUN)
     _claim(config, folder, write=False)
     run_folder.check_can_write(folder)
@@ -101,6 +102,7 @@ def _finished(config, folder, held):
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
         make_folder(folder)
     folder = expand(folder)
+    run_folder.check_apart(folder, config)
     run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
     _claim(config, folder, write=False)

@@ -56,6 +56,9 @@ OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, *RUN_FOLDERS, "student")
 # What a folder can be of, and the file that says so.
 RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
 KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: ACCELERATOR_REPORT}
+# Files that say of a folder that it is a run's, a comparison's or a saved network.
+_MARKS = (EXPERIMENT, COMPARISON, ACCELERATOR_REPORT, saved_network.METADATA)
+_ANOTHER = "choose another: --workdir=DIR"
 # What to do about a folder that does not say of which run it is.
 UNCHANGED = "nothing was changed; choose another --workdir=DIR"
 
@@ -108,10 +111,35 @@ def alone(workdir):
 
 
 def check_kind(workdir, kind):
-    """Raises UserError where a folder for one kind of work (of KINDS) holds another."""
+    """Raises UserError where a folder for one kind of work (of KINDS) holds another, or is a part of another."""
     for other, name in KINDS.items():
         if other != kind and (workdir / name).exists():
-            raise UserError(f"the workdir {workdir} holds {other}, not {kind}; choose another: --workdir=DIR")
+            raise UserError(f"the workdir {workdir} holds {other}, not {kind}; {_ANOTHER}")
+    if kind != REPORTED and not (workdir / KINDS[kind]).exists():  # a report's stages are runs in its folder
+        _check_of_its_own(workdir)
+
+
+def _check_of_its_own(workdir):
+    """Raises UserError where a folder is a network's, a part of a run's, or full of other runs or networks."""
+    if (workdir / saved_network.METADATA).is_file():
+        raise UserError(f"the workdir {workdir} is the folder of a saved network; {_ANOTHER}")
+    if workdir.name in (*RUN_FOLDERS, "student") and (workdir.parent / EXPERIMENT).is_file():
+        raise UserError(f"the workdir {workdir} is a part of the run {workdir.parent}; {_ANOTHER}")
+    below = [child for child in workdir.iterdir() if child.name != "student"] if workdir.is_dir() else []
+    others = sorted(child.name for child in below if any((child / mark).is_file() for mark in _MARKS))
+    if others:
+        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise UserError(
+            f"the workdir {workdir} holds other runs or networks ({named}), expected a folder of its own, such as "
+            f"--workdir={workdir}/NAME"
+        )
+
+
+def check_apart(workdir, config):
+    """Raises UserError where a new folder is the one in which the config's trained teachers are kept."""
+    keeps = expand(config.teacher.cache_dir)
+    if not config.teacher.path and not (workdir / EXPERIMENT).exists() and workdir.resolve() == keeps.resolve():
+        raise UserError(f"the workdir {workdir} is where trained teachers are kept (teacher.cache_dir); {_ANOTHER}")
 
 
 def claim(workdir, identity, *, unread=(), write=True):

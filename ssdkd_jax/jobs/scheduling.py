@@ -126,6 +126,7 @@ def prepare(planned, finished, folder, kind, at_once, command, *, interruption):
             config_checks.check_batches(run.config, local_devices(run.config.devices))
     architecture = teacher_architecture(planned[0].config)
     make_folder(folder)
+    run_folder.check_apart(folder, planned[0].config)
     run_folder.check_kind(folder, kind)
     work = {}
     for run in {run.group: run for run in runs}.values():  # any seed will do

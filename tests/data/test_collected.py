@@ -192,5 +192,5 @@ def test_what_is_not_read_of_an_image_is_said(folder, capsys):
     Image.new("RGBA", (6, 4), (255, 0, 0, 9)).save(folder / "clear.png")
     (folder / "broken.png").write_bytes(b"nothing")
     collected.load(str(folder), (6, 6, 3))
-    expected = f"1 of 8 images in {folder} are transparent, and only their colors are read: {folder}/clear.png (RGBA); "
+    expected = f"1 of 8 images in {folder} store transparency, which is not read: {folder}/clear.png (RGBA); "
     assert expected in capsys.readouterr().out

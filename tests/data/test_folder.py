@@ -85,9 +85,9 @@ def test_what_is_not_read_of_an_image_is_said_once(root, capsys):
     for _ in range(2):
         load_split(f"folder:{root}", "train")
     out, cat = capsys.readouterr().out, root / "train" / "cat"
-    assert out.count("transparent") == 1 and out.count("frames") == 1
+    assert out.count("transparency") == 1 and out.count("frames") == 1
     assert (
-        f"2 of 8 images in {root}/train are transparent, and only their colors are read: {cat}/clear.png (RGBA), "
+        f"2 of 8 images in {root}/train store transparency, which is not read: {cat}/clear.png (RGBA), "
         f"{cat}/index.png (P); for a background of another color, save them with it\n"
     ) in out
     assert (

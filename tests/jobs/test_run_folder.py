@@ -15,6 +15,7 @@ from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
+from tests import tiny_job
 from tests.training.test_saved_network import METADATA, variables
 
 IDENTITY = {"method": "ssdkd", "seed": 0, "ssdkd": {"alpha": 0.6, "targets": "own"}, "baselines": (0.1,)}
@@ -43,6 +44,49 @@ def test_another_experiment_names_the_field(tmp_path, change, expected):
     run_folder.claim(tmp_path, IDENTITY)
     with pytest.raises(UserError, match=expected):
         run_folder.claim(tmp_path, {**IDENTITY, **change})
+
+
+@pytest.mark.parametrize(
+    ("content", "workdir", "expected"),
+    [
+        ("digits/experiment.json", ".", "{folder} holds other runs or networks (digits), expected a folder of its own"),
+        ("a-convnet/network.json", ".", "{folder} holds other runs or networks (a-convnet), expected a folder of its"),
+        ("all/comparison.json", ".", "{folder} holds other runs or networks (all), expected a folder of its own"),
+        ("digits/student/network.json", "digits/student", "{folder}/digits/student is the folder of a saved network;"),
+        ("digits/experiment.json", "digits/checkpoints", "{folder}/digits/checkpoints is a part of the run {folder}/d"),
+        ("digits/experiment.json", "digits/student", "{folder}/digits/student is a part of the run {folder}/digits;"),
+    ],
+)
+@pytest.mark.parametrize("kind", [run_folder.RUN, run_folder.COMPARED, run_folder.STUDIED])
+def test_a_folder_that_has_a_use_already(tmp_path, content, workdir, expected, kind):
+    (tmp_path / content).parent.mkdir(parents=True)
+    (tmp_path / content).write_text("{}")
+    with pytest.raises(UserError) as error:
+        run_folder.check_kind(tmp_path / workdir, kind)
+    assert str(error.value).startswith("the workdir " + expected.format(folder=tmp_path))
+    assert "--workdir=" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_parts_of_a_runs_own_are_no_others(tmp_path):
+    for content in ("student/network.json", "default/seed0/experiment.json", "notes/experiment.md"):
+        (tmp_path / content).parent.mkdir(parents=True)
+        (tmp_path / content).write_text("{}")
+    for kind in run_folder.KINDS:
+        run_folder.check_kind(tmp_path, kind)
+    run_folder.check_kind(tmp_path / "to come", run_folder.RUN)
+    (tmp_path / "experiment.json").write_text("{}")
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "experiment.json").write_text("{}")
+    run_folder.check_kind(tmp_path, run_folder.RUN)  # which goes on, whatever was put beside it
+
+
+def test_the_folder_of_trained_teachers_takes_no_run(tmp_path):
+    config = tiny_job.config(tmp_path / "teachers")
+    for workdir in (tmp_path / "teachers", tmp_path / "x" / ".." / "teachers"):
+        with pytest.raises(UserError, match=r"is where trained teachers are kept \(teacher.cache_dir\); choose"):
+            run_folder.check_apart(workdir, config)
+    run_folder.check_apart(tmp_path, config)
+    run_folder.check_apart(tmp_path / "teachers", tiny_job.config(tmp_path / "teachers", teacher__path="x"))
 
 
 def test_claim_without_writing(tmp_path):
