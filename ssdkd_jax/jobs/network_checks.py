@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssdkd_jax.batchnorm import has_batch_norm
 from ssdkd_jax.errors import UserError
@@ -17,6 +18,7 @@ from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
 from ssdkd_jax.training.checkpoints import LARGEST_FILE
 from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.compilation import jit_for_one_call
 from ssdkd_jax.training.devices import AXIS, local_devices, pmap, spread_shapes
 from ssdkd_jax.training.memory import check_memory, memory_of
 from ssdkd_jax.training.multiprocess import count, from_first
@@ -25,6 +27,8 @@ from ssdkd_jax.user_code import is_user_code, reported_errors
 
 # The latest two and the best, each with its successor while that is written.
 CHECKPOINTS_AT_ONCE = 5
+# Of probabilities in bfloat16, which have eight bits.
+SUM_TOLERANCE = 0.02
 _FEWER = "choose fewer epochs with --config.epochs=N, or smaller images with --config.image_size=N"
 
 
@@ -88,6 +92,8 @@ def check_networks(context, architecture, images, given, variables=None):
     if count() == 1 and any(map(is_user_code, (architecture, config.student.name, name))):
         with reported_errors(architecture), reported_errors(config.student.name), reported_errors(name):
             check_method(method, name, state, teacher_and_given, context.devices)
+    for network in filter(is_user_code, dict.fromkeys((architecture, config.student.name))):
+        _refuse_probabilities(context, network, images)
     if variables is not None:
         check_given_teacher(variables, config.teacher.path)
     if not config.teacher.path:
@@ -130,6 +136,27 @@ def _check_network(context, name, images, flag):
         network_shapes(context, name, images)
     except UserError as error:
         raise UserError(f"{error}: --config.image_size=N, {flag}=NAME") from error
+
+
+def _refuse_probabilities(context, name, images):
+    """Raises UserError where a user's network ends in a softmax, since the losses take one of its outputs themselves.
+
+    Only its outputs tell, which are computed with random weights, once it is known that they fit into memory.
+    """
+    model = make_model(context, name, len(images.class_names), bn_axis_name=AXIS)
+
+    def outputs(key):
+        pixels = jax.random.normal(key, (1, 2, *images.shape))
+        variables = model.init(key, pixels[0])
+        return jax.vmap(lambda batch: model.apply(variables, batch), axis_name=AXIS)(pixels)
+
+    with reported_errors(name):
+        found = np.asarray(jit_for_one_call(outputs)(jax.random.key(0)), np.float32)
+    if found.min() >= 0 and np.allclose(found.sum(-1), 1, atol=SUM_TOLERANCE):
+        raise UserError(
+            f"{name} returned probabilities (0 or more, with the sum 1 for each image), expected logits: leave out the "
+            "softmax at its end"
+        )
 
 
 def _check_room_for(context, method, window, architecture, images, state, teacher):

@@ -143,6 +143,12 @@ def test_networks_of_a_users_own_that_work(context, written):
     assert found.startswith(f"{own} fails with TypeError: ") and "'return_features'" in found
 
 
+def test_a_softmax_at_the_end_of_a_users_own(context, written):
+    own = written(NET.replace("return nn.Dense", "return nn.softmax(nn.Dense").format("3") + "    )\n", "Net")
+    expected = f"{own} returned probabilities (0 or more, with the sum 1 for each image), expected logits: leave out"
+    assert refusal(context(student__name=own)).startswith(expected)
+
+
 def test_images_that_a_network_cannot_take(context):
     fix = "take another network: --config.image_size=N, --config.{}.name=NAME"
     assert refusal(context(student__name="lenet5")).endswith(fix.format("student"))
