@@ -83,25 +83,29 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
     first = run.info["epoch"]
     if first:
         print(f"resuming after epoch {first} of {plan.epochs}", flush=True)
-    run.finish_compiling()
-    if anywhere(interruption) and first < plan.epochs:
-        raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
-    progress = Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first)
-    with run, progress, epochs_under_way():
-        for epoch in range(first + 1, plan.epochs + 1):
-            metrics = run.epoch(epoch)
-            progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
-            if concern := method.concern(epoch - 1, metrics):
-                run.info["concerns"].append(f"epoch {epoch}: {concern}")
-                print(run.info["concerns"][-1], flush=True)
-            last, stop = epoch == plan.epochs, anywhere(interruption)
-            if last or stop or epoch % plan.checkpoint_every == 0:
-                run.save()
-            if stop and not last:
-                raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}; progress saved")
+    with run, Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first) as progress:
+        run.finish_compiling()
+        if anywhere(interruption) and first < plan.epochs:
+            raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")
+        with epochs_under_way():
+            _run_epochs(run, method, plan, progress, interruption)
     info = run.info
     best = info["best_score"], info["best_epoch"]
     return Result(run.canonical(), info["score"], *best, run.memory_bytes(), info["concerns"])
+
+
+def _run_epochs(run, method, plan, progress, interruption):
+    for epoch in range(run.info["epoch"] + 1, plan.epochs + 1):
+        metrics = run.epoch(epoch)
+        progress.update(epoch, _headline(metrics, plan.score_name, run.info["score"]))
+        if concern := method.concern(epoch - 1, metrics):
+            run.info["concerns"].append(f"epoch {epoch}: {concern}")
+            print(run.info["concerns"][-1], flush=True)
+        last, stop = epoch == plan.epochs, anywhere(interruption)
+        if last or stop or epoch % plan.checkpoint_every == 0:
+            run.save()
+        if stop and not last:
+            raise Interrupted(f"stopped after epoch {epoch} of {plan.epochs}; progress saved")
 
 
 class _Run:
