@@ -347,7 +347,7 @@ def test_a_result_needs_a_file_in_a_folder_that_can_be_written(tmp_path):
     (tmp_path / "new" / "b.json").mkdir()
     assert "b.json is a directory" in refusal(record, run_folder, tmp_path / "new" / "b.json")
     message = refusal(record, run_folder, tmp_path / "run" / "summary.json" / "c.json")
-    assert "cannot be written" in message and "--results=DIR" in message
+    assert "is no folder, but a file" in message and "--results=DIR" in message
 
 
 @pytest.mark.parametrize("name", ["c.json", " ", "", "a ", "../a", "a/b", "..", ".hidden", "/"])
