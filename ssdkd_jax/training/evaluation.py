@@ -7,7 +7,7 @@ import numpy as np
 
 from ssdkd_jax.data.preprocessing import normalize, to_unit
 from ssdkd_jax.metrics import confusion_matrix
-from ssdkd_jax.training.compilation import CompileOnce
+from ssdkd_jax.training.compilation import CompileOnce, fits
 from ssdkd_jax.training.devices import pmap, spread
 from ssdkd_jax.training.multiprocess import whole
 
@@ -31,7 +31,7 @@ def make_predictor(model, mean, std, task, devices, clock, *, batch_size=500):
         output = _output(model, variables, images, mean, std)
         return task.predicted_class(output), task.confidence(output)
 
-    compiled, batch_size = CompileOnce(pmap(forward, devices), clock), _BatchSize(batch_size, devices)
+    compiled, batch_size = _compiled_once(forward, devices, clock), _BatchSize(batch_size, devices)
 
     def predict(variables, images):
         batches = _batches(images, batch_size.for_images(images), 0)
@@ -64,7 +64,7 @@ def make_evaluator(model, mean, std, task, num_classes, devices, clock, *, batch
         confusion = confusion + confusion_matrix(labels, task.predicted_class(output), num_classes)
         return confusion, (task.image_classes(output), task.confidence(output))
 
-    compiled, batch_size = CompileOnce(pmap(forward, devices), clock), _BatchSize(batch_size, devices)
+    compiled, batch_size = _compiled_once(forward, devices, clock), _BatchSize(batch_size, devices)
 
     def evaluate(variables, images, labels):
         size = batch_size.for_images(images)
@@ -83,6 +83,11 @@ def make_evaluator(model, mean, std, task, num_classes, devices, clock, *, batch
 def _output(model, variables, images, mean, std):
     images = to_unit(images) if images.dtype == np.uint8 else images
     return model.apply(variables, normalize(images, mean, std))
+
+
+def _compiled_once(forward, devices, clock):
+    smaller = "choose smaller batches: --config.evaluation_batch_size=N"
+    return CompileOnce(pmap(forward, devices), clock, fits(devices, "an evaluation", smaller))
 
 
 class _BatchSize:

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import tasks
-from ssdkd_jax.training import devices
+from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import devices, memory
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.evaluation import make_evaluator, make_predictor
 
@@ -67,3 +68,12 @@ def test_no_batch_is_larger_than_the_images_need(count, batch_size, expected):
     for other in (3, 40):  # by the same program
         assert len(predict(variables, np.zeros((other, 2, 2, 1), np.uint8))[0]) == other
     assert sizes == [expected, expected]
+
+
+def test_batches_without_room_are_refused(monkeypatch):
+    monkeypatch.setattr(memory, "memory_of", lambda device: 1)
+    chosen = jax.local_devices()[:1]
+    predict = make_predictor(Linear(), (0.5,), (0.25,), tasks.CLASSIFICATION, chosen, Clock())
+    variables = {"params": {"dense": {"kernel": np.ones((4, 3), np.float32), "bias": np.zeros(3, np.float32)}}}
+    with pytest.raises(UserError, match=r"^the arrays of an evaluation take .*: --config.evaluation_batch_size=N$"):
+        predict(devices.spread(variables, chosen), np.zeros((11, 2, 2, 1), np.uint8))
