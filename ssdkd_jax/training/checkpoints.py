@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -118,6 +119,7 @@ class Checkpoints:
     def _restore(self, like):
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
         damaged = []
+        silence_late_reads()
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, info = self._read(step, like)
@@ -167,6 +169,21 @@ class Checkpoints:
         """Waits, and releases the manager's threads."""
         if self._manager:
             self._manager.close()
+
+
+def silence_late_reads():
+    """Keeps Python from printing a traceback for each array that TensorStore reads after another could not be read."""
+    hook = sys.unraisablehook
+    if getattr(hook, "silences_late_reads", False):
+        return
+
+    def silent(unraisable):
+        # Of the loop that waited for all arrays, and ended with the first error.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    silent.silences_late_reads = True
+    sys.unraisablehook = silent
 
 
 def alone():

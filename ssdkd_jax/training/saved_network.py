@@ -13,7 +13,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import NETWORK, check_not_inside, expand, recover_folder, replaced_folder, write_at_once
 from ssdkd_jax.interop.naming import check_layout
 from ssdkd_jax.models import variable_shapes
-from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256
+from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256, silence_late_reads
 from ssdkd_jax.user_code import is_user_code
 
 METADATA, VARIABLES = NETWORK
@@ -74,6 +74,7 @@ def load_network(folder):
         # Networks that earlier versions saved have no digest.
         written = metadata.pop(DIGEST, None)
         _check_metadata(metadata)
+        silence_late_reads()
         with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
             variables = checkpointer.restore(folder / VARIABLES, like)

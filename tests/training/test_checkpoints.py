@@ -1,6 +1,8 @@
 """What is saved comes back bit by bit, and a half-written checkpoint never counts."""
 
 import shutil
+import sys
+import time
 from typing import NamedTuple
 
 import jax
@@ -95,6 +97,23 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
         match=r"no intact checkpoint in .*: that of epoch 3 cannot be read .*; move what is in it elsewhere to start",
     ):
         restore(tmp_path)
+
+
+def test_arrays_that_are_read_after_the_error_say_nothing(tmp_path, monkeypatch):
+    """One line for a damaged checkpoint, not one traceback for each of its other arrays."""
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    state = {f"array{number}": np.random.default_rng(number).normal(size=(100, 100)) for number in range(200)}
+    with_manager = Checkpoints(tmp_path)
+    with_manager.save(1, state, {"epoch": 1})
+    with_manager.wait()
+    for path in list((tmp_path / "1" / "state").rglob("d/*"))[:3]:
+        path.unlink()
+    with pytest.raises(UserError, match="no intact checkpoint"):
+        with_manager.restore(state)
+    with_manager.close()
+    time.sleep(0.2)
+    assert [str(one.exc_value) for one in said] == []
 
 
 def flip_a_byte(folder):
