@@ -163,7 +163,7 @@ def claim(workdir, identity, *, unread=(), write=True):
     identity = with_whole_paths(json.loads(json.dumps(identity)))
     there, here = flat(with_whole_paths(noted(workdir))), flat(identity)
     for field in _to_compare(there, here, unread) if path.exists() else ():
-        if there.get(field) != here.get(field):
+        if not _is_same(field, there.get(field), here.get(field)):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
     # What is noted already stays to the letter, since checkpoints know their run by its digest.
     if write and (not path.exists() or there.get("epochs") != here.get("epochs")):
@@ -182,6 +182,8 @@ def noted(workdir):
     identity = read_object(path, UNCHANGED)
     if not identity:
         raise UserError(f"{path} is damaged: it says nothing; {UNCHANGED}")
+    if not isinstance(identity.get("teacher", {}), dict):
+        raise UserError(f"{path} is damaged: its teacher is {identity['teacher']!r}, expected an object; {UNCHANGED}")
     return identity
 
 
@@ -196,6 +198,12 @@ def _to_compare(there, here, unread):
     # is code of theirs.
     first = ("method", TEACHER)
     return sorted(fields - set(unread), key=lambda field: (field.startswith(CODE), field not in first, field))
+
+
+def _is_same(field, there, here):
+    if field == TEACHER and there and here:  # one path can be written in several ways
+        there, here = (os.path.abspath(expand(path)) for path in (there, here))
+    return there == here
 
 
 def _difference(field, there, here):

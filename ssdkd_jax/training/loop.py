@@ -83,7 +83,7 @@ def distill(method: Method, teacher, plan: Plan, *, folder, devices, clock: Cloc
     first = run.info["epoch"]
     if first:
         print(f"resuming after epoch {first} of {plan.epochs}", flush=True)
-    with run, Progress(f"{'/'.join(run.folder.parts[-2:])}: epoch", plan.epochs, first) as progress:
+    with run, Progress(f"{'/'.join(run.folder.absolute().parts[-2:])}: epoch", plan.epochs, first) as progress:
         run.finish_compiling()
         if anywhere(interruption) and first < plan.epochs:
             raise Interrupted(f"stopped before epoch {first + 1} of {plan.epochs}")

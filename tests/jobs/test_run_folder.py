@@ -134,7 +134,7 @@ def a_summary(**changes):
     return Summary(**{**names, **numbers, **changes})
 
 
-@pytest.mark.parametrize("content", ["", "null", '{"seed": ', "{}"])
+@pytest.mark.parametrize("content", ["", "null", '{"seed": ', "{}", '{"seed": 0, "teacher": [1]}'])
 def test_damaged_claim_is_named(tmp_path, content):
     (tmp_path / "experiment.json").write_text(content)
     with pytest.raises(UserError, match=r"experiment.json is damaged.*nothing was changed; choose another"):
@@ -217,6 +217,17 @@ def test_the_evaluation_of_a_teacher_is_not_replaced_by_another(tmp_path, there,
 
 TRAINED = {**RUN, "teacher": {"epochs": 3, "path": "", "seed": 0}}
 GIVEN = {**RUN, "teacher": {"epochs": 100, "path": "my teacher", "seed": 0}}
+
+
+@pytest.mark.parametrize("written", ["./my teacher", "my teacher/", "{}/my teacher", "x/../my teacher"])
+def test_one_path_of_a_teacher_can_be_written_in_several_ways(tmp_path, written, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_folder.claim(tmp_path, GIVEN)
+    noted = (tmp_path / "experiment.json").read_bytes()
+    run_folder.claim(tmp_path, {**GIVEN, "teacher": {**GIVEN["teacher"], "path": written.format(tmp_path)}})
+    assert (tmp_path / "experiment.json").read_bytes() == noted
+    with pytest.raises(UserError, match=r"teacher.path is 'my teacher' there and 'another' here"):
+        run_folder.claim(tmp_path, {**GIVEN, "teacher": {**GIVEN["teacher"], "path": "another"}})
 
 
 @pytest.mark.parametrize(
