@@ -60,7 +60,7 @@ def task_of(config):
     return TASKS[info.task]
 
 
-def describe_images(config, shape, class_names, metadata, public=""):
+def describe_images(config, shape, class_names, metadata, public="", *, tell=True):
     """ImageSpec with its normalization: the config's, else the teacher's own, else the data set's.
 
     Args:
@@ -69,6 +69,7 @@ def describe_images(config, shape, class_names, metadata, public=""):
       class_names: of the data set.
       metadata: of the teacher's folder, or {}.
       public: the normalization that the teacher's public checkpoints want, or "".
+      tell: whether to print a normalization that is assumed.
 
     Raises:
       UserError: the teacher is for other images; a normalization for another number of channels.
@@ -82,7 +83,7 @@ def describe_images(config, shape, class_names, metadata, public=""):
         names, mean, std = (tuple(metadata[field]) for field in ("class_names", "mean", "std"))
         return ImageSpec(shape, names, mean, std, task_of(config))
     given = bool(config.teacher.path)
-    if given and not config.normalization:
+    if given and tell and not config.normalization:
         assumed = public or config.dataset
         print(f"assuming normalization {assumed!r}; set it with --config.normalization=NAME", flush=True)
     if config.normalization or public:

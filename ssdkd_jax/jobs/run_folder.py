@@ -163,7 +163,7 @@ def claim(workdir, identity, *, unread=(), write=True):
     identity = with_whole_paths(json.loads(json.dumps(identity)))
     there, here = flat(with_whole_paths(noted(workdir))), flat(identity)
     for field in _to_compare(there, here, unread) if path.exists() else ():
-        if not _is_same(field, there.get(field), here.get(field)):
+        if _in_one_spelling(field, there.get(field)) != _in_one_spelling(field, here.get(field)):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
     # What is noted already stays to the letter, since checkpoints know their run by its digest.
     if write and (not path.exists() or there.get("epochs") != here.get("epochs")):
@@ -200,22 +200,33 @@ def _to_compare(there, here, unread):
     return sorted(fields - set(unread), key=lambda field: (field.startswith(CODE), field not in first, field))
 
 
-def _is_same(field, there, here):
-    if field == TEACHER and there and here:  # one path can be written in several ways
-        there, here = (os.path.abspath(expand(path)) for path in (there, here))
-    return there == here
+def _in_one_spelling(field, value):
+    """A field's value, in which a path has one spelling, such as no slash at its end."""
+    if field == TEACHER and value:
+        return os.path.abspath(expand(value))
+    if field == "dataset" and isinstance(value, str) and ":" in value:
+        kind, _, path = value.partition(":")
+        return f"{kind}:{os.path.abspath(expand(path))}"
+    return value
 
 
 def _difference(field, there, here):
     """In which field two flat identities differ, and what to do, in words."""
     another = "choose another --workdir=DIR"
+    if field.startswith(CODE) and field in there and field in here:
+        of = field.removeprefix(f"{CODE}.")
+        name = here.get(of) or here.get(f"{of}.name")
+        return (
+            f"{name} has changed since (sha256 {there[field][:12]} there and {here[field][:12]} here); {another}, or "
+            "put the file back as it was"
+        )
     # The fields of one method differ between versions only.
     if field not in there:
         return f"it was made by a version of ssdkd_jax that had no {field} yet; {another}, or run it with that version"
     if field not in here:
         return f"it was made by a version of ssdkd_jax that had {field}={there[field]!r}; {another}"
     planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
-    repeat = "" if there[field] is None or field.startswith(CODE) else _to_repeat(field, there, here)
+    repeat = "" if there[field] is None else _to_repeat(field, there, here)
     return f"{field} is {there[field]!r} there and {here[field]!r} here{planned}; {another}{repeat}"
 
 

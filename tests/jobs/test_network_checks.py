@@ -9,7 +9,7 @@ from ssdkd_jax import methods, tasks
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import baselines, network_checks
 from ssdkd_jax.jobs.context import Context
-from ssdkd_jax.jobs.image_spec import ImageSpec
+from ssdkd_jax.jobs.image_spec import ImageSpec, describe_images
 from ssdkd_jax.jobs.networks import make_model
 from ssdkd_jax.training import memory
 from ssdkd_jax.training.clock import Clock
@@ -147,6 +147,20 @@ def test_a_softmax_at_the_end_of_a_users_own(context, written):
     own = written(NET.replace("return nn.Dense", "return nn.softmax(nn.Dense").format("3") + "    )\n", "Net")
     expected = f"{own} returned probabilities (0 or more, with the sum 1 for each image), expected logits: leave out"
     assert refusal(context(student__name=own)).startswith(expected)
+
+
+def test_a_last_layer_that_begins_with_equal_outputs_is_no_softmax(context, written):
+    layer = "3, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(1 / 3)"
+    own = written(NET.format(layer), "Net")
+    check(context(student__name=own), own)
+
+
+def test_a_normalization_is_told_by_the_run_alone(context, tmp_path, capsys):
+    chosen = context(teacher__path=str(tmp_path)).config
+    network_checks.check_job(chosen, tmp_path, "convnet_8")
+    assert capsys.readouterr().out == ""
+    describe_images(chosen, (8, 8, 1), IMAGES.class_names, {})
+    assert capsys.readouterr().out == "assuming normalization 'digits'; set it with --config.normalization=NAME\n"
 
 
 def test_images_that_a_network_cannot_take(context):

@@ -34,7 +34,7 @@ def test_another_file_of_the_users_network_has_an_effect(tmp_path, epochs):
     code.write_text("first = 1")
     run._claim(config, tmp_path)
     code.write_text("second = 2")
-    with pytest.raises(UserError, match=r"code_sha256\.teacher is"):
+    with pytest.raises(UserError, match=r"net\.py:make has changed since"):
         run._claim(config, tmp_path)
 
 

@@ -219,6 +219,14 @@ TRAINED = {**RUN, "teacher": {"epochs": 3, "path": "", "seed": 0}}
 GIVEN = {**RUN, "teacher": {"epochs": 100, "path": "my teacher", "seed": 0}}
 
 
+def test_one_folder_of_images_can_be_written_in_several_ways(tmp_path):
+    run_folder.claim(tmp_path, {"dataset": "folder:/my/images"})
+    run_folder.claim(tmp_path, {"dataset": "folder:/my/images/"})
+    for other in ("folder:/my/image", "segmentation:/my/images", "digits"):
+        with pytest.raises(UserError, match=f"dataset is 'folder:/my/images' there and '{other}' here"):
+            run_folder.claim(tmp_path, {"dataset": other})
+
+
 @pytest.mark.parametrize("written", ["./my teacher", "my teacher/", "{}/my teacher", "x/../my teacher"])
 def test_one_path_of_a_teacher_can_be_written_in_several_ways(tmp_path, written, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -294,9 +302,11 @@ def test_a_run_of_another_version_is_told(tmp_path):
 
 
 def test_a_users_file_that_changed_is_another_experiment(tmp_path):
-    run_folder.claim(tmp_path, {"code_sha256": {"student": "1"}})
-    with pytest.raises(UserError, match=r"code_sha256.student is '1' there and '2' here; choose another --work\S+$"):
-        run_folder.claim(tmp_path, {"code_sha256": {"student": "2"}})
+    student = {"name": "/my/net.py:Net"}
+    run_folder.claim(tmp_path, {"student": student, "code_sha256": {"student": "1"}})
+    changed = r"/my/net.py:Net has changed since \(sha256 1 there and 2 here\); choose another --work\S+"
+    with pytest.raises(UserError, match=rf"{changed}, or put the file back as it was$"):
+        run_folder.claim(tmp_path, {"student": student, "code_sha256": {"student": "2"}})
 
 
 @pytest.mark.parametrize(
