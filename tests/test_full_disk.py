@@ -14,7 +14,7 @@ import pytest
 
 from ssdkd_jax import models
 from ssdkd_jax.interop import onnx_stablehlo, torch_export
-from ssdkd_jax.jobs import comparison, exactness_results, run_folder, student_images, study_runs
+from ssdkd_jax.jobs import comparison, exactness_results, experiment, run_folder, student_images, study_runs
 from ssdkd_jax.reports import documents, results_files
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
@@ -114,7 +114,7 @@ WRITERS = {
     "network": lambda folder, number: saved_network.save_network(folder / "network", variables(number), METADATA),
     "checkpoint": checkpoint,
     "summary": lambda folder, number: run_folder.write_summary(folder, a_summary(seed=number)),
-    "experiment": lambda folder, number: run_folder.claim(folder / str(number), {"seed": number}),
+    "experiment": lambda folder, number: experiment.claim(folder / str(number), {"seed": number}),
     "images": images,
     "report": report,
     "torch": lambda folder, number: torch_export.export_network(folder / "s.pth", variables(number), METADATA),

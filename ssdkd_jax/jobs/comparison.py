@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import check_written_by_us, expand, read_object, write_together
-from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs import config_checks, experiment, run_folder
 from ssdkd_jax.jobs.compared_epochs import Schedule, epochs_that_give, schedules
 from ssdkd_jax.jobs.finished_runs import (
     Run,
@@ -126,7 +126,7 @@ def _check_places(configs, folder):
     """
     for (method, seed), one in configs.items():
         place = folder_of(folder, method, seed)
-        there = run_folder.noted(place)
+        there = experiment.noted(place)
         wrong = next((name for name in ("method", "seed", "baselines") if _differs(there, one, name)), None)
         if wrong is not None:
             here = list(one.baselines) if wrong == "baselines" else one[wrong]
@@ -138,10 +138,10 @@ def _check_places(configs, folder):
 
 
 def _differs(there, config, name):
-    if name not in there:  # of which `run_folder.claim` tells
+    if name not in there:  # of which `experiment.claim` tells
         return False
     if name == "method":
-        return run_folder.with_whole_paths(there[name]) != run_folder.with_whole_paths(config.method)
+        return experiment.with_whole_paths(there[name]) != experiment.with_whole_paths(config.method)
     return there[name] != (list(config.baselines) if name == "baselines" else config[name])
 
 
@@ -189,8 +189,8 @@ def _warmups_to_repeat(planned, noted):
 
 
 def _noted_schedule(folder, method):
-    """The Schedule that a run's folder has noted; None where it has not, of which `run_folder.claim` tells."""
-    there = run_folder.noted(folder)
+    """The Schedule that a run's folder has noted; None where it has not, of which `experiment.claim` tells."""
+    there = experiment.noted(folder)
     section = there.get(method)
     found = there.get("epochs"), section.get("warmup_epochs") if isinstance(section, dict) else None
     return Schedule(*found) if all(isinstance(number, int) for number in found) else None

@@ -1,7 +1,6 @@
 """A whole run, from a config to a student, stage by stage."""
 
 import contextlib
-import json
 import os
 
 import jax
@@ -11,7 +10,7 @@ from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand, make_folder, removed_if_refused
 from ssdkd_jax.interop import torch_export
-from ssdkd_jax.jobs import baselines, config_checks, provenance, run_folder
+from ssdkd_jax.jobs import baselines, config_checks, experiment, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_networks
@@ -30,13 +29,12 @@ from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import (
     check_fits,
     classes_of,
-    file_digest,
     is_from_torch,
     load_teacher,
     recipe_in_words,
     train_teacher,
 )
-from ssdkd_jax.methods import METHODS, find_method, section_of
+from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.reports.run_files import BUFFER, MAPS, METRICS, REPORT, check_own, digests, read_metrics
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
@@ -45,13 +43,6 @@ from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import devices_of_run
 from ssdkd_jax.training.loop import Plan, distill
 from ssdkd_jax.training.multiprocess import from_first
-from ssdkd_jax.user_code import is_user_code
-
-# Fields that say where and how often, and change nothing about the result.
-PLACE_FIELDS = (
-    *("data_dir", "devices", "checkpoint_every", "evaluation_batch_size", "export_torch", "allow_weak_teacher"),
-    "distributed",
-)
 
 
 def run_job(config, folder, *, command="", interruption=False) -> Summary:
@@ -92,7 +83,7 @@ def check_folder(config, folder):
     make_folder(next(path for path in (folder, *folder.parents) if os.path.lexists(path)))
     run_folder.check_apart(folder, config)
     run_folder.check_kind(folder, run_folder.RUN)
-    _claim(config, folder, write=False)
+    experiment.claim_for(config, folder, write=False)
     run_folder.check_can_write(folder)
     _check_export(config, is_from_torch(config.teacher.path), folder)
 
@@ -105,7 +96,7 @@ def _finished(config, folder, held):
     run_folder.check_apart(folder, config)
     run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
-    _claim(config, folder, write=False)
+    experiment.claim_for(config, folder, write=False)
     summary = run_folder.read_summary(folder)
     if summary is None or not run_folder.has_student(folder, summary):
         config_checks.check_teacher_exists(config)
@@ -181,7 +172,7 @@ def _run(context, command, note):
     summary = _first_lines(context, teacher, images, command)
     from_first(lambda: run_folder.check_same_teacher(folder, summary.teacher_sha256))
     real = evaluate_teacher(context, summary, teacher, images, test)
-    from_first(lambda: _claim(config, folder))
+    from_first(lambda: experiment.claim_for(config, folder))
     if config.epochs == 0:
         summary.seconds = clock.report()
         from_first(lambda: run_folder.write_summary(folder, summary))
@@ -271,7 +262,7 @@ def _distill(context, method, teacher, score):
         score=score,
         score_name=f"student_{score.name}",
         smaller=smaller_batches(config),
-        experiment=run_folder.digest(context.folder),
+        experiment=experiment.digest(context.folder),
     )
     return distill(
         method,
@@ -341,38 +332,6 @@ def _export(folder):
     network = saved_network.load_network(folder / "student")
     file, note = torch_export.export_network(_exported(folder), *network)
     print(f"the student as a PyTorch file: {file}; how to load it: {note}", flush=True)
-
-
-def identity(config):
-    """What decides the result of a run: plain values, as its folder notes them (`run_folder.claim`).
-
-    Args:
-      config: ConfigDict, its values checked, with the warm-up that its epochs leave room for.
-    """
-    values = json.loads(config.to_json())
-    for field in PLACE_FIELDS:
-        del values[field]
-    del values["teacher"]["cache_dir"]
-    names = {"method": config.method, "dataset": config.dataset}
-    names |= {"teacher": config.teacher.name, "student": config.student.name}
-    if config.epochs == 0:
-        unread = [name for name in values if name not in config_checks.READ_WITHOUT_EPOCHS]
-    else:
-        unread = [name for name in values if name in METHODS and name != section_of(config.method)]
-    decides = {name: value for name, value in values.items() if name not in unread}
-    digests = {field: file_digest(name) for field, name in names.items() if field in decides and is_user_code(name)}
-    return decides | ({run_folder.CODE: digests} if digests else {})
-
-
-def _claim(config, folder, *, write=True):
-    """`run_folder.claim` of a config's run, in which fields without effect may differ.
-
-    Their flags are refused, so nobody could be told to repeat them.
-    """
-    decides = identity(config)
-    fields = run_folder.flat({name: value for name, value in decides.items() if name in config})
-    unread = config_checks.without_effect(config, fields)
-    run_folder.claim(folder, decides, unread=unread, write=write)
 
 
 def _check_same_teacher(config, summary):

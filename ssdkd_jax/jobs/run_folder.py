@@ -1,13 +1,10 @@
-"""A run's folder: its owner, whether the run is finished, and its summary."""
+"""A run's folder: what it is of, who uses it, whether the run is finished, and its summary."""
 
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import pathlib
-import shlex
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import (
@@ -35,12 +32,7 @@ from ssdkd_jax.reports.run_files import (
 )
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import CHECKPOINT_LAYOUT, sha256
-from ssdkd_jax.user_code import absolute, is_user_code
 
-# Entry of EXPERIMENT with the digests of a user's own files, which can change under the same name.
-CODE = "code_sha256"
-# Field that says whether a teacher is given ("" trains one).
-TEACHER = "teacher.path"
 # The system's numbers for a folder that cannot be written.
 READ_ONLY = (errno.EROFS, errno.EACCES)
 # How what a run writes at its end begins; of an archive of arrays, the name of the first of them.
@@ -59,8 +51,6 @@ KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: ACCELE
 # Files that say of a folder that it is a run's, a comparison's or a saved network.
 _MARKS = (EXPERIMENT, COMPARISON, ACCELERATOR_REPORT, saved_network.METADATA)
 _ANOTHER = "choose another: --workdir=DIR"
-# What to do about a folder that does not say of which run it is.
-UNCHANGED = "nothing was changed; choose another --workdir=DIR"
 
 
 def try_lock(path):
@@ -142,114 +132,6 @@ def check_apart(workdir, config):
         raise UserError(f"the workdir {workdir} is where trained teachers are kept (teacher.cache_dir); {_ANOTHER}")
 
 
-def claim(workdir, identity, *, unread=(), write=True):
-    """Makes sure that the folder belongs to this experiment.
-
-    That of a teacher's evaluation (epochs=0) becomes the folder of a run with the same teacher.
-
-    Args:
-      workdir: existing folder.
-      identity: nested dict of plain values that decide the result.
-      unread: names of its fields, such as "teacher.epochs", that decide nothing beside the others.
-      write: whether to note the identity where there is none yet.
-
-    Raises:
-      UserError: it belongs to another, whose first field that differs is named; nothing says to which it belongs.
-    """
-    path = pathlib.Path(workdir) / EXPERIMENT
-    found = [] if path.exists() else [name for name in OWN if (pathlib.Path(workdir) / name).exists()]
-    if found:
-        raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
-    identity = with_whole_paths(json.loads(json.dumps(identity)))
-    there, here = flat(with_whole_paths(noted(workdir))), flat(identity)
-    for field in _to_compare(there, here, unread) if path.exists() else ():
-        if _in_one_spelling(field, there.get(field)) != _in_one_spelling(field, here.get(field)):
-            raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
-    # What is noted already stays to the letter, since checkpoints know their run by its digest.
-    if write and (not path.exists() or there.get("epochs") != here.get("epochs")):
-        write_at_once(path, identity)
-
-
-def noted(workdir):
-    """The identity that `claim` has noted in a folder; {} where there is none.
-
-    Raises:
-      UserError: it is damaged.
-    """
-    path = pathlib.Path(workdir) / EXPERIMENT
-    if not path.exists():
-        return {}
-    identity = read_object(path, UNCHANGED)
-    if not identity:
-        raise UserError(f"{path} is damaged: it says nothing; {UNCHANGED}")
-    if not isinstance(identity.get("teacher", {}), dict):
-        raise UserError(f"{path} is damaged: its teacher is {identity['teacher']!r}, expected an object; {UNCHANGED}")
-    return identity
-
-
-def _to_compare(there, here, unread):
-    """Fields that must be the same in two flat identities, in the order in which differences are told."""
-    evaluated, evaluates = (identity.get("epochs") == 0 for identity in (there, here))
-    if evaluated == evaluates:
-        fields = there.keys() | here.keys()
-    else:  # an evaluation knows the fields of its teacher only
-        fields = there.keys() & here.keys() - {"epochs"} if evaluated else {"epochs"}
-    # The method and where the teacher comes from decide which other fields are read, and networks by name whether there
-    # is code of theirs.
-    first = ("method", TEACHER)
-    return sorted(fields - set(unread), key=lambda field: (field.startswith(CODE), field not in first, field))
-
-
-def _in_one_spelling(field, value):
-    """A field's value, in which a path has one spelling, such as no slash at its end."""
-    if field == TEACHER and value:
-        return os.path.abspath(expand(value))
-    if field == "dataset" and isinstance(value, str) and ":" in value:
-        kind, _, path = value.partition(":")
-        return f"{kind}:{os.path.abspath(expand(path))}"
-    return value
-
-
-def _difference(field, there, here):
-    """In which field two flat identities differ, and what to do, in words."""
-    another = "choose another --workdir=DIR"
-    if field.startswith(CODE) and field in there and field in here:
-        of = field.removeprefix(f"{CODE}.")
-        name = here.get(of) or here.get(f"{of}.name")
-        return (
-            f"{name} has changed since (sha256 {there[field][:12]} there and {here[field][:12]} here); {another}, or "
-            "put the file back as it was"
-        )
-    # The fields of one method differ between versions only.
-    if field not in there:
-        return f"it was made by a version of ssdkd_jax that had no {field} yet; {another}, or run it with that version"
-    if field not in here:
-        return f"it was made by a version of ssdkd_jax that had {field}={there[field]!r}; {another}"
-    planned = "; a run's schedule is planned for all its epochs" if field == "epochs" else ""
-    repeat = "" if there[field] is None else _to_repeat(field, there, here)
-    return f"{field} is {there[field]!r} there and {here[field]!r} here{planned}; {another}{repeat}"
-
-
-def _to_repeat(field, there, here):
-    """How to run with the settings there, in words."""
-    fields, instead = [field], ""
-    if field == TEACHER and not there[TEACHER]:
-        # With a teacher that is given, those of its training had no effect here.
-        own = sorted(name for name in there.keys() & here.keys() - {TEACHER} if name.startswith("teacher."))
-        fields += [name for name in own if there[name] != here[name]]
-        instead = ", in place of the teacher that is given"
-    elif field == TEACHER and not here[TEACHER]:
-        instead = ", without flags of a teacher's training"
-    flags = " ".join(shlex.quote(f"--config.{name}={there[name]}") for name in fields)
-    return f", or repeat its settings: {flags}{instead}"
-
-
-def digest(workdir):
-    """Digest of what `claim` has noted and what decides the distillation, which baselines do not."""
-    noted = {**read_object(pathlib.Path(workdir) / EXPERIMENT), "baselines": None}
-    return hashlib.sha256(json.dumps(noted, sort_keys=True).encode()).hexdigest()
-
-
 def check_same_teacher(workdir, teacher_sha256):
     """Raises UserError where the folder's summary is of another teacher, whose results would be replaced."""
     path = pathlib.Path(workdir) / SUMMARY
@@ -259,13 +141,6 @@ def check_same_teacher(workdir, teacher_sha256):
             f"{path} is of another teacher (sha256 {str(there)[:12]}) than the one here ({teacher_sha256[:12]}); "
             "nothing was changed; choose another --workdir=DIR"
         )
-
-
-def with_whole_paths(value):
-    """Names of user code with their paths from the root on, so that a file has the same name in every directory."""
-    if isinstance(value, dict):
-        return {name: with_whole_paths(inner) for name, inner in value.items()}
-    return absolute(value) if isinstance(value, str) and is_user_code(value) else value
 
 
 def check_can_write(workdir):
@@ -379,10 +254,3 @@ def has_summary(workdir):
 def write_summary(workdir, summary):
     """Writes summary.json at once or not at all."""
     write_at_once(pathlib.Path(workdir) / SUMMARY, summary.to_dict())
-
-
-def flat(tree, prefix=""):
-    """{"section.field": value} of a nested dict."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {key: value for name, sub in tree.items() for key, value in flat(sub, f"{prefix}.{name}".strip(".")).items()}

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError, closest, did_you_mean
 from ssdkd_jax.jobs import config_checks, run_folder
+from ssdkd_jax.jobs.experiment import identity
 from ssdkd_jax.jobs.networks import method_settings
-from ssdkd_jax.jobs.run import identity
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.reports import run_files
 from ssdkd_jax.user_code import is_user_code, load_object, reported_errors

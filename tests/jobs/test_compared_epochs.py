@@ -5,10 +5,10 @@ import json
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import comparison, run_folder
+from ssdkd_jax.jobs import comparison, experiment
 from ssdkd_jax.jobs.compared_epochs import Schedule, epochs_that_give, schedules
+from ssdkd_jax.jobs.experiment import identity
 from ssdkd_jax.jobs.finished_runs import folder_of
-from ssdkd_jax.jobs.run import identity
 from tests import tiny_job
 
 METHODS = ["scratch", "ssdkd", "fast"]
@@ -39,7 +39,7 @@ def begun(tmp_path):
     def begin(one, methods, seeds=1):
         for (method, seed), planned in comparison._configs(one, methods, seeds).items():
             folder_of(tmp_path, method, seed).mkdir(parents=True, exist_ok=True)
-            run_folder.claim(folder_of(tmp_path, method, seed), identity(planned))
+            experiment.claim(folder_of(tmp_path, method, seed), identity(planned))
         return tmp_path
 
     return begin
@@ -76,7 +76,7 @@ def test_runs_of_several_comparisons_have_no_epochs_in_common(begun):
     path = folder_of(folder, "scratch", 1)
     path.mkdir()
     there = json.loads((folder / "scratch/seed0/experiment.json").read_text())
-    run_folder.claim(path, {**there, "seed": 1, "epochs": 30})
+    experiment.claim(path, {**there, "seed": 1, "epochs": 30})
     assert refusal(config(80), ["scratch"], folder, seeds=2).endswith("choose another --workdir=DIR")
 
 

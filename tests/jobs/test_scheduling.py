@@ -7,9 +7,9 @@ from PIL import Image
 
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import make_folder
-from ssdkd_jax.jobs import run_folder, scheduling
+from ssdkd_jax.jobs import experiment, run_folder, scheduling
+from ssdkd_jax.jobs.experiment import identity
 from ssdkd_jax.jobs.finished_runs import folder_of
-from ssdkd_jax.jobs.run import identity
 from ssdkd_jax.jobs.scheduling import Planned
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
@@ -60,7 +60,7 @@ def test_what_a_run_that_goes_on_has_left_is_its_own(tmp_path):
     runs = planned(tmp_path, "noise_kd")
     for run in runs:
         run.folder.mkdir(parents=True)
-        run_folder.claim(run.folder, identity(run.config))
+        experiment.claim(run.folder, identity(run.config))
         (run.folder / "run.log").write_text("epoch 1")
     scheduling._check_waiting(runs)
 
