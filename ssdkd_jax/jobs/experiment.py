@@ -76,10 +76,10 @@ def claim(workdir, identity, *, unread=(), write=True):
     found = [] if path.exists() else [name for name in run_folder.OWN if (pathlib.Path(workdir) / name).exists()]
     if found:
         raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
-    identity = with_whole_paths(json.loads(json.dumps(identity)))
-    there, here = _flat(with_whole_paths(noted(workdir))), _flat(identity)
+    identity = _in_full(json.loads(json.dumps(identity)))
+    there, here = _flat(_in_full(noted(workdir))), _flat(identity)
     for field in _to_compare(there, here, unread) if path.exists() else ():
-        if _in_one_spelling(field, there.get(field)) != _in_one_spelling(field, here.get(field)):
+        if there.get(field) != here.get(field):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
     # What is noted already stays to the letter, since checkpoints know their run by its digest.
     if write and (not path.exists() or there.get("epochs") != here.get("epochs")):
@@ -116,14 +116,16 @@ def _to_compare(there, here, unread):
     return sorted(fields - set(unread), key=lambda field: (field.startswith(CODE), field not in first, field))
 
 
-def _in_one_spelling(field, value):
-    """A field's value, in which a path has one spelling, such as no slash at its end."""
-    if field == TEACHER and value:
-        return os.path.abspath(expand(value))
-    if field == "dataset" and isinstance(value, str) and ":" in value:
-        kind, _, path = value.partition(":")
-        return f"{kind}:{os.path.abspath(expand(path))}"
-    return value
+def _in_full(identity):
+    """An identity whose paths are written from the root on, the same in every directory, without a slash at the end."""
+    identity = with_whole_paths(identity)
+    teacher, dataset = identity.get("teacher", {}), identity.get("dataset")
+    if teacher.get("path"):
+        identity["teacher"] = {**teacher, "path": os.path.abspath(expand(teacher["path"]))}
+    if isinstance(dataset, str) and ":" in dataset and not is_user_code(dataset):
+        kind, _, path = dataset.partition(":")
+        identity["dataset"] = f"{kind}:{os.path.abspath(expand(path))}"
+    return identity
 
 
 def _difference(field, there, here):

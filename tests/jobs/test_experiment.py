@@ -93,7 +93,7 @@ def test_the_evaluation_of_a_teacher_is_not_replaced_by_another(tmp_path, there,
 
 
 TRAINED = {**RUN, "teacher": {"epochs": 3, "path": "", "seed": 0}}
-GIVEN = {**RUN, "teacher": {"epochs": 100, "path": "my teacher", "seed": 0}}
+GIVEN = {**RUN, "teacher": {"epochs": 100, "path": "/my teacher", "seed": 0}}
 
 
 def test_one_folder_of_images_can_be_written_in_several_ways(tmp_path):
@@ -104,15 +104,21 @@ def test_one_folder_of_images_can_be_written_in_several_ways(tmp_path):
             experiment.claim(tmp_path, {"dataset": other})
 
 
-@pytest.mark.parametrize("written", ["./my teacher", "my teacher/", "{}/my teacher", "x/../my teacher"])
+@pytest.mark.parametrize("written", ["./net", "net/", "{}/net", "x/../net"])
 def test_one_path_of_a_teacher_can_be_written_in_several_ways(tmp_path, written, monkeypatch):
+    def given(path):
+        return {**GIVEN, "teacher": {**GIVEN["teacher"], "path": path}}
+
     monkeypatch.chdir(tmp_path)
-    experiment.claim(tmp_path, GIVEN)
+    experiment.claim(tmp_path, given("net"))
     noted = (tmp_path / "experiment.json").read_bytes()
-    experiment.claim(tmp_path, {**GIVEN, "teacher": {**GIVEN["teacher"], "path": written.format(tmp_path)}})
+    experiment.claim(tmp_path, given(written.format(tmp_path)))
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir("below")
+    experiment.claim(tmp_path, given("../net"))
     assert (tmp_path / "experiment.json").read_bytes() == noted
-    with pytest.raises(UserError, match=r"teacher.path is 'my teacher' there and 'another' here"):
-        experiment.claim(tmp_path, {**GIVEN, "teacher": {**GIVEN["teacher"], "path": "another"}})
+    with pytest.raises(UserError, match=r"teacher.path is '/\S+/net' there and '/\S+/below/net' here"):
+        experiment.claim(tmp_path, given("net"))
 
 
 @pytest.mark.parametrize(
@@ -121,14 +127,14 @@ def test_one_path_of_a_teacher_can_be_written_in_several_ways(tmp_path, written,
         (
             TRAINED,
             GIVEN,
-            "teacher.path is '' there and 'my teacher' here; choose another --workdir=DIR, or repeat its settings: "
+            "teacher.path is '' there and '/my teacher' here; choose another --workdir=DIR, or repeat its settings: "
             "--config.teacher.path= --config.teacher.epochs=3, in place of the teacher that is given",
         ),
         (
             GIVEN,
             TRAINED,
-            "teacher.path is 'my teacher' there and '' here; choose another --workdir=DIR, or repeat its settings: "
-            "'--config.teacher.path=my teacher', without flags of a teacher's training",
+            "teacher.path is '/my teacher' there and '' here; choose another --workdir=DIR, or repeat its settings: "
+            "'--config.teacher.path=/my teacher', without flags of a teacher's training",
         ),
     ],
     ids=["trained there", "given there"],
