@@ -192,7 +192,9 @@ def check_shares(field, shares, train) -> None:
         smallest, of = len(train.labels), "a set"
     for share in shares:
         if share * smallest < 1:
+            enough = [max(one, math.ceil(1e4 / smallest) / 1e4) for one in shares]
+            value = str(enough[0]) if len(enough) == 1 else f"'{tuple(dict.fromkeys(enough))}'"
             raise UserError(
                 f"{field} holds {share}, which is less than one image of {of} with {smallest}; expected at least "
-                f"{1 / smallest:.2g}: --config.{field}={math.ceil(1e4 / smallest) / 1e4}"
+                f"{1 / smallest:.2g}: --config.{field}={value}"
             )

@@ -136,9 +136,12 @@ def check_same_teacher(workdir, teacher_sha256):
     """Raises UserError where the folder's summary is of another teacher, whose results would be replaced."""
     path = pathlib.Path(workdir) / SUMMARY
     there = read_object(path).get("teacher_sha256") if path.exists() else teacher_sha256
+    if not isinstance(there, str):
+        fix = "move it elsewhere and run the same command again"
+        raise UserError(f"{path} is damaged: it has no teacher_sha256; {fix}")
     if there != teacher_sha256:
         raise UserError(
-            f"{path} is of another teacher (sha256 {str(there)[:12]}) than the one here ({teacher_sha256[:12]}); "
+            f"{path} is of another teacher (sha256 {there[:12]}) than the one here ({teacher_sha256[:12]}); "
             "nothing was changed; choose another --workdir=DIR"
         )
 

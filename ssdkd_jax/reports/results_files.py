@@ -15,7 +15,7 @@ _OF_IMAGES = ("class_entropy", "class_agreement", "discriminator_loss")
 _CURVE_FIELDS = ("epoch", "seconds", "training_seconds", *_SCORES, "buffer_size", *_OF_IMAGES)
 # What two comparisons must share for their seeds to be merged.
 _SAME_SETTING = ("teacher_sha256", "dataset", "teacher", "student", "epochs")
-_RECORD_AGAIN = "record it again: python -m experiments.results --record=WORKDIR --name=NAME"
+_RECORD_AGAIN = "move it elsewhere and record it again: python -m experiments.results --record=WORKDIR --name=NAME"
 
 
 def folder_to_record(path: str) -> pathlib.Path:

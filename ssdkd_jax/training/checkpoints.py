@@ -56,6 +56,7 @@ class Checkpoints:
         Raises:
           UserError: the folder holds something that is not ours, which would be deleted with the checkpoint it is in.
         """
+        silence_late_arrays()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, enable_async_checkpointing=True, create=False, multiprocessing_options=alone()
         )
@@ -119,7 +120,6 @@ class Checkpoints:
     def _restore(self, like):
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
         damaged = []
-        silence_late_reads()
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, info = self._read(step, like)
@@ -145,14 +145,12 @@ class Checkpoints:
         state, info = jax.tree.map(np.asarray, restored.state), restored.info
         if not isinstance(info, dict):
             raise ValueError(f"its info is a {type(info).__name__}")
-        if info.get("epoch", step) != step:
-            raise ValueError(f"it is of epoch {info['epoch']}")
+        if info.get("epoch") != step:
+            raise ValueError(f"its info says epoch {info.get('epoch')}")
         shapes = [leaf.shape for leaf in jax.tree.leaves(state)]
         if shapes != [leaf.shape for leaf in jax.tree.leaves(like)]:
             raise ValueError("it is of other networks")
-        # Checkpoints of earlier versions have no digest.
-        written = info.pop(DIGEST, None)
-        if written not in (None, _digest(state, info)):
+        if info.pop(DIGEST, None) != _digest(state, info):
             raise ValueError("its content does not match what was written")
         return state, info
 
@@ -171,10 +169,10 @@ class Checkpoints:
             self._manager.close()
 
 
-def silence_late_reads():
-    """Keeps Python from printing a traceback for each array that TensorStore reads after another could not be read."""
+def silence_late_arrays():
+    """Keeps Python from printing a traceback for each array that TensorStore reads or writes after one that failed."""
     hook = sys.unraisablehook
-    if getattr(hook, "silences_late_reads", False):
+    if getattr(hook, "silences_late_arrays", False):
         return
 
     def silent(unraisable):
@@ -182,7 +180,7 @@ def silence_late_reads():
         if str(unraisable.exc_value) != "Event loop is closed":
             hook(unraisable)
 
-    silent.silences_late_reads = True
+    silent.silences_late_arrays = True
     sys.unraisablehook = silent
 
 

@@ -13,7 +13,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import NETWORK, check_not_inside, expand, recover_folder, replaced_folder, write_at_once
 from ssdkd_jax.interop.naming import check_layout
 from ssdkd_jax.models import variable_shapes
-from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256, silence_late_reads
+from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256, silence_late_arrays
 from ssdkd_jax.user_code import is_user_code
 
 METADATA, VARIABLES = NETWORK
@@ -51,6 +51,7 @@ def save_network(folder, variables, metadata):
             raise ValueError(problem)
     except (TypeError, ValueError, UserError) as error:
         raise UserError(f"{folder} cannot become a saved network: {error}; nothing was written") from error
+    silence_late_arrays()
     with replaced_folder(folder, OWN) as unfinished:
         with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             checkpointer.save(unfinished / VARIABLES, host)
@@ -71,10 +72,12 @@ def load_network(folder):
         raise NoNetwork(_what_it_is(folder))
     try:
         metadata = json.loads((folder / METADATA).read_text())
+        if not isinstance(metadata, dict):
+            raise ValueError(f"{METADATA} holds {metadata!r:.50}, expected an object")
         # Networks that earlier versions saved have no digest.
         written = metadata.pop(DIGEST, None)
         _check_metadata(metadata)
-        silence_late_reads()
+        silence_late_arrays()
         with ocp.StandardCheckpointer(multiprocessing_options=alone()) as checkpointer:
             like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _tree_metadata(checkpointer, folder))
             variables = checkpointer.restore(folder / VARIABLES, like)

@@ -112,6 +112,9 @@ def test_a_share_of_less_than_one_image_a_class():
     plausibility.check_shares("baselines", (0.1, 1.0), train)
     with pytest.raises(UserError, match=r"baselines holds 0.05, which is less than one image of a class with 10"):
         plausibility.check_shares("baselines", (0.05,), train)
+    for shares, advice in (((0.05,), "0.1"), ((0.05, 0.5), "'(0.1, 0.5)'"), ((0.01, 0.05), "'(0.1,)'")):
+        with pytest.raises(UserError, match=f"expected at least 0.1: --config.baselines={re.escape(advice)}$"):
+            plausibility.check_shares("baselines", shares, train)
 
 
 @pytest.mark.parametrize(

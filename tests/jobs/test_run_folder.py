@@ -155,6 +155,12 @@ def test_foreign_files_in_a_checkpoint_are_found_before_the_run(tmp_path):
         run_folder.check_can_write(tmp_path)
 
 
+def test_a_summary_that_names_no_teacher_is_damaged(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match=r"summary.json is damaged: it has no teacher_sha256; move it elsewhere"):
+        run_folder.check_same_teacher(tmp_path, "0" * 64)
+
+
 def test_a_file_that_now_holds_another_teacher(tmp_path):
     run_folder.check_same_teacher(tmp_path, "1" * 64)
     run_folder.write_summary(tmp_path, a_summary(epochs=0))

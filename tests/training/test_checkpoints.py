@@ -124,7 +124,7 @@ def flip_a_byte(folder):
     largest.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "half deleted", "other arrays"])
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "half deleted", "other arrays", "empty info"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capsys, damage):
     for step in (1, 2):
         save(tmp_path, step, a_state(step), {"epoch": step}, keep=2)
@@ -138,6 +138,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capsys
     elif damage == "half deleted":
         shutil.rmtree(newest / "state" / "d", ignore_errors=True)
         shutil.rmtree(newest / "info")
+    elif damage == "empty info":
+        (newest / "info" / "metadata").write_text("{}")
     else:
         shutil.rmtree(newest / "state")
         shutil.copytree(tmp_path / "1" / "state", newest / "state")

@@ -216,3 +216,11 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     (tmp_path / "student").rename(tmp_path / ".student.replaced")
     assert_equal(saved_network.load_network(tmp_path / "student")[0], variables(1))
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '"x"', "null"])
+def test_metadata_of_another_type(tmp_path, content):
+    saved_network.save_network(tmp_path / "n", variables(1), METADATA)
+    (tmp_path / "n" / "network.json").write_text(content)
+    with pytest.raises(UserError, match=r"cannot be read as a network \(network.json holds .*, expected an object\)"):
+        saved_network.load_network(tmp_path / "n")
