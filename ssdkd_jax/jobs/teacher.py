@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -177,7 +178,7 @@ def train_teacher(context, images):
         )
 
     made_from = {
-        "dataset": config.dataset,
+        "dataset": _without_place(config.dataset),
         "training_images": count,
         "training_sha256": sha256({"images": train_images.images, "labels": train_images.labels}),
         "class_names": list(images.class_names),
@@ -192,6 +193,12 @@ def train_teacher(context, images):
     metadata = network_metadata(config.teacher.name, images)
     kept = kept_teacher(config.teacher.cache_dir, made_from, train, metadata, interruption=context.interruption)
     return kept._replace(recipe=recipe)
+
+
+def _without_place(dataset):
+    """A data set's name; of a folder, whose images have a digest of their own, however its path is written."""
+    kind, colon, path = dataset.partition(":")
+    return f"{kind}:{os.path.basename(os.path.abspath(path))}" if colon and not is_user_code(dataset) else dataset
 
 
 def file_digest(name):
