@@ -60,7 +60,7 @@ def test_a_comparison_is_recorded_merged_and_shown(tmp_path):
         (["--record=comparison", "--name=other"], "results/other.json holds another comparison, of x; keep this one"),
         (["--record=comparison", "--name=other", "--overwrite", "--merge"], "--overwrite replaces what is kept; give"),
         (["--record=run"], "run/summary.json: seconds.total is 'long', expected a number; move run/summary.json"),
-        (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; record it again"),
+        (["--docs=docs"], "results/broken.json is damaged, it holds a list: expected a JSON object; move it elsewhere"),
     ],
 )
 def test_mistakes_are_reported_in_one_line(tmp_path, arguments, expected):

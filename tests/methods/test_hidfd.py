@@ -116,6 +116,7 @@ def states(count, other=False):
     return found, metrics
 
 
+@pytest.mark.slow
 def test_stage_1_trains_the_gan_and_fills_the_bank():
     (before, after, _), (metrics, _) = states(1)
     assert after.gan.steps == 2 and after.gan.new_counts.sum() == 0
