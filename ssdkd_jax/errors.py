@@ -1,7 +1,7 @@
-"""The exceptions for what the user can fix, and the word that may have been meant."""
+"""The exceptions for what the user can fix, and parts of their messages."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -27,3 +27,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The question after the closest of the known words, for the middle of a message; "" where none is close."""
     found = closest(word, known)
     return f"did you mean {found!r}? " if found else ""
+
+
+def first_few(names: Sequence[object], most: int = 3) -> str:
+    """The first of some names for a message, with an ellipsis where there are more: "a, b, c, ..."."""
+    return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most)

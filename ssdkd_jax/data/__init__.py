@@ -1,7 +1,7 @@
 """Where real images come from, and what happens to their pixels on the device."""
 
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
-from ssdkd_jax.data.loading import dataset_info, load_split
+from ssdkd_jax.data.loading import dataset_info, folder_of, load_split
 from ssdkd_jax.data.normalization import chosen_normalization, normalization
 from ssdkd_jax.data.pixels import with_channels
 from ssdkd_jax.data.preprocessing import augment, normalize, random_crop, random_flip, to_uint8, to_unit
@@ -12,6 +12,7 @@ __all__ = [
     "augment",
     "chosen_normalization",
     "dataset_info",
+    "folder_of",
     "load_split",
     "normalization",
     "normalize",

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssdkd_jax.data import image_files, pixels
 from ssdkd_jax.data.loading import check_named, count_images, is_prepared, load_images
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, first_few
 from ssdkd_jax.files import expand
 from ssdkd_jax.user_code import absolute, is_user_code
 
@@ -192,9 +192,11 @@ def _in_folder(root, image_shape, most, rng):
         files = [files[i] for i in rng.permutation(len(files))]
     images, gray, broken = _read(root, files, image_shape, most)
     if broken:
-        named = ", ".join(str(file) for file in broken[:3]) + (", ..." if len(broken) > 3 else "")
         tried = len(images) + len(broken)
-        print(f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {named}", flush=True)
+        print(
+            f"{len(broken)} of {tried} files are skipped, they cannot be read as images: {first_few(broken)}",
+            flush=True,
+        )
     _note_gray(root, gray, image_shape)
     unreadable = set(broken)
     image_files.note_left_out(root, [file for file in files[: len(images) + len(broken)] if file not in unreadable])

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ssdkd_jax.data import pixels
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, first_few
 
 # Names of a split's folder; the first that is there is taken.
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation")}
@@ -92,8 +92,8 @@ def kinds(files: Iterable[Path], elsewhere: str = "images") -> str:
         return elsewhere if is_image_name(file.name) else file.suffix.lower() or "without a suffix"
 
     counts = collections.Counter(map(kind, files)).most_common()
-    named = [f"{count:,} {kind}" for kind, count in counts[:_KINDS_NAMED]]
-    return ", ".join(named) + ", ..." * (len(counts) > _KINDS_NAMED)
+    named = [f"{count:,} {kind}" for kind, count in counts]
+    return first_few(named, _KINDS_NAMED)
 
 
 def note_skipped(folder: Path, files: Iterable[Path], read: Iterable[Path], elsewhere: str = "") -> None:
@@ -125,8 +125,9 @@ def note_odd_colors(folder: Path, files: Sequence[Path]) -> None:
     colored = [f"{file} ({mode})" for file in files if (mode := _header(file).mode) not in _GRAY_MODES]
     if colored:
         _say_once(
-            f"{len(colored):,} of {len(files):,} images in {folder} are in color, the others gray: {_named(colored)}; "
-            "so all are read in color; for gray images, save those as such, or move them elsewhere"
+            f"{len(colored):,} of {len(files):,} images in {folder} are in color, the others gray: "
+            f"{first_few(colored)}; so all are read in color; for gray images, save those as such, or move them "
+            "elsewhere"
         )
 
 
@@ -147,17 +148,13 @@ def note_left_out(folder: Path, files: Sequence[Path]) -> None:
     if transparent:
         _say_once(
             f"{len(transparent):,} of {len(files):,} images in {folder} store transparency, which is not read: "
-            f"{_named(transparent)}; for a background of another color, save them with it"
+            f"{first_few(transparent)}; for a background of another color, save them with it"
         )
     if moving:
         _say_once(
             f"{len(moving):,} of {len(files):,} images in {folder} have several frames, of which the first is read: "
-            f"{_named(moving)}; for the others, save each as a file of its own"
+            f"{first_few(moving)}; for the others, save each as a file of its own"
         )
-
-
-def _named(files):
-    return ", ".join(files[:3]) + ", ..." * (len(files) > 3)
 
 
 @functools.cache

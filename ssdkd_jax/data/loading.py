@@ -1,10 +1,14 @@
 """One name for every source of real images."""
 
+import os
+import pathlib
+
 import numpy as np
 
 from ssdkd_jax.data import digits, folder, label_maps, prepared, segmentation_folder, shapes, user_dataset
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
 from ssdkd_jax.user_code import is_user_code
 
 ImageSize = int | tuple[int, int] | None
@@ -116,6 +120,12 @@ def dataset_info(
     if is_user_code(name):
         return user_dataset.info(name, size)
     return prepared.info(name, data_dir, size, prepared_here=prepared_here)
+
+
+def folder_of(name: str) -> pathlib.Path | None:
+    """The folder of a set that is named by it, such as 'folder:/path', however its path is written; else None."""
+    kind, _, path = name.partition(":")
+    return pathlib.Path(os.path.abspath(expand(path))) if kind in ("folder", "segmentation") and path else None
 
 
 def is_segmentation_folder(name: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shlex
 
+from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import EXPERIMENT, expand, read_object, write_at_once
 from ssdkd_jax.jobs import config_checks, run_folder
@@ -119,12 +120,11 @@ def _to_compare(there, here, unread):
 def _in_full(identity):
     """An identity whose paths are written from the root on, the same in every directory, without a slash at the end."""
     identity = with_whole_paths(identity)
-    teacher, dataset = identity.get("teacher", {}), identity.get("dataset")
+    teacher, dataset = identity.get("teacher", {}), str(identity.get("dataset"))
     if teacher.get("path"):
         identity["teacher"] = {**teacher, "path": os.path.abspath(expand(teacher["path"]))}
-    if isinstance(dataset, str) and ":" in dataset and not is_user_code(dataset):
-        kind, _, path = dataset.partition(":")
-        identity["dataset"] = f"{kind}:{os.path.abspath(expand(path))}"
+    if folder := data.folder_of(dataset):
+        identity["dataset"] = f"{dataset.partition(':')[0]}:{folder}"
     return identity
 
 

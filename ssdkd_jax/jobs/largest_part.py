@@ -7,6 +7,7 @@ import jax
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.networks import make_method, method_settings
 from ssdkd_jax.methods import section_of
+from ssdkd_jax.training.memory import gigabytes
 
 # So many fields are advice, more are a riddle.
 _AT_MOST = 3
@@ -39,7 +40,7 @@ def advice(context, architecture, images, state, teacher) -> str:
     fix = f"choose a smaller {' or '.join(found[:_AT_MOST])}"
     if name.startswith("student."):
         fix = "choose a smaller student with --config.student.name=NAME"
-    return f"the largest part is {name} of {size_of(largest) / 1e9:,.1f} GB; {fix}"
+    return f"the largest part is {name} of {gigabytes(size_of(largest))}; {fix}"
 
 
 def _sizes(config, images):

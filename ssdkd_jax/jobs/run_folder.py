@@ -6,7 +6,7 @@ import fcntl
 import os
 import pathlib
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, first_few
 from ssdkd_jax.files import (
     EXPERIMENT,
     RUN_FOLDERS,
@@ -118,10 +118,9 @@ def _check_of_its_own(workdir):
     below = [child for child in workdir.iterdir() if child.name != "student"] if workdir.is_dir() else []
     others = sorted(child.name for child in below if any((child / mark).is_file() for mark in _MARKS))
     if others:
-        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         raise UserError(
-            f"the workdir {workdir} holds other runs or networks ({named}), expected a folder of its own, such as "
-            f"--workdir={workdir}/NAME"
+            f"the workdir {workdir} holds other runs or networks ({first_few(others)}), expected a folder of its "
+            f"own, such as --workdir={workdir}/NAME"
         )
 
 

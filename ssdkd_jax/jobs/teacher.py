@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ssdkd_jax import interop, models
+from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, expand, read_object
 from ssdkd_jax.jobs import run_folder
@@ -197,8 +196,8 @@ def train_teacher(context, images):
 
 def _without_place(dataset):
     """A data set's name; of a folder, whose images have a digest of their own, however its path is written."""
-    kind, colon, path = dataset.partition(":")
-    return f"{kind}:{os.path.basename(os.path.abspath(path))}" if colon and not is_user_code(dataset) else dataset
+    folder = data.folder_of(dataset)
+    return f"{dataset.partition(':')[0]}:{folder.name}" if folder else dataset
 
 
 def file_digest(name):

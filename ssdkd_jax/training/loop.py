@@ -21,6 +21,9 @@ from ssdkd_jax.training.metrics_log import MetricsLog
 from ssdkd_jax.training.multiprocess import anywhere, count
 from ssdkd_jax.training.progress import Progress
 
+# What makes an epoch's programs take less memory, where nothing more is known.
+SMALLER = "choose smaller batches"
+
 
 class Plan(NamedTuple):
     """Parameters of the training loop.
@@ -41,7 +44,7 @@ class Plan(NamedTuple):
     score: Callable
     score_name: str
     experiment: str = ""
-    smaller: str = "choose smaller batches"
+    smaller: str = SMALLER
 
 
 class Result(NamedTuple):
@@ -261,7 +264,7 @@ class _Run:
         self._log.close()
 
 
-def epoch_programs(method, devices, clock, smaller="choose smaller batches"):
+def epoch_programs(method, devices, clock, smaller=SMALLER):
     """An epoch's two programs, the synthesis and the student's training, as CompileOnce.
 
     Each is (pmapped state, pmapped teacher, key of the epoch, number of the round) -> (state, metrics); the state is

@@ -40,8 +40,9 @@ def check_memory(needed: int, device, what: str, fix: str) -> None:
     """Raises UserError where something takes more bytes than a device has; a lower bound is enough to know."""
     there = memory_of(device)
     if needed > there:
-        raise UserError(f"{what} take at least {_gigabytes(needed)}, but there are {_gigabytes(there)}; {fix}")
+        raise UserError(f"{what} take at least {gigabytes(needed)}, but there are {gigabytes(there)}; {fix}")
 
 
-def _gigabytes(count):
+def gigabytes(count: int) -> str:
+    """A number of bytes for a message."""
     return f"{count / 1e9:,.1f} GB"

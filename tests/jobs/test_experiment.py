@@ -104,6 +104,14 @@ def test_one_folder_of_images_can_be_written_in_several_ways(tmp_path):
             experiment.claim(tmp_path, {"dataset": other})
 
 
+def test_a_version_of_a_prepared_set_is_no_path(tmp_path, monkeypatch):
+    experiment.claim(tmp_path, {"dataset": "cifar10:3.0.2"})
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    experiment.claim(tmp_path, {"dataset": "cifar10:3.0.2"})
+    assert json.loads((tmp_path / "experiment.json").read_text()) == {"dataset": "cifar10:3.0.2"}
+
+
 @pytest.mark.parametrize("written", ["./net", "net/", "{}/net", "x/../net"])
 def test_one_path_of_a_teacher_can_be_written_in_several_ways(tmp_path, written, monkeypatch):
     def given(path):

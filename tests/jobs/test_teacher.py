@@ -9,6 +9,7 @@ from ssdkd_jax.jobs import teacher
     ("dataset", "name"),
     [
         ("cifar10", "cifar10"),
+        ("cifar10:3.0.2", "cifar10:3.0.2"),
         ("folder:data", "folder:data"),
         ("folder:./data//", "folder:data"),
         ("folder:/my/data", "folder:data"),
