@@ -1,8 +1,9 @@
 """Documents whose tables are made from results files.
 
 A document holds a table between `<!-- results:NAME -->` and `<!-- end -->`, of results/NAME.json; where time went
-between `<!-- results:time NAME NAME ... -->` and `<!-- end -->`; or how soon one method or variant is where the others
-end between `<!-- results:race NAME METHOD -->` and `<!-- end -->`.
+between `<!-- results:time NAME NAME ... -->` and `<!-- end -->`; a run's evaluations between
+`<!-- results:curve NAME -->` and `<!-- end -->`; or how soon one method or variant is where the others end between
+`<!-- results:race NAME METHOD -->` and `<!-- end -->`.
 """
 
 import pathlib
@@ -90,6 +91,8 @@ def _table(marker: str, results: dict[str, dict]) -> str:
     if what == "race" and rest:
         name, _, racer = rest.partition(" ")
         return _made(name, tables.race, _known(name, results), racer)
+    if what == "curve" and rest:
+        return _made(rest, tables.curve, _known(rest, results))
     if what == "time" and rest:
         return tables.time_table(_timed(name, results) for name in rest.split())
     return _made(marker, tables.markdown, _known(marker, results))

@@ -57,6 +57,28 @@ def race(result: dict, name: str) -> str:
     return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
 
 
+def curve(result: dict) -> str:
+    """Writes a run's evaluations: epoch, minutes of training until then, accuracy.
+
+    Raises:
+      UserError: the result is no run, or was never evaluated on real test images.
+    """
+    metric = run_files.metric_of(result)
+    score = f"student_{metric.name}"
+    points = [point for point in result.get("curve", ()) if score in point] if result["kind"] == "run" else []
+    if not points:
+        raise UserError("it is no run whose students were evaluated on real images, so it has no curve")
+    rows = [[str(point["epoch"]), f"{_training_seconds(point) / 60:.1f}", f"{point[score]:.2f}"] for point in points]
+    header = ["epoch", "training (min)", f"student ({metric.unit})"]
+    lines = _table(header, rows, numbers=True)
+    return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
+
+
+def _training_seconds(point: dict) -> float:
+    # Older results have the seconds of the whole run alone.
+    return point.get("training_seconds", point["seconds"])
+
+
 def _comparison(result: dict) -> list[str]:
     return _numbers(comparison_table.header(result), comparison_table.rows(result), comparison_table.notes(result))
 

@@ -19,6 +19,16 @@ def test_times_of_several_results_become_one_table():
     assert "| digits (4 s) | 25.0 %" in filled and "| cifar10 (4 s) | 25.0 %" in filled
 
 
+def test_the_evaluations_of_a_run_become_a_table():
+    curve = [
+        {"epoch": 20, "seconds": 90.0, "training_seconds": 60.0, "student_accuracy": 50.0},
+        {"epoch": 40, "seconds": 180.0, "student_accuracy": 75.5},  # as older results have it
+    ]
+    filled = fill("<!-- results:curve one --><!-- end -->", {"one": run(curve=curve)})
+    assert "| epoch | training (min) | student (%) |" in filled
+    assert "| 20 | 1.0 | 50.00 |\n| 40 | 3.0 | 75.50 |\n\n`python -m experiments.x`, 2 cores, 2026-01-02." in filled
+
+
 def test_a_race_tells_how_soon_one_is_where_the_others_end():
     curve = [[10.0, 50.0], [20.0, 80.0], [40.0, 90.0]]
     seconds = {"whole": 40.0, "synthesis": 10.0, "student": 30.0}
@@ -45,6 +55,8 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
         ("<!-- results:race missing a --><!-- end -->", r"no results file missing\.json"),
         ("<!-- results:missing --><!-- end -->", r"no results file missing\.json; known are: one, two"),
         ("<!-- results:time one missing --><!-- end -->", r"no results file missing\.json"),
+        ("<!-- results:curve two --><!-- end -->", r"two\.json: it is no run whose students were evaluated"),
+        ("<!-- results:curve missing --><!-- end -->", r"no results file missing\.json"),
         ("<!-- results:time two --><!-- end -->", r"two\.json is neither a run nor an ablation"),
         ("<!-- results:one -->", "close it"),
         ("<!-- results:one", "close it"),
