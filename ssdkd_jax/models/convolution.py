@@ -3,8 +3,8 @@
 The gradients that JAX derives for a convolution have dimension numbers for which XLA:CPU has no fast path inside `scan`
 and `while_loop` bodies, where they run 25-100 times slower than outside (jax-ml/jax#12868).  Here both gradients are
 spelled as ordinary NHWC/HWIO convolutions between explicit transposes, so that one scanned epoch serves every platform.
-Depthwise convolutions, whose gradients are slower still, become sums of products.  Accelerators need none of this:
-leave `conv_general_dilated=None` there.
+Depthwise convolutions, whose gradients are slower still, become sums of products; the kernel's gradient of a large
+convolution becomes a few matrix products.  Accelerators need none of this: leave `conv_general_dilated=None` there.
 """
 
 import functools
@@ -17,6 +17,9 @@ from jax import lax
 from jax.typing import DTypeLike
 
 NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+# From so many multiplications for each of the kernel's pixels and so many input channels on, matrix products are the
+# faster gradient of a kernel; so many numbers that they multiply stay in a core's cache.
+LARGE, MANY_CHANNELS, CACHED = 2**24, 8, 100_000
 
 
 def loop_friendly_conv_general_dilated(
@@ -148,6 +151,50 @@ def _images_gradient(images, kernel, gradient, strides, padding, dilation, preci
 
 
 def _kernel_gradient(images, kernel, gradient, strides, padding, dilation, precision):
+    multiplications = images.shape[-1] * gradient.size
+    if multiplications >= LARGE and images.shape[-1] >= MANY_CHANNELS:
+        return _kernel_gradient_as_products(images, kernel.shape, gradient, strides, padding, dilation, precision)
+    return _kernel_gradient_as_convolution(images, kernel, gradient, strides, padding, dilation, precision)
+
+
+def _kernel_gradient_as_products(images, shape, gradient, strides, padding, dilation, precision):
+    """One matrix product a row of the kernel: the output's gradient times what each of its pixels saw of that row."""
+    parts, numbers = 1, shape[1] * shape[2] * gradient[..., 0].size
+    while len(images) % (2 * parts) == 0 and numbers >= 2 * parts * CACHED:
+        parts *= 2
+    sums = jnp.promote_types(images.dtype, jnp.float32)
+
+    def add(total, part):
+        images, gradient = part
+        seen = _seen_by_row(images, shape, gradient.shape[1:3], strides, padding, dilation)
+        pixels = gradient.reshape(-1, shape[3])
+        over_pixels = (((0,), (0,)), ((), ()))
+        products = [
+            lax.dot_general(pixels, row, over_pixels, precision=precision, preferred_element_type=sums) for row in seen
+        ]
+        return total + jnp.stack(products), None
+
+    split = tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (images, gradient))
+    total, _ = lax.scan(add, jnp.zeros((shape[0], shape[3], shape[1] * shape[2]), sums), split)
+    rows = total.reshape(shape[0], shape[3], shape[1], shape[2])
+    return jnp.transpose(rows, (0, 2, 3, 1)).astype(images.dtype)
+
+
+def _seen_by_row(images, shape, output_size, strides, padding, dilation):
+    """For each row of the kernel, what the output's pixels saw through it: (pixels, columns * channels)."""
+    edges = ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0))
+    padded = lax.pad(images, jnp.zeros((), images.dtype), edges)
+
+    def windows(x, axis, position):
+        start = position * dilation[axis]
+        stop = start + (output_size[axis] - 1) * strides[axis] + 1
+        return lax.slice_in_dim(x, start, stop, strides[axis], axis=axis + 1)
+
+    columns = jnp.concatenate([windows(padded, 1, column) for column in range(shape[1])], axis=-1)
+    return [windows(columns, 0, row).reshape(-1, columns.shape[-1]) for row in range(shape[0])]
+
+
+def _kernel_gradient_as_convolution(images, kernel, gradient, strides, padding, dilation, precision):
     """Images with channels as batch, convolved with the output's gradient as a kernel dilated by the stride."""
     padding_back = []
     for axis in (0, 1):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from ssdkd_jax.models import convolution as loop_friendly
 from ssdkd_jax.models import loop_friendly_conv_general_dilated as convolution
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -74,6 +75,43 @@ def test_dilated_values_and_gradients_equal_those_of_lax(channels, strides, padd
     x, kernel = inputs((3, 7, 10, 4), (3, 3, 4, 5) if channels == 1 else (3, 3, 1, 4))
     kwargs = {"rhs_dilation": dilation, "feature_group_count": channels, "dimension_numbers": NHWC}
     assert_same(x, kernel, strides, padding, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("count", "image", "size", "strides", "padding", "dilation"),
+    [
+        (3, (5, 8), (3, 3), (1, 1), "SAME", (1, 1)),
+        (8, (5, 8), (3, 3), (1, 1), [(1, 1), (1, 1)], (1, 1)),  # in parts
+        (6, (7, 9), (3, 3), (2, 1), [(0, 2), (2, 0)], (1, 1)),
+        (3, (7, 9), (5, 2), (2, 3), "VALID", (1, 1)),
+        (3, (7, 9), (3, 3), (1, 1), [(3, 0), (-1, 4)], (1, 1)),
+        (3, (9, 9), (3, 3), (2, 2), [(2, 2), (2, 2)], (2, 2)),
+        (3, (7, 8), (1, 1), (2, 2), [(0, 0), (0, 0)], (1, 1)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_of_large_kernels_equal_those_of_lax(
+    monkeypatch, count, image, size, strides, padding, dilation, dtype
+):
+    monkeypatch.setattr(loop_friendly, "LARGE", 0)
+    monkeypatch.setattr(loop_friendly, "CACHED", 1000)
+    x, kernel = inputs((count, *image, 8), (*size, 8, 6), dtype)
+    options = {"rhs_dilation": dilation, "dimension_numbers": NHWC}
+    assert_same(x, kernel, strides, padding, tolerance=0.02 if dtype == jnp.bfloat16 else 1e-4, **options)
+    gradient = jax.grad(lambda kernel: jnp.sum(convolution(x, kernel, strides, padding, **options)))
+    assert "dot_general[" in str(jax.make_jaxpr(gradient)(kernel))
+
+
+def test_large_kernels_are_those_of_much_work_and_many_channels():
+    def is_product(shape, kernel_shape):
+        x, kernel = jnp.zeros(shape), jnp.zeros(kernel_shape)
+        gradient = jax.grad(lambda kernel: jnp.sum(convolution(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)))
+        return "dot_general[" in str(jax.make_jaxpr(gradient)(kernel))
+
+    assert is_product((64, 32, 32, 16), (3, 3, 16, 16))
+    assert not is_product((63, 32, 32, 16), (3, 3, 16, 16))
+    assert not is_product((64, 64, 64, 3), (3, 3, 3, 64))
 
 
 def test_stride_that_leaves_pixels_out():
