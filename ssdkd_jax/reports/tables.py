@@ -68,7 +68,9 @@ def curve(result: dict) -> str:
     points = [point for point in result.get("curve", ()) if score in point] if result["kind"] == "run" else []
     if not points:
         raise UserError("it is no run whose students were evaluated on real images, so it has no curve")
-    rows = [[str(point["epoch"]), f"{_training_seconds(point) / 60:.1f}", f"{point[score]:.2f}"] for point in points]
+    rows = [
+        [f"{point['epoch']:.0f}", f"{_training_seconds(point) / 60:.1f}", f"{point[score]:.2f}"] for point in points
+    ]
     header = ["epoch", "training (min)", f"student ({metric.unit})"]
     lines = _table(header, rows, numbers=True)
     return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])

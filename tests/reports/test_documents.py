@@ -21,7 +21,7 @@ def test_times_of_several_results_become_one_table():
 
 def test_the_evaluations_of_a_run_become_a_table():
     curve = [
-        {"epoch": 20, "seconds": 90.0, "training_seconds": 60.0, "student_accuracy": 50.0},
+        {"epoch": 20.0, "seconds": 90.0, "training_seconds": 60.0, "student_accuracy": 50.0},
         {"epoch": 40, "seconds": 180.0, "student_accuracy": 75.5},  # as older results have it
     ]
     filled = fill("<!-- results:curve one --><!-- end -->", {"one": run(curve=curve)})
