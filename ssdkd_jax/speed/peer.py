@@ -56,7 +56,7 @@ def make_spec(work, budget, variants=()) -> dict:
         raise UserError("--against=torch needs PyTorch; install it: pip install torch")
     if not isinstance(method, SSDKD):
         raise UserError(f"method is {config.method}, but --against=torch compares ssdkd: --config.method=ssdkd")
-    if len(work.context.devices) > 1:
+    if len(work.context.devices) > 1 and device.platform != "cpu":
         raise UserError(
             f"--against=torch compares on one device, but there are {len(work.context.devices)}: --config.devices=1"
         )

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,6 @@ def uncompiled(monkeypatch):
         ({"student__name": "encoder_decoder_8"}, {}, "encoder_decoder_8 is a network for segmentation, but digits is"),
         ({"teacher__name": "lenet5", "image_size": 32}, {}, "the teacher lenet5 has no BatchNorm layers, but ssdkd"),
         ({"method": "fastdfkd"}, {"against": "torch"}, "--against=torch compares ssdkd: --config.method=ssdkd"),
-        ({"devices": 2}, {"against": "torch"}, "on one device, but there are 2: --config.devices=1"),
         ({"student__name": "vgg8"}, {"against": "torch"}, "has no vgg8, expected one of wrn10_1, wrn10_2, wrn16_1"),
         ({}, {"budget": Budget(2, math.nan)}, "--seconds=nan, expected a finite number of seconds"),
         ({}, {"against": "torch", "variants": ["egaer"]}, "has 'egaer', did you mean 'eager'? expected some of eager,"),
@@ -70,6 +70,14 @@ def test_results_of_another_config_are_kept(tmp_path, uncompiled):
 def test_fields_without_effect_are_refused(field):
     with pytest.raises(UserError, match=f"--config.{field} has no effect on the benchmark; remove it"):
         check_overrides(config(), [field], unused=dict.fromkeys(workload.UNUSED, "on the benchmark"))
+
+
+def test_torch_has_one_gpu_or_all_cores_that_virtual_devices_share(uncompiled):
+    work = workload.make_workload(config(devices=2))
+    assert peer.make_spec(work, BRIEF)["threads"] == peer.cores()
+    gpus = [types.SimpleNamespace(platform="gpu")] * 2
+    with pytest.raises(UserError, match=r"on one device, but there are 2: --config\.devices=1"):
+        peer.make_spec(work._replace(context=work.context._replace(devices=gpus)), BRIEF)
 
 
 def test_torch_that_is_not_there(tmp_path, monkeypatch, uncompiled):
