@@ -85,6 +85,10 @@ def _reach(size, dilation):
     return (size - 1) * dilation + 1
 
 
+def _padded(images, padding):
+    return lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+
+
 def _is_nhwc(lhs, rhs, dimension_numbers):
     # None means NCHW/OIHW to lax.
     return lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == NHWC
@@ -92,7 +96,7 @@ def _is_nhwc(lhs, rhs, dimension_numbers):
 
 def _depthwise(images, kernel, strides, padding, dilation):
     """Sums over the kernel's positions the shifted, strided images times that position's weight of each channel."""
-    padded = lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+    padded = _padded(images, padding)
     # Sums in float32 where the images have less, as convolutions do.
     padded, weights = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (padded, kernel[:, :, 0]))
     rows, columns = (padded.shape[1 + axis] - _reach(kernel.shape[axis], dilation[axis]) + 1 for axis in (0, 1))
@@ -159,39 +163,39 @@ def _kernel_gradient(images, kernel, gradient, strides, padding, dilation, preci
 
 def _kernel_gradient_as_products(images, shape, gradient, strides, padding, dilation, precision):
     """One matrix product a row of the kernel: the output's gradient times what each of its pixels saw of that row."""
-    parts, numbers = 1, shape[1] * shape[2] * gradient[..., 0].size
+    rows, columns, inputs, outputs = shape
+    parts, numbers = 1, columns * inputs * gradient[..., 0].size
     while len(images) % (2 * parts) == 0 and numbers >= 2 * parts * CACHED:
         parts *= 2
     sums = jnp.promote_types(images.dtype, jnp.float32)
+    over_pixels = (((0,), (0,)), ((), ()))
 
     def add(total, part):
         images, gradient = part
-        seen = _seen_by_row(images, shape, gradient.shape[1:3], strides, padding, dilation)
-        pixels = gradient.reshape(-1, shape[3])
-        over_pixels = (((0,), (0,)), ((), ()))
+        pixels = gradient.reshape(-1, outputs)
         products = [
-            lax.dot_general(pixels, row, over_pixels, precision=precision, preferred_element_type=sums) for row in seen
+            lax.dot_general(pixels, row, over_pixels, precision=precision, preferred_element_type=sums)
+            for row in _seen_by_row(images, shape, gradient.shape[1:3], strides, padding, dilation)
         ]
         return total + jnp.stack(products), None
 
     split = tuple(x.reshape(parts, -1, *x.shape[1:]) for x in (images, gradient))
-    total, _ = lax.scan(add, jnp.zeros((shape[0], shape[3], shape[1] * shape[2]), sums), split)
-    rows = total.reshape(shape[0], shape[3], shape[1], shape[2])
-    return jnp.transpose(rows, (0, 2, 3, 1)).astype(images.dtype)
+    total, _ = lax.scan(add, jnp.zeros((rows, outputs, columns * inputs), sums), split)
+    return jnp.transpose(total.reshape(rows, outputs, columns, inputs), (0, 2, 3, 1)).astype(images.dtype)
 
 
 def _seen_by_row(images, shape, output_size, strides, padding, dilation):
     """For each row of the kernel, what the output's pixels saw through it: (pixels, columns * channels)."""
-    edges = ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0))
-    padded = lax.pad(images, jnp.zeros((), images.dtype), edges)
+    padded = _padded(images, padding)
 
-    def windows(x, axis, position):
+    def seen(x, axis, position):
         start = position * dilation[axis]
-        stop = start + (output_size[axis] - 1) * strides[axis] + 1
-        return lax.slice_in_dim(x, start, stop, strides[axis], axis=axis + 1)
+        return lax.slice_in_dim(
+            x, start, start + _reach(output_size[axis], strides[axis]), strides[axis], axis=axis + 1
+        )
 
-    columns = jnp.concatenate([windows(padded, 1, column) for column in range(shape[1])], axis=-1)
-    return [windows(columns, 0, row).reshape(-1, columns.shape[-1]) for row in range(shape[0])]
+    beside = jnp.concatenate([seen(padded, 1, column) for column in range(shape[1])], axis=-1)
+    return [seen(beside, 0, row).reshape(-1, beside.shape[-1]) for row in range(shape[0])]
 
 
 def _kernel_gradient_as_convolution(images, kernel, gradient, strides, padding, dilation, precision):

@@ -33,7 +33,7 @@ def markdown(result: dict) -> str:
     if result["kind"] not in makers:
         raise UserError(f"there is no table for a result of kind {result['kind']!r}; known are: {', '.join(makers)}")
     lines = makers[result["kind"]](result)
-    return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
+    return "\n".join([*lines, "", _source(result)])
 
 
 def time_table(results: Iterable[dict]) -> str:
@@ -54,7 +54,7 @@ def race(result: dict, name: str) -> str:
       UserError: as of `race_table.rows`.
     """
     lines = _table(race_table.header(result, name), race_table.rows(result, name), numbers=True)
-    return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
+    return "\n".join([*lines, "", _source(result)])
 
 
 def curve(result: dict) -> str:
@@ -73,7 +73,11 @@ def curve(result: dict) -> str:
     ]
     header = ["epoch", "training (min)", f"student ({metric.unit})"]
     lines = _table(header, rows, numbers=True)
-    return "\n".join([*lines, "", f"`{result['command']}`, {result['hardware']}, {result['date']}."])
+    return "\n".join([*lines, "", _source(result)])
+
+
+def _source(result: dict) -> str:
+    return f"`{result['command']}`, {result['hardware']}, {result['date']}."
 
 
 def _training_seconds(point: dict) -> float:
