@@ -15,6 +15,11 @@ from experiments.config_flag import overridden_fields
 FLAGS = flags.FLAGS
 config_flag.define("Config file, with an argument after a colon if it takes one.")
 flags.DEFINE_string("workdir", None, "Folder of this run; a run that was interrupted resumes.")
+flags.DEFINE_string(
+    "mirror",
+    "",
+    "Address such as gs://BUCKET/FOLDER that gets a copy of --workdir, and gives it back where that is lost.",
+)
 
 
 def main(command, interruption):
@@ -28,7 +33,7 @@ def main(command, interruption):
     multiprocess.start(environment.asked_for(FLAGS.config.distributed), command)
     if not multiprocess.is_first():
         sys.stdout = open(os.devnull, "w", errors="replace")  # noqa: SIM115 (until the end)
-    run_job(FLAGS.config, FLAGS.workdir, command=command, interruption=interruption)
+    run_job(FLAGS.config, FLAGS.workdir, mirror=FLAGS.mirror, command=command, interruption=interruption)
 
 
 def run():

@@ -346,7 +346,7 @@ def _check_is_no_address(path, expected, flag):
     if "://" in str(path):
         raise UserError(
             f"{path} is an address, expected a {expected} of this machine's file system: {flag}={expected.upper()}; to "
-            "keep it in a bucket too, copy it: gcloud storage rsync -r DIR gs://BUCKET/DIR (docs/tpu.md)"
+            "keep a run in a bucket too: --mirror=gs://BUCKET/DIR; anything else: gcloud storage rsync (docs/tpu.md)"
         )
 
 

@@ -9,7 +9,7 @@ import warnings
 def silence_libraries() -> None:
     """Keeps libraries off the terminal; what goes wrong comes as exceptions."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in ("absl", "asyncio", "matplotlib"):
+    for name in ("absl", "asyncio", "gcsfs", "matplotlib"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="Some donated buffers were not usable")

@@ -13,6 +13,7 @@ from ssdkd_jax.interop import torch_export
 from ssdkd_jax.jobs import baselines, config_checks, experiment, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
+from ssdkd_jax.jobs.mirror import Mirror
 from ssdkd_jax.jobs.network_checks import check_networks
 from ssdkd_jax.jobs.networks import (
     make_method,
@@ -45,12 +46,13 @@ from ssdkd_jax.training.loop import Plan, distill
 from ssdkd_jax.training.multiprocess import from_first
 
 
-def run_job(config, folder, *, command="", interruption=False) -> Summary:
+def run_job(config, folder, *, mirror="", command="", interruption=False) -> Summary:
     """Runs the job that a config describes: teacher, distillation, evaluation, summary and report.
 
     Args:
       config: ConfigDict with the fields of configs/common.py.
       folder: the run's folder; a run that was interrupted resumes, a finished one is left as it is.
+      mirror: address that gets a copy of the folder, and gives it back where the folder is empty; "" for none.
       command: the command line, for the summary.
       interruption: becomes true when the work should be saved and stopped.
 
@@ -66,7 +68,7 @@ def run_job(config, folder, *, command="", interruption=False) -> Summary:
     devices = devices_of_run(config.devices)
     config_checks.check_batches(config, devices)
     with removed_if_refused(expand(folder)), contextlib.ExitStack() as held:
-        summary = from_first(lambda: _finished(config, folder, held))
+        summary = from_first(lambda: _finished(config, folder, mirror, held))
         context = Context(config, devices, Clock(), interruption, expand(folder))
         return summary or _run(context, command, shortened)
 
@@ -88,15 +90,23 @@ def check_folder(config, folder):
     _check_export(config, is_from_torch(config.teacher.path), folder)
 
 
-def _finished(config, folder, held):
-    """The Summary of a finished run, or None; `held`, an ExitStack, then keeps other runs out of the folder."""
+def _finished(config, folder, mirror, held):
+    """The Summary of a finished run, or None; `held`, an ExitStack, then keeps other runs out of the folder.
+
+    Until it is closed, the copy at the address `mirror` follows the folder.
+    """
+    copy = Mirror(mirror) if mirror else None
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
         make_folder(folder)
     folder = expand(folder)
     run_folder.check_apart(folder, config)
     run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
+    if copy:
+        copy.fetch(folder)
     experiment.claim_for(config, folder, write=False)
+    if copy:
+        held.enter_context(copy.following(folder))
     summary = run_folder.read_summary(folder)
     if summary is None or not run_folder.has_student(folder, summary):
         config_checks.check_teacher_exists(config)
