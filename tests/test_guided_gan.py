@@ -95,13 +95,9 @@ def check_all(variables, start, expected, layout):
             assert_allclose(found[2], change, rtol=5e-2, atol=1e-6, err_msg=name)
 
 
-# `guided` is a part of `guided_integrated`, from which `guided_shared` differs by one network in place of two.
+# `guided` is a part of `guided_integrated`.
 @pytest.mark.parametrize(
-    "variant",
-    [
-        name if name in ("script", "guided_integrated") else pytest.param(name, marks=pytest.mark.slow)
-        for name in VARIANTS
-    ],
+    "variant", [pytest.param(name, marks=pytest.mark.slow) if name == "guided" else name for name in VARIANTS]
 )
 def test_two_rounds_equal_pytorch(variant):
     changes = VARIANTS[variant]
