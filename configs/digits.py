@@ -36,6 +36,7 @@ def get_config(argument=None):
     c.checkpoint_every = 25
     c.baselines = (0.1,)
     set_all_methods(c, SSDKD, buffer_size=144)
+    c.ssdkd.views = 9  # which are all that there are
     set_all_methods(c, synthesis_batch_size=64, kd_steps=60, kd_batch_size=64)
     set_all_methods(c, FAST_FAMILY, warmup_epochs=10, adv=1.0)
     shorten_synthesis(c)

@@ -8,19 +8,20 @@ The teacher is akamaster's resnet20-12fca82f.th, expected in runs/.
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd, small_steps
+from studies.readings import NO_META_STEP, NO_WEIGHTS, as_the_paper, of_ssdkd, small_steps
 
 
 def get_study():
     """The study of `cifar10.py:resnet20_option_a-wrn16_1,small` with half of its epochs."""
     config = cifar10.get_config("resnet20_option_a-wrn16_1,small")
     config.teacher.path = "runs/resnet20-12fca82f.th"
+    as_the_paper(config)
     config.epochs = 60
     config.evaluate_every = 5
     no_meta_step = NO_META_STEP | NO_WEIGHTS
     small = small_steps(config.ssdkd)
     variants = {
-        "ssdkd by default": {},
+        "ssdkd as the paper reads": {},
         "no meta step and no importance weights": of_ssdkd(no_meta_step),
         "no meta step and no importance weights and small steps": of_ssdkd(no_meta_step | small),
         "no importance weights": of_ssdkd(NO_WEIGHTS),

@@ -6,6 +6,7 @@
 
 from configs import digits
 from ssdkd_jax.jobs.study import Study
+from studies.readings import as_the_paper
 from studies.switches import switches
 
 # Of the 1,797 images that are not test images.
@@ -13,6 +14,7 @@ TRAINING_IMAGES = 1437
 
 
 def get_study():
-    """The study of `digits.py` as it is."""
+    """The study of `digits.py`."""
     config = digits.get_config()
+    as_the_paper(config)
     return Study(config, variants=switches(config.ssdkd, TRAINING_IMAGES), seeds=5)

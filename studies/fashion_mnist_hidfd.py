@@ -5,6 +5,7 @@
 """
 
 from configs import fashion_mnist
+from configs.common import set_all_methods
 from ssdkd_jax.jobs.study import Study
 from studies.hidfd import parts
 
@@ -13,6 +14,7 @@ def get_study():
     """The study of `fashion_mnist.py:short` with `method=hidfd`."""
     config = fashion_mnist.get_config("short")
     config.method = "hidfd"
+    set_all_methods(config, kd_steps=30, kd_batch_size=128)
     variants = parts(config) | {"collected images drawn at random": {"hidfd.collected_by": "random"}}
     # These take the longest, and the study of digits has them.
     for name in ("as the released code", "SSD-KD's buffer"):

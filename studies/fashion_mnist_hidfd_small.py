@@ -5,6 +5,7 @@
 """
 
 from configs import fashion_mnist
+from configs.common import set_all_methods
 from ssdkd_jax.jobs.study import Study
 from studies.hidfd import parts
 
@@ -13,6 +14,7 @@ def get_study():
     """The study of `fashion_mnist.py:small` with `method=hidfd`."""
     config = fashion_mnist.get_config("small")
     config.method = "hidfd"
+    set_all_methods(config, kd_steps=40, kd_batch_size=128)
     variants = parts(config)
     # The study of digits has these, and the short runs.
     for name in ("as the released code", "SSD-KD's buffer", "SSD-KD's buffer with KD", "KD instead of SimKD"):

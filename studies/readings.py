@@ -6,6 +6,11 @@ NO_WEIGHTS = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
 NO_META_STEP = {"meta_update": "none"}
 
 
+def as_the_paper(config):
+    """Makes SSD-KD of a config what the paper reads like to us, from which its studies change one thing at a time."""
+    config.ssdkd.update(config.ssdkd_paper)
+
+
 def small_steps(settings):
     """Twice the student steps of half the batch, for a method's section of a config."""
     return {"kd_batch_size": settings.kd_batch_size // 2, "kd_steps": 2 * settings.kd_steps}
