@@ -1,0 +1,54 @@
+"""Where seconds are best spent on CIFAR-10, at 16x16 pixels: SSD-KD from a teacher that costs ten times its student.
+
+    python -m experiments.study --study=studies/cifar10_16.py --workdir=runs/cifar10_16 --jobs=2 \\
+        --out=results/cifar10_16.json
+
+With a quarter of the pixels every part of a run costs a quarter, so that what pays is found in a quarter of the time.
+"""
+
+from configs import cifar10
+from ssdkd_jax.jobs.study import Study
+from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd, small_steps
+
+# In which the buffer of 5,000 images gets full.
+FULL = 40
+
+
+def get_study():
+    """The study of `cifar10.py:resnet56-resnet8,small` with a quarter of the pixels and half of the epochs."""
+    config = cifar10.get_config("resnet56-resnet8,small")
+    config.image_size, config.crop_padding = 16, 2
+    config.teacher.epochs = 8
+    config.evaluate_every = 5
+    short = config.ssdkd.warmup_epochs
+    student_epochs = 50
+
+    def ours(warmup_epochs=FULL, student_epochs=student_epochs, **changes):
+        changes = {"warmup_epochs": warmup_epochs, "views": 8, **changes}
+        return {**of_ssdkd(changes), "epochs": warmup_epochs + student_epochs}
+
+    config.epochs = FULL + student_epochs
+    small = small_steps(config.ssdkd)
+    # Without the teacher, student steps cost so little that four times as many pay.
+    many = {**NO_WEIGHTS, **small, "kd_steps": 2 * small["kd_steps"]}
+    variants = {
+        "ssdkd": ours(),
+        "many small steps": ours(**many),
+        "many small steps for 25 epochs": ours(student_epochs=25, **many),
+        "many small steps for 25 epochs after 20": ours(20, student_epochs=25, **many),
+        "many small steps for 25 epochs after 60": ours(60, student_epochs=25, **many),
+        "many small steps for 15 epochs": ours(student_epochs=15, **many),
+        "fastdfkd5": {"method": "fastdfkd5", "epochs": short + student_epochs},
+        "small steps": ours(**small),
+        "replace oldest": ours(replacement="oldest"),
+        "no importance weights": ours(**NO_WEIGHTS),
+        "no meta step": ours(**NO_META_STEP),
+        "warm-up of 20 epochs": ours(20),
+        "warm-up of 10 epochs": ours(short),
+        "32 kept views": ours(views=32),
+        "teacher in every step": ours(views=0),
+        "drawn targets": ours(targets="drawn"),
+        "fastdfkd2": {"method": "fastdfkd2", "epochs": short + student_epochs},
+        "fastdfkd10": {"method": "fastdfkd10", "epochs": short + student_epochs},
+    }
+    return Study(config, variants, seeds=3)
