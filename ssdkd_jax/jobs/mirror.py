@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import fsspec
 
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.errors import UserError, first_few
 from ssdkd_jax.files import EXPERIMENT, read_object
 from ssdkd_jax.reports.run_files import METRICS, SUMMARY
 
@@ -51,11 +51,16 @@ class Mirror:
           folder: of the run; it is there, and may be empty.
 
         Raises:
-          UserError: they hold different runs, or nothing can be read.
+          UserError: they hold different runs, there is something else in the bucket, or nothing can be read.
         """
         there = self._names_there()
-        if EXPERIMENT not in there:
+        if not there:
             return
+        if EXPERIMENT not in there:  # whose checkpoints would be deleted as old ones of ours
+            raise UserError(
+                f"{self.address} holds {first_few(sorted(there))}, but no {EXPERIMENT} that says of which run; "
+                "nothing was changed; choose another --mirror"
+            )
         with self._reachable("read"):
             self._check_same_run(folder)
             if _progress(there) <= _progress(_files_in(folder)):

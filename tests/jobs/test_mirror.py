@@ -152,6 +152,14 @@ def test_another_run_is_refused(tmp_path):
     assert content(tmp_path / "two") == before
 
 
+def test_files_of_somebody_else_are_left_alone(tmp_path):
+    fsspec.filesystem("memory").pipe_file("/bucket/run/checkpoints/mine", b"")
+    line = f"{ADDRESS} holds checkpoints/mine, but no experiment.json that says of which run; nothing was changed"
+    with pytest.raises(UserError, match=line):
+        Mirror(ADDRESS).fetch(tmp_path)
+    assert there("checkpoints/mine") == ""
+
+
 def test_the_end_of_a_block_is_sent_also_where_it_fails(tmp_path):
     copy = Mirror(ADDRESS)
     with pytest.raises(ZeroDivisionError), copy.following(tmp_path):
