@@ -187,7 +187,7 @@ def test_methods_without_that_generator_take_images_that_it_cannot_make(context,
     [
         ({"generator__width": 10**8}, "synthesis.generator['params']", "--config.generator.width=N"),
         ({"generator__latent_size": 10**9}, "synthesis.generator['params']", "--config.generator.latent_size=N"),
-        ({"ssdkd__buffer_size": 10**7}, "buffer.images", "--config.ssdkd.buffer_size=N"),
+        ({"ssdkd__buffer_size": 10**7, "ssdkd__views": 0}, "buffer.images", "--config.ssdkd.buffer_size=N"),
         ({"method": "cmi", "cmi__feature_bank_size": 10**7}, "synthesis.", "--config.cmi.feature_bank_size=N"),
         ({"method": "cmi", "cmi__head_size": 10**7}, "synthesis.", "--config.cmi.head_size=N"),
         ({"method": "dafl", "dafl__latent_size": 10**7}, "generator['params']", "--config.dafl.latent_size=N"),

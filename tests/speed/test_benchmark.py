@@ -19,7 +19,8 @@ from ssdkd_jax.speed.timing import Budget
 from tests import tiny_job
 
 BRIEF = Budget(2, 0.0)
-config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=3)
+# Steps with the teacher.
+config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=3, ssdkd__views=0)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ssdkd_jax.training import memory
 from tests import programs, tiny_job
 
 BRIEF = Budget(1, 0.0)
-config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=2)
+config = functools.partial(tiny_job.config, "", ssdkd__kd_steps=2, ssdkd__views=0)
 
 
 @pytest.fixture(scope="module")
