@@ -96,11 +96,11 @@ def test_the_teacher_is_trained_once_before_all_runs(studied):
     [
         (
             "studies/digits_ablations.py",
-            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, cifar10_race, ",
+            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, cifar10_16, ",
         ),
         (
             "/none/mine.py",
-            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, cifar10_race, digits_ablation, ",
+            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, cifar10_16, cifar10_race, ",
         ),
         ("switches", "there is no study file 'switches' (a .py); shipped are"),
         ("studies/digits_ablation.py:x", "did you mean studies/digits_ablation.py?"),

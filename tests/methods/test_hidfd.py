@@ -229,7 +229,9 @@ def test_replay_of_a_single_class_weighs_by_priority_alone():
     assert_allclose(weights, 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 1), (64, 64, 3), (128, 128, 3)])
+@pytest.mark.parametrize(
+    "shape", [(28, 28, 1), *(pytest.param((size, size, 3), marks=pytest.mark.slow) for size in (64, 128))]
+)
 def test_an_epoch_fits_all_sizes_of_images(shape):
     """Traced with the networks of the registry, which ends where shapes do not fit."""
     layers = {"bn_axis_name": None, "conv_general_dilated": None}
