@@ -3,13 +3,14 @@
 import contextlib
 import os
 import pathlib
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import fsspec
 
 from ssdkd_jax.errors import UserError, first_few
-from ssdkd_jax.files import EXPERIMENT, read_object
+from ssdkd_jax.files import EXPERIMENT
 from ssdkd_jax.reports.run_files import METRICS, SUMMARY
 
 # Between two looks for what has changed.
@@ -44,14 +45,15 @@ class Mirror:
             self._bucket.pipe_file(probe, b"ssdkd_jax")
             self._bucket.rm_file(probe)
 
-    def fetch(self, folder: pathlib.Path) -> None:
+    def fetch(self, folder: pathlib.Path, check: Callable[[pathlib.Path], None]) -> None:
         """Copies the run from the bucket where it is further there than in the folder.
 
         Args:
           folder: of the run; it is there, and may be empty.
+          check: raises UserError for a folder whose experiment.json, the only file in it, is of another run.
 
         Raises:
-          UserError: they hold different runs, there is something else in the bucket, or nothing can be read.
+          UserError: as of `check`, there is something else in the bucket, or nothing can be read.
         """
         there = self._names_there()
         if not there:
@@ -62,7 +64,7 @@ class Mirror:
                 "nothing was changed; choose another --mirror"
             )
         with self._reachable("read"):
-            self._check_same_run(folder)
+            self._check(check)
             if _progress(there) <= _progress(_files_in(folder)):
                 return
             print(f"{folder}: going on with the run in {self.address}", flush=True)
@@ -78,22 +80,14 @@ class Mirror:
         part.replace(path)
         self._sent[name] = _version(path)
 
-    def _check_same_run(self, folder):
-        if not (folder / EXPERIMENT).exists():
-            return
-        here, probe = read_object(folder / EXPERIMENT), folder / f".{EXPERIMENT}.part"
-        self._bucket.get_file(f"{self._root}/{EXPERIMENT}", str(probe))
-        try:
-            there = read_object(probe)
-        finally:
-            probe.unlink()
-        # An evaluation of the teacher (epochs=0) becomes a run.
-        differ = [name for name in sorted(there.keys() & here.keys() - {"epochs"}) if there[name] != here[name]]
-        if differ:
-            raise UserError(
-                f"{self.address} holds another run than {folder}: {differ[0]} is {there[differ[0]]!r} there and "
-                f"{here[differ[0]]!r} here; choose another --mirror or --workdir"
-            )
+    def _check(self, check):
+        with tempfile.TemporaryDirectory() as copy:
+            self._bucket.get_file(f"{self._root}/{EXPERIMENT}", f"{copy}/{EXPERIMENT}")
+            try:
+                check(pathlib.Path(copy))
+            except UserError as error:
+                line = str(error).replace(f"the workdir {copy}", self.address).replace(copy, self.address)
+                raise UserError(line.replace("--workdir=DIR", "--mirror=gs://BUCKET/FOLDER")) from error
 
     def send(self, folder: pathlib.Path) -> None:
         """Copies what has changed in the folder since the last time to the bucket, once a run has begun there.
@@ -104,12 +98,14 @@ class Mirror:
         files = _files_in(folder)
         if EXPERIMENT not in files:
             return
+        changed = [name for name in sorted(files, key=_order) if self._sent.get(name) != files[name]]
+        if not changed:
+            return
         with self._reachable("written"):
-            for name in sorted(files, key=_order):
-                if self._sent.get(name) != files[name]:
-                    with contextlib.suppress(FileNotFoundError):  # a checkpoint that was replaced in between
-                        self._send_file(folder, name)
-                        self._sent[name] = files[name]
+            for name in changed:
+                with contextlib.suppress(FileNotFoundError):  # a checkpoint that was replaced in between
+                    self._send_file(folder, name)
+                    self._sent[name] = files[name]
         for name in self._names_there():
             if name.startswith(_CHECKPOINTS) and name not in files:
                 with self._reachable("written"):
@@ -202,7 +198,9 @@ def _files_in(folder):
         for name in names:
             path = pathlib.Path(parent, name)
             relative = path.relative_to(folder).as_posix()
-            unfinished = ".orbax-checkpoint-tmp" in relative or name.startswith(".") or name.endswith((".part", "lock"))
+            unfinished = (
+                ".orbax-checkpoint-tmp" in relative or name.startswith(".") or name.endswith((".part", ".__lock"))
+            )
             if not unfinished:
                 with contextlib.suppress(FileNotFoundError):
                     found[relative] = _version(path)

@@ -103,7 +103,7 @@ def _finished(config, folder, mirror, held):
     run_folder.check_kind(folder, run_folder.RUN)
     held.enter_context(run_folder.alone(folder))
     if copy:
-        copy.fetch(folder)
+        copy.fetch(folder, lambda noted: experiment.claim_for(config, noted, write=False))
     experiment.claim_for(config, folder, write=False)
     if copy:
         held.enter_context(copy.following(folder))

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs import mirror
+from ssdkd_jax.jobs import experiment, mirror
 from ssdkd_jax.jobs.mirror import Mirror
 
 ADDRESS = "memory://bucket/run"
@@ -16,6 +16,10 @@ ADDRESS = "memory://bucket/run"
 @pytest.fixture(autouse=True)
 def empty_bucket():
     fsspec.filesystem("memory").store.clear()
+
+
+def any_run(noted):
+    """A check to which no run is another."""
 
 
 def write(folder, **files):
@@ -48,7 +52,7 @@ def test_an_empty_folder_gets_what_another_has_sent(tmp_path):
     one, two = run_at(tmp_path / "one", 3), tmp_path / "two"
     two.mkdir()
     Mirror(ADDRESS).send(one)
-    Mirror(ADDRESS).fetch(two)
+    Mirror(ADDRESS).fetch(two, any_run)
     assert content(two) == content(one)
 
 
@@ -80,15 +84,15 @@ def test_what_is_fetched_is_not_sent_again(tmp_path, monkeypatch):
     Mirror(ADDRESS).send(run_at(tmp_path / "one", 3))
     (tmp_path / "two").mkdir()
     copy = Mirror(ADDRESS)
-    copy.fetch(tmp_path / "two")
+    copy.fetch(tmp_path / "two", any_run)
     monkeypatch.setattr(copy, "_send_file", lambda folder, name: pytest.fail(name))
     copy.send(tmp_path / "two")
 
 
 def test_locks_and_unfinished_files_stay_here(tmp_path):
     run_at(tmp_path, 3)
-    unfinished = {"checkpoints__latest__4.orbax-checkpoint-tmp-1__state": "", "checkpoints__latest__3__d.__lock": ""}
-    write(tmp_path, **unfinished, **{".lock": "", "networkjson.part": ""})
+    write(tmp_path, **{"checkpoints__latest__4.orbax-checkpoint-tmp-1__state": "", ".lock": "", "networkjson.part": ""})
+    (tmp_path / "checkpoints/latest/3/d.__lock").touch()
     copy = Mirror(ADDRESS)
     copy.send(tmp_path)
     assert sorted(copy._names_there()) == ["checkpoints/latest/3/state", "experiment.json", "metrics.jsonl"]
@@ -99,7 +103,7 @@ def test_the_run_that_is_further_goes_on(tmp_path, here, kept):
     Mirror(ADDRESS).send(run_at(tmp_path / "one", 5))
     two = run_at(tmp_path / "two", here)
     write(two, **{f"checkpoints__latest__{here}__state": "mine"})
-    Mirror(ADDRESS).fetch(two)
+    Mirror(ADDRESS).fetch(two, any_run)
     newest = max((two / "checkpoints" / "latest").iterdir())
     assert (newest / "state").read_text() == kept
 
@@ -108,7 +112,7 @@ def test_a_finished_run_is_further_than_any_checkpoint(tmp_path):
     one, two = run_at(tmp_path / "one", 5), run_at(tmp_path / "two", 8)
     write(one, summaryjson="{}")
     Mirror(ADDRESS).send(one)
-    Mirror(ADDRESS).fetch(two)
+    Mirror(ADDRESS).fetch(two, any_run)
     assert (two / "summary.json").exists()
 
 
@@ -117,7 +121,7 @@ def test_a_copy_without_a_checkpoint_is_begun_again(tmp_path):
     write(one, experimentjson='{"seed": 0}', metricsjsonl="epoch 0\n")
     two.mkdir()
     Mirror(ADDRESS).send(one)
-    Mirror(ADDRESS).fetch(two)
+    Mirror(ADDRESS).fetch(two, any_run)
     assert content(two) == {}
 
 
@@ -136,27 +140,31 @@ def test_a_fetch_that_was_stopped_begins_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(copy, "_fetch_file", broken)
     with pytest.raises(UserError, match="gone"):
-        copy.fetch(two)
+        copy.fetch(two, any_run)
     assert not (two / "experiment.json").exists()
     shutil.rmtree(two / "checkpoints")
-    Mirror(ADDRESS).fetch(two)
+    Mirror(ADDRESS).fetch(two, any_run)
     assert content(two) == content(tmp_path / "one")
 
 
-def test_another_run_is_refused(tmp_path):
+def test_another_run_is_refused_before_it_is_fetched(tmp_path):
     Mirror(ADDRESS).send(run_at(tmp_path / "one", 3, seed=1))
-    before = content(run_at(tmp_path / "two", 2, seed=0))
-    line = f"{ADDRESS} holds another run than .*two: seed is 1 there and 0 here; choose another --mirror or --workdir"
+    two = tmp_path / "two"
+    two.mkdir()
+    line = (
+        f"^{ADDRESS} belongs to another experiment: seed is 1 there and 0 here; "
+        "choose another --mirror=gs://BUCKET/FOLDER, or repeat its settings: --config.seed=1$"
+    )
     with pytest.raises(UserError, match=line):
-        Mirror(ADDRESS).fetch(tmp_path / "two")
-    assert content(tmp_path / "two") == before
+        Mirror(ADDRESS).fetch(two, lambda noted: experiment.claim(noted, {"seed": 0, "epochs": 9}, write=False))
+    assert content(two) == {}
 
 
 def test_files_of_somebody_else_are_left_alone(tmp_path):
     fsspec.filesystem("memory").pipe_file("/bucket/run/checkpoints/mine", b"")
     line = f"{ADDRESS} holds checkpoints/mine, but no experiment.json that says of which run; nothing was changed"
     with pytest.raises(UserError, match=line):
-        Mirror(ADDRESS).fetch(tmp_path)
+        Mirror(ADDRESS).fetch(tmp_path, any_run)
     assert there("checkpoints/mine") == ""
 
 
