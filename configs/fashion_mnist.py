@@ -32,7 +32,7 @@ def get_config(argument=None):
     c.dataset = "fashion_mnist"
     c.teacher.name, c.student.name = teacher, student
     c.crop_padding = 2
-    c.ssdkd.views = 32
+    c.ssdkd.views = 32  # of 50; at this size the student sees each image as often as on CIFAR
     set_all_methods(c, SSDKD, buffer_size=6000)
     # In gray, without its labels; to the teacher nearly all of them are bags, so that each class must get its share.
     # Random crops are by crop_padding, as for the other methods.

@@ -12,6 +12,7 @@ from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd, small_steps
 
 # In which the buffer of 5,000 images gets full.
 FULL = 40
+STUDENT_EPOCHS = 50
 
 
 def get_study():
@@ -21,13 +22,10 @@ def get_study():
     config.teacher.epochs = 8
     config.evaluate_every = 5
     short = config.ssdkd.warmup_epochs
-    student_epochs = 50
 
-    def ours(warmup_epochs=FULL, student_epochs=student_epochs, **changes):
-        changes = {"warmup_epochs": warmup_epochs, "views": 8, **changes}
-        return {**of_ssdkd(changes), "epochs": warmup_epochs + student_epochs}
+    def ours(warmup_epochs=FULL, student_epochs=STUDENT_EPOCHS, **changes):
+        return {**of_ssdkd({"warmup_epochs": warmup_epochs, **changes}), "epochs": warmup_epochs + student_epochs}
 
-    config.epochs = FULL + student_epochs
     small = small_steps(config.ssdkd)
     # Without the teacher, student steps cost so little that four times as many pay.
     many = {**NO_WEIGHTS, **small, "kd_steps": 2 * small["kd_steps"]}
@@ -38,7 +36,7 @@ def get_study():
         "many small steps for 25 epochs after 20": ours(20, student_epochs=25, **many),
         "many small steps for 25 epochs after 60": ours(60, student_epochs=25, **many),
         "many small steps for 15 epochs": ours(student_epochs=15, **many),
-        "fastdfkd5": {"method": "fastdfkd5", "epochs": short + student_epochs},
+        "fastdfkd5": {"method": "fastdfkd5", "epochs": short + STUDENT_EPOCHS},
         "small steps": ours(**small),
         "replace oldest": ours(replacement="oldest"),
         "no importance weights": ours(**NO_WEIGHTS),
@@ -48,7 +46,7 @@ def get_study():
         "32 kept views": ours(views=32),
         "teacher in every step": ours(views=0),
         "drawn targets": ours(targets="drawn"),
-        "fastdfkd2": {"method": "fastdfkd2", "epochs": short + student_epochs},
-        "fastdfkd10": {"method": "fastdfkd10", "epochs": short + student_epochs},
+        "fastdfkd2": {"method": "fastdfkd2", "epochs": short + STUDENT_EPOCHS},
+        "fastdfkd10": {"method": "fastdfkd10", "epochs": short + STUDENT_EPOCHS},
     }
     return Study(config, variants, seeds=3)
