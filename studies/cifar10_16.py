@@ -36,6 +36,11 @@ def get_study():
         "many small steps for 25 epochs after 20": ours(20, student_epochs=25, **many),
         "many small steps for 25 epochs after 60": ours(60, student_epochs=25, **many),
         "many small steps for 15 epochs": ours(student_epochs=15, **many),
+        "many small steps for 25 epochs of 4 views": ours(student_epochs=25, **many, views=4),
+        "many small steps for 25 epochs of 2 inversion steps": ours(student_epochs=25, **many, inversion_steps=2),
+        "many small steps for 25 epochs of 4 views of 2 inversion steps": ours(
+            student_epochs=25, **many, views=4, inversion_steps=2
+        ),
         "fastdfkd5": {"method": "fastdfkd5", "epochs": short + STUDENT_EPOCHS},
         "small steps": ours(**small),
         "replace oldest": ours(replacement="oldest"),
