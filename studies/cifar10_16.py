@@ -19,7 +19,7 @@ def get_study():
     """The study of `cifar10.py:resnet56-resnet8,small` with a quarter of the pixels and half of the epochs."""
     config = cifar10.get_config("resnet56-resnet8,small")
     config.image_size, config.crop_padding = 16, 2
-    config.teacher.epochs = 8
+    config.teacher.epochs = 5
     config.evaluate_every = 5
     short = config.ssdkd.warmup_epochs
 

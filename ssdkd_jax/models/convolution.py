@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 # From so many multiplications for each of the kernel's pixels and so many input channels on, matrix products are the
 # faster gradient of a kernel; so many numbers that they multiply stay in a core's cache.
-LARGE, MANY_CHANNELS, CACHED = 2**24, 8, 100_000
+LARGE, MANY_CHANNELS, CACHED = 2**23, 8, 100_000
 
 
 def loop_friendly_conv_general_dilated(
