@@ -15,20 +15,31 @@ FULL = 40
 STUDENT_EPOCHS = 50
 
 
-def get_study():
-    """The study of `cifar10.py:resnet56-resnet8,small` with a quarter of the pixels and half of the epochs."""
+def get_config():
+    """`cifar10.py:resnet56-resnet8,small` with a quarter of the pixels and half of the epochs."""
     config = cifar10.get_config("resnet56-resnet8,small")
     config.image_size, config.crop_padding = 16, 2
     config.teacher.epochs = 5
     config.evaluate_every = 5
-    short = config.ssdkd.warmup_epochs
+    config.epochs = config.ssdkd.warmup_epochs + STUDENT_EPOCHS
+    return config
 
-    def ours(warmup_epochs=FULL, student_epochs=STUDENT_EPOCHS, **changes):
-        return {**of_ssdkd({"warmup_epochs": warmup_epochs, **changes}), "epochs": warmup_epochs + student_epochs}
 
+def ours(warmup_epochs=FULL, student_epochs=STUDENT_EPOCHS, **changes):
+    """A variant of SSD-KD: {field of its section: value} and the epochs without and with student steps."""
+    return {**of_ssdkd({"warmup_epochs": warmup_epochs, **changes}), "epochs": warmup_epochs + student_epochs}
+
+
+def many_small_steps(config):
+    """Without the teacher, student steps cost so little that four times as many pay."""
     small = small_steps(config.ssdkd)
-    # Without the teacher, student steps cost so little that four times as many pay.
-    many = {**NO_WEIGHTS, **small, "kd_steps": 2 * small["kd_steps"]}
+    return {**NO_WEIGHTS, **small, "kd_steps": 2 * small["kd_steps"]}
+
+
+def get_study():
+    """The study of `get_config`."""
+    config = get_config()
+    many = many_small_steps(config)
     variants = {
         "ssdkd": ours(),
         "many small steps": ours(**many),
@@ -36,22 +47,17 @@ def get_study():
         "many small steps for 25 epochs after 20": ours(20, student_epochs=25, **many),
         "many small steps for 25 epochs after 60": ours(60, student_epochs=25, **many),
         "many small steps for 15 epochs": ours(student_epochs=15, **many),
-        "many small steps for 25 epochs of 4 views": ours(student_epochs=25, **many, views=4),
-        "many small steps for 25 epochs of 2 inversion steps": ours(student_epochs=25, **many, inversion_steps=2),
-        "many small steps for 25 epochs of 4 views of 2 inversion steps": ours(
-            student_epochs=25, **many, views=4, inversion_steps=2
-        ),
-        "fastdfkd5": {"method": "fastdfkd5", "epochs": short + STUDENT_EPOCHS},
-        "small steps": ours(**small),
+        "fastdfkd5": {"method": "fastdfkd5"},
+        "small steps": ours(**small_steps(config.ssdkd)),
         "replace oldest": ours(replacement="oldest"),
         "no importance weights": ours(**NO_WEIGHTS),
         "no meta step": ours(**NO_META_STEP),
         "warm-up of 20 epochs": ours(20),
-        "warm-up of 10 epochs": ours(short),
+        "warm-up of 10 epochs": {},
         "32 kept views": ours(views=32),
         "teacher in every step": ours(views=0),
         "drawn targets": ours(targets="drawn"),
-        "fastdfkd2": {"method": "fastdfkd2", "epochs": short + STUDENT_EPOCHS},
-        "fastdfkd10": {"method": "fastdfkd10", "epochs": short + STUDENT_EPOCHS},
+        "fastdfkd2": {"method": "fastdfkd2"},
+        "fastdfkd10": {"method": "fastdfkd10"},
     }
     return Study(config, variants, seeds=3)

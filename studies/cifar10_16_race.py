@@ -1,0 +1,35 @@
+"""Who is where, and when, on CIFAR-10 at 16x16 pixels: SSD-KD beside FastDFKD, NAYER and students of real images.
+
+    python -m experiments.study --study=studies/cifar10_16_race.py --workdir=runs/cifar10_16_race --jobs=2 \\
+        --out=results/cifar10_16_race.json
+"""
+
+from ssdkd_jax.jobs.study import Study
+from studies.cifar10_16 import STUDENT_EPOCHS, get_config, many_small_steps, ours
+
+
+def get_study():
+    """The study of `cifar10_16.get_config`: `ssdkd` waits for a full buffer and takes many small steps."""
+    config = get_config()
+    many = many_small_steps(config)
+
+    def on_real_images(method, share):
+        """A baseline's fields, with as many student steps as `ssdkd` takes."""
+        changes = {"share": share, "kd_steps": many["kd_steps"], "kd_batch_size": many["kd_batch_size"]}
+        return {"method": method, "epochs": STUDENT_EPOCHS, **{f"{method}.{k}": v for k, v in changes.items()}}
+
+    others = ("fastdfkd5", "fastdfkd10", "fastdfkd2", "fast", "nayer")
+    variants = {
+        "ssdkd": ours(**many),
+        "ssdkd for 25 epochs": ours(student_epochs=25, **many),
+        "ssdkd for 25 epochs of 4 views": ours(student_epochs=25, **many, views=4),
+        "ssdkd for 25 epochs of 2 inversion steps": ours(student_epochs=25, **many, inversion_steps=2),
+        "ssdkd for 25 epochs of 4 views of 2 inversion steps": ours(
+            student_epochs=25, **many, views=4, inversion_steps=2
+        ),
+        **{name: {"method": name} for name in others},
+        # As many real images as SSD-KD keeps synthetic ones.
+        "labels of 10 % real images": on_real_images("scratch", 0.1),
+        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1),
+    }
+    return Study(config, variants, seeds=3)
