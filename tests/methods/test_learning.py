@@ -82,7 +82,8 @@ def test_methods_with_batch_norm_learn(accuracy, method):
     assert accuracy(method) > max(LEAST, accuracy("noise_kd") + MARGIN)
 
 
-@pytest.mark.parametrize("baseline", [pytest.param("vanilla_kd", marks=pytest.mark.slow), "scratch"])
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", ["vanilla_kd", "scratch"])
 def test_baselines_on_real_images_learn(accuracy, baseline):
     assert accuracy(baseline) > REAL
 

@@ -63,6 +63,7 @@ def test_the_adversarial_loss_counts_from_the_end_of_the_warm_up():
         assert_allclose(metrics["inversion_loss"], without + (adversarial if epoch > 0 else 0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_first_synthesis_has_no_average_of_earlier_ones():
     method = SSDKD(problem=PROBLEM, **(TINY | {"bn_momentum": 0.0, "kd_steps": 1}))
     states, metrics = train(method, uncompiled_epoch(method), epochs=2)
