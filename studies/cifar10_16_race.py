@@ -9,7 +9,7 @@ from studies.cifar10_16 import STUDENT_EPOCHS, get_config, many_small_steps, our
 
 
 def get_study():
-    """The study of `cifar10_16.get_config`: `ssdkd` waits for a full buffer and takes many small steps."""
+    """The study of `cifar10_16.get_config`, in which SSD-KD waits for a full buffer and takes many small steps."""
     config = get_config()
     many = many_small_steps(config)
 
@@ -20,7 +20,6 @@ def get_study():
 
     others = ("fastdfkd5", "fastdfkd10", "fastdfkd2", "fast", "nayer")
     variants = {
-        "ssdkd": ours(**many),
         "ssdkd for 25 epochs": ours(student_epochs=25, **many),
         "ssdkd for 25 epochs of 4 views": ours(student_epochs=25, **many, views=4),
         "ssdkd for 25 epochs of 2 inversion steps": ours(student_epochs=25, **many, inversion_steps=2),
@@ -28,6 +27,7 @@ def get_study():
             student_epochs=25, **many, views=4, inversion_steps=2
         ),
         **{name: {"method": name} for name in others},
+        "ssdkd": ours(**many),
         # As many real images as SSD-KD keeps synthetic ones.
         "labels of 10 % real images": on_real_images("scratch", 0.1),
         "KD on 10 % real images": on_real_images("vanilla_kd", 0.1),
