@@ -19,7 +19,7 @@ def get_config():
     """`cifar10.py:resnet56-resnet8,small` with a quarter of the pixels and half of the epochs."""
     config = cifar10.get_config("resnet56-resnet8,small")
     config.image_size, config.crop_padding = 16, 2
-    config.teacher.epochs = 5
+    config.teacher.epochs = 8
     config.evaluate_every = 5
     config.epochs = config.ssdkd.warmup_epochs + STUDENT_EPOCHS
     return config
@@ -33,13 +33,13 @@ def ours(warmup_epochs=FULL, student_epochs=STUDENT_EPOCHS, **changes):
 def many_small_steps(config):
     """Without the teacher, student steps cost so little that four times as many pay."""
     small = small_steps(config.ssdkd)
-    return {**NO_WEIGHTS, **small, "kd_steps": 2 * small["kd_steps"]}
+    return {**small, "kd_steps": 2 * small["kd_steps"]}
 
 
 def get_study():
     """The study of `get_config`."""
     config = get_config()
-    many = many_small_steps(config)
+    many = NO_WEIGHTS | many_small_steps(config)
     variants = {
         "ssdkd": ours(),
         "many small steps": ours(**many),

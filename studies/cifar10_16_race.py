@@ -6,18 +6,15 @@
 
 from ssdkd_jax.jobs.study import Study
 from studies.cifar10_16 import STUDENT_EPOCHS, get_config, many_small_steps, ours
+from studies.readings import NO_WEIGHTS, on_real_images
 
 
 def get_study():
     """The study of `cifar10_16.get_config`, in which SSD-KD waits for a full buffer and takes many small steps."""
     config = get_config()
-    many = many_small_steps(config)
-
-    def on_real_images(method, share):
-        """A baseline's fields, with as many student steps as `ssdkd` takes."""
-        changes = {"share": share, "kd_steps": many["kd_steps"], "kd_batch_size": many["kd_batch_size"]}
-        return {"method": method, "epochs": STUDENT_EPOCHS, **{f"{method}.{k}": v for k, v in changes.items()}}
-
+    config.teacher.epochs = 5  # a weaker teacher, but the same for all
+    steps = many_small_steps(config)
+    many = NO_WEIGHTS | steps
     others = ("fastdfkd5", "fastdfkd10", "fastdfkd2", "fast", "nayer")
     variants = {
         # As many student steps as in 25 epochs, with 15 syntheses less and half of the views.
@@ -31,7 +28,7 @@ def get_study():
         **{name: {"method": name} for name in others},
         "ssdkd": ours(**many),
         # As many real images as SSD-KD keeps synthetic ones.
-        "labels of 10 % real images": on_real_images("scratch", 0.1),
-        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1),
+        "labels of 10 % real images": on_real_images("scratch", 0.1, steps, STUDENT_EPOCHS),
+        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1, steps, STUDENT_EPOCHS),
     }
     return Study(config, variants, seeds=3)

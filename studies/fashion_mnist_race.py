@@ -7,13 +7,10 @@
 from configs import fashion_mnist
 from configs.common import set_all_methods
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, as_the_paper, of_ssdkd, small_steps
+from studies.readings import NO_META_STEP, NO_WEIGHTS, as_the_paper, of_ssdkd, on_real_images, small_steps
 
-
-def on_real_images(method, share, steps):
-    """A baseline's fields: as many student steps as SSD-KD takes in 90 epochs, of which five are warm-up."""
-    changes = {"share": share, **steps}
-    return {"method": method, "epochs": 85, **{f"{method}.{field}": value for field, value in changes.items()}}
+# Of SSD-KD's 90 epochs, of which five are warm-up.
+STUDENT_EPOCHS = 85
 
 
 def get_study():
@@ -40,9 +37,9 @@ def get_study():
         "fast with small steps for 75 epochs": {**fast, "epochs": 75},
         "fast with small steps and 8 kept views for 75 epochs": {**fast, "fast.views": 8, "epochs": 75},
         # As many real images as SSD-KD keeps synthetic ones, and twice as many.
-        "KD on 5 % real images": on_real_images("vanilla_kd", 0.05, small),
-        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1, small),
-        "labels of 5 % real images": on_real_images("scratch", 0.05, small),
-        "labels of 10 % real images": on_real_images("scratch", 0.1, small),
+        "KD on 5 % real images": on_real_images("vanilla_kd", 0.05, small, STUDENT_EPOCHS),
+        "KD on 10 % real images": on_real_images("vanilla_kd", 0.1, small, STUDENT_EPOCHS),
+        "labels of 5 % real images": on_real_images("scratch", 0.05, small, STUDENT_EPOCHS),
+        "labels of 10 % real images": on_real_images("scratch", 0.1, small, STUDENT_EPOCHS),
     }
     return Study(config, variants, seeds=3)

@@ -16,6 +16,12 @@ def small_steps(settings):
     return {"kd_batch_size": settings.kd_batch_size // 2, "kd_steps": 2 * settings.kd_steps}
 
 
+def on_real_images(method, share, steps, epochs):
+    """Fields of a baseline on a share of the real images, with a method's `steps` in so many epochs."""
+    changes = {"share": share, **steps}
+    return {"method": method, "epochs": epochs, **{f"{method}.{field}": value for field, value in changes.items()}}
+
+
 def of_ssdkd(changes):
     """{field of the method: value} as fields of a config."""
     return {f"ssdkd.{field}": value for field, value in changes.items()}
