@@ -4,7 +4,8 @@
     python -m experiments.compile_check --config=configs/cifar10.py:wrn40_2-wrn16_1 --topology=v4:2x2x1,v6e:2x2 \\
         --out=results/compile_check.json
 
-Needs libtpu: pip install -r requirements-tpu.txt.  --out keeps the rows that are in the file already.
+Needs libtpu: pip install -r requirements-tpu.txt.  --out keeps the rows that are in the file already.  --quick compiles
+several times faster, and does not know what stays in the memory next to the arithmetic.
 """
 
 import pathlib
@@ -20,6 +21,7 @@ FLAGS = flags.FLAGS
 config_flag.define("Config file whose programs are compiled, with an argument after a colon.")
 flags.DEFINE_list("topology", [], "TPU topologies, such as v5e:2x4 or v4:2x2x1,v4:2x2x2.")
 flags.DEFINE_string("out", "", "JSON file with the results.")
+flags.DEFINE_bool("quick", False, "Compile with less effort: all figures but those of the memory traffic, much sooner.")
 
 
 def main(command, interruption):
@@ -36,7 +38,7 @@ def main(command, interruption):
     # What was compiled for a device that is not there can be kept, but not read again.
     jax.config.update("jax_enable_compilation_cache", False)
     check_overrides(FLAGS.config, overridden_fields(), unused=dict.fromkeys(UNUSED, "on programs that are not run"))
-    compile_check(FLAGS.config, _name(), FLAGS.topology, FLAGS.out, command)
+    compile_check(FLAGS.config, _name(), FLAGS.topology, FLAGS.out, command, FLAGS.quick)
 
 
 def _name():

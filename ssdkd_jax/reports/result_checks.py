@@ -76,6 +76,7 @@ _COMPILED = {
     **dict.fromkeys(("memory_bytes", "chip_memory_bytes", "flops", "padded_flops", "bytes", "host_transfers"), NUMBER),
     **dict.fromkeys(("arithmetic_seconds", "memory_seconds"), NUMBER),
     "collectives": Named(POINT),
+    "quick": FLAG,
     "retraces": [TEXT],
 }
 _EXPECTED = {

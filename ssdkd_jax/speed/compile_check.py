@@ -31,9 +31,12 @@ from ssdkd_jax.training.loop import epoch_programs
 KIND = "compile_check"
 # Share of the matrix unit's tiles below which it is said that they are hardly filled, and of the memory that is left.
 HARDLY_FILLED, ALMOST_FULL = 0.25, 0.9
+# XLA's effort, from -1 to 1, below which it assigns nothing to the memory next to the arithmetic, which takes most of a
+# compilation.
+QUICK = {"exec_time_optimization_effort": -0.7}
 
 
-def compile_check(config, name: str, topologies, out: str = "", command: str = "") -> dict:
+def compile_check(config, name: str, topologies, out: str = "", command: str = "", quick: bool = False) -> dict:
     """Compiles a config's programs for TPUs and says what they cost; the results file grows by one row a topology.
 
     Args:
@@ -42,6 +45,7 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
       topologies: such as ["v5e:2x4"].
       out: JSON file that keeps the rows of earlier calls and takes these; "" writes none.
       command: the command line, for the file.
+      quick: compile with less effort, several times faster; bytes moved are then too many.
 
     Returns:
       what the file holds, or would hold.
@@ -61,7 +65,7 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
             find(topology)
     content = _content(out, command)
     for topology in topologies:
-        row = check_topology(config, topology)
+        row = check_topology(config, topology, quick)
         content["rows"][f"{name} {topology}"] = {"config": name, "topology": topology, **row}
         for line in report(name, topology, row):
             print(line, flush=True)
@@ -90,8 +94,8 @@ def _has_libtpu():
         return False
 
 
-def check_topology(config, topology: str) -> dict:
-    """One row of the results: what an epoch costs one device of a topology."""
+def check_topology(config, topology: str, quick: bool = False) -> dict:
+    """One row of the results: what an epoch costs one device of a topology; `quick` as of `compile_check`."""
     devices, chip = devices_of(topology), chip_of(topology)
     config_checks.check_batches(config, devices)
     use_precision(config)
@@ -100,7 +104,7 @@ def check_topology(config, topology: str) -> dict:
     programs = dict(zip(("synthesis", "student"), epoch_programs(method, devices, clock), strict=True))
     for name, program in programs.items():
         if name == "student" or method.synthesizes(0):
-            found[name] = _figures(program, _steps(method, name), state, teacher)
+            found[name] = _figures(program, _steps(method, name), state, teacher, quick)
     together = {
         field: method.rounds * sum(one[field] for one in found.values())
         for field in ("flops", "padded_flops", "float32_flops", "bytes", "host_transfers")
@@ -108,6 +112,7 @@ def check_topology(config, topology: str) -> dict:
     return {
         "dtype": config.dtype,
         "devices": len(devices),
+        "quick": quick,
         "programs": found,
         "memory_bytes": max(one["memory_bytes"] for one in found.values()),
         "chip_memory_bytes": chip.memory,
@@ -140,10 +145,11 @@ def _steps(method, program):
     return getattr(method, "inversion_steps", None) or getattr(method, "generator_steps", 1)
 
 
-def _figures(program, steps, state, teacher):
+def _figures(program, steps, state, teacher, quick):
     """A program's costs on one device, as plain values."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    compiled = program.lower(state, teacher, key, jax.ShapeDtypeStruct((), jnp.int32)).compile()
+    lowered = program.lower(state, teacher, key, jax.ShapeDtypeStruct((), jnp.int32))
+    compiled = lowered.compile(QUICK if quick else None)
     text = compiled.as_text()
     found = hlo.figures(text, steps)
     after = jax.tree.map(lambda x: (x.shape, x.dtype), compiled.out_info[0])
@@ -162,11 +168,14 @@ def report(name: str, topology: str, row: dict) -> list[str]:
     collectives = ", ".join(
         f"{count:,.0f} {kind} of {size / 1e6:,.1f} MB" for kind, (count, size) in row["collectives"].items()
     )
+    traffic, moved = f", {row['memory_seconds']:.3g} s of memory traffic", f"{row['bytes'] / 1e9:.3g} GB moved"
+    if row["quick"]:
+        traffic, moved = "", f"up to {moved}"
     lines = [
         f"{name} on {topology}, {row['devices']} devices, {row['dtype']}; of one device:",
         f"  memory {memory / 1e6:,.0f} MB of {chip / 1e6:,.0f} MB ({100 * memory / chip:.1f} %)",
-        f"  an epoch: {row['flops'] / 1e12:.3g} TFLOP, {row['bytes'] / 1e9:.3g} GB moved, {collectives or 'alone'}",
-        f"  at least {row['arithmetic_seconds']:.3g} s of arithmetic, {row['memory_seconds']:.3g} s of memory traffic",
+        f"  an epoch: {row['flops'] / 1e12:.3g} TFLOP, {moved}, {collectives or 'alone'}",
+        f"  at least {row['arithmetic_seconds']:.3g} s of arithmetic{traffic}",
     ]
     return lines + [f"  warning: {text}" for text in warnings(row)]
 

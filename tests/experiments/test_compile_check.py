@@ -16,6 +16,7 @@ from tests.tiny_job import FIELDS, PAIR, ROOT
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 ROW = {
     **{"config": "digits", "topology": "v5e:2x2", "dtype": "float32", "devices": 4, "programs": {}, "retraces": []},
+    "quick": False,
     **{"memory_bytes": 4e9, "chip_memory_bytes": 16e9, "flops": 2e12, "padded_flops": 16e12, "float32_flops": 1e12},
     **{"bytes": 819e9, "host_transfers": 0, "collectives": {"all-reduce": [60, 3e6], "all-gather": [1, 1e6]}},
     **{"arithmetic_seconds": 0.0102, "padded_arithmetic_seconds": 0.0812, "memory_seconds": 1.0},
@@ -24,17 +25,19 @@ RESULT = {"kind": "compile_check", "command": "x", "hardware": "none", "date": "
 
 
 @pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed: pip install -r requirements-tpu.txt")
-def test_a_small_config(tmp_path):
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_small_config(tmp_path, quick):
     out = tmp_path / "found.json"
     settings = {name: FIELDS[name] for name in FIELDS if name.startswith(("ssdkd", "generator"))} | {"method": "ssdkd"}
     command = [sys.executable, "-m", "experiments.compile_check", f"--config=digits:{PAIR}", "--topology=v5e:2x2"]
-    command += [f"--out={out}", *(f"--config.{name}={value}" for name, value in settings.items())]
+    command += [f"--out={out}", f"--quick={quick}", *(f"--config.{name}={value}" for name, value in settings.items())]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": ""}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "on v5e:2x2, 4 devices, float32" in done.stdout and "warning: activations are float32" in done.stdout
     content = json.loads(out.read_text())
     assert result_checks.problem(content) is None
     (row,) = content["rows"].values()
+    assert row["quick"] == quick
     student = row["programs"]["student"]
     # A student step is at least three times the student's and once the teacher's forward pass, of 4 of 16 images.
     pass_of_one = 2 * 9 * (64 * 8 + 16 * 8 * 16 + 4 * 16 * 32)
@@ -75,4 +78,13 @@ def test_table():
     assert "rows.a.flops is 'many'" in result_checks.problem({**RESULT, "rows": {"a": {**ROW, "flops": "many"}}})
     text = tables.markdown(RESULT)
     assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2 | 819 | 61 | 4.0 | 0.01 | 1 | 12.5 % |" in text
-    assert "within an epoch: none." in text
+    assert "within an epoch: none." in text and "--quick" not in text
+    text = tables.markdown({**RESULT, "rows": {"a": {**ROW, "quick": True}}})
+    assert "| digits | v5e:2x2 | 4,000 | 25.0 % | 2 | up to 819 | 61 | 4.0 | 0.01 | – | 12.5 % |" in text
+    assert "compiled with --quick" in text
+
+
+def test_a_quick_check_gives_no_bound_on_the_memory_traffic():
+    said = " ".join(compile_check.report("digits", "v5e:2x2", {**ROW, "quick": True}))
+    assert "up to 819 GB moved" in said and "0.0102 s of arithmetic" in said and "traffic" not in said
+    assert "1 s of memory traffic" in " ".join(compile_check.report("digits", "v5e:2x2", ROW))
