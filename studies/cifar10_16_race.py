@@ -19,8 +19,8 @@ def get_study():
     variants = {
         # As many student steps as in 25 epochs, with 15 syntheses less and half of the views.
         "ssdkd for 10 long epochs of 4 views": ours(student_epochs=10, **{**many, "kd_steps": 400, "views": 4}),
-        # As many student steps as in 50 epochs, with 40 syntheses less.
-        "ssdkd for 10 longer epochs": ours(student_epochs=10, **{**many, "kd_steps": 800}),
+        "ssdkd for 10 longer epochs of 4 views": ours(student_epochs=10, **{**many, "kd_steps": 500, "views": 4}),
+        "ssdkd for 10 epochs of 800 steps": ours(student_epochs=10, **{**many, "kd_steps": 800}),
         "ssdkd for 25 epochs": ours(student_epochs=25, **many),
         "ssdkd for 25 epochs of 4 views": ours(student_epochs=25, **many, views=4),
         "ssdkd for 25 epochs of 2 inversion steps": ours(student_epochs=25, **many, inversion_steps=2),
