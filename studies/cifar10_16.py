@@ -15,14 +15,18 @@ FULL = 40
 STUDENT_EPOCHS = 50
 
 
-def get_config():
-    """`cifar10.py:resnet56-resnet8,small` with a quarter of the pixels and half of the epochs."""
-    config = cifar10.get_config("resnet56-resnet8,small")
+def at_16_pixels(config, teacher_epochs):
+    """A CIFAR config `small` with a quarter of the pixels and half of the epochs."""
     config.image_size, config.crop_padding = 16, 2
-    config.teacher.epochs = 8
+    config.teacher.epochs = teacher_epochs
     config.evaluate_every = 5
     config.epochs = config.ssdkd.warmup_epochs + STUDENT_EPOCHS
     return config
+
+
+def get_config():
+    """`cifar10.py:resnet56-resnet8,small` at 16x16 pixels."""
+    return at_16_pixels(cifar10.get_config("resnet56-resnet8,small"), teacher_epochs=8)
 
 
 def ours(warmup_epochs=FULL, student_epochs=STUDENT_EPOCHS, **changes):

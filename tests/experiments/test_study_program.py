@@ -98,11 +98,11 @@ def test_the_teacher_is_trained_once_before_all_runs(studied):
     [
         (
             "studies/digits_ablations.py",
-            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, cifar10_16, ",
+            "did you mean studies/digits_ablation.py? shipped are: camvid_phi, cifar100_16, ",
         ),
         (
             "/none/mine.py",
-            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, cifar10_16, cifar10_16_race, ",
+            "there is no study file '/none/mine.py' (a .py); shipped are: camvid_phi, cifar100_16, cifar10_16, ",
         ),
         ("switches", "there is no study file 'switches' (a .py); shipped are"),
         ("studies/digits_ablation.py:x", "did you mean studies/digits_ablation.py?"),
