@@ -6,7 +6,7 @@
 
 from ssdkd_jax.jobs.study import Study
 from studies.cifar10_16 import STUDENT_EPOCHS, get_config, many_small_steps, ours
-from studies.readings import NO_WEIGHTS, on_real_images
+from studies.readings import NO_WEIGHTS, on_real_images, small_steps
 
 
 def get_study():
@@ -19,7 +19,9 @@ def get_study():
     variants = {
         # As many student steps as in 25 epochs, with 15 syntheses less and half of the views.
         "ssdkd for 10 long epochs of 4 views": ours(student_epochs=10, **{**many, "kd_steps": 400, "views": 4}),
-        "ssdkd for 10 longer epochs of 4 views": ours(student_epochs=10, **{**many, "kd_steps": 500, "views": 4}),
+        "ssdkd for 10 epochs of 500 steps and 4 views": ours(
+            student_epochs=10, **{**many, "kd_steps": 500, "views": 4}
+        ),
         "ssdkd for 10 epochs of 800 steps": ours(student_epochs=10, **{**many, "kd_steps": 800}),
         "ssdkd for 25 epochs": ours(student_epochs=25, **many),
         "ssdkd for 25 epochs of 4 views": ours(student_epochs=25, **many, views=4),
@@ -29,6 +31,9 @@ def get_study():
         ),
         **{name: {"method": name} for name in others},
         "ssdkd": ours(**many),
+        # As many student images as FastDFKD has.
+        "ssdkd with small steps": ours(**NO_WEIGHTS, **small_steps(config.ssdkd)),
+        "ssdkd by default": ours(warmup_epochs=10),
         # As many real images as SSD-KD keeps synthetic ones.
         "labels of 10 % real images": on_real_images("scratch", 0.1, steps, STUDENT_EPOCHS),
         "KD on 10 % real images": on_real_images("vanilla_kd", 0.1, steps, STUDENT_EPOCHS),
