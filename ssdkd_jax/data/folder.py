@@ -28,6 +28,12 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None) -> D
     return Dataset(images, np.array(labels, np.int32), class_names)
 
 
+def files(path: str | os.PathLike, split: str) -> dict[str, os.PathLike]:
+    """The image files of a split, by their place in its folder, which begins with their class."""
+    root = _root(path)
+    return {str(file.relative_to(split_folder(root, split))): file for file in _all(_files(root, split))}
+
+
 def info(path: str | os.PathLike, size: tuple[int, int] | None) -> DatasetInfo:
     """Describes the set by the headers of the image files; a UserError where both splits are the same."""
     root = _root(path)

@@ -21,6 +21,12 @@ def load(name: str, split: str, data_dir: str | None, size: tuple[int, int] | No
     return Dataset(_images(builder, split, records, size), labels, _class_names(builder))
 
 
+def files(name: str, split: str, data_dir: str | None) -> dict[str, os.PathLike]:
+    """The files that hold a split, by their names."""
+    builder = _open(name, data_dir)
+    return {path.name: path for path in builder.info.splits[_split_name(builder, split)].filepaths}
+
+
 def load_images(name: str, data_dir: str | None, size: tuple[int, int] | None) -> np.ndarray:
     """Reads the training images alone, uint8 (n, h, w, c), also of a set without labels."""
     builder = _open(name, data_dir, features=("image",))

@@ -30,6 +30,13 @@ def load_split(config, split):
     )
 
 
+def split_digest(config, split):
+    """Digest of the same split, see `data.split_digest`."""
+    return data.split_digest(
+        config.dataset, split, data_dir=config.data_dir or None, image_size=config.image_size or None
+    )
+
+
 def dataset_info(config):
     """The data.DatasetInfo of a config."""
     return data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)

@@ -17,10 +17,10 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, expand, read_object
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.config_checks import check_teacher_path
-from ssdkd_jax.jobs.image_spec import load_split
+from ssdkd_jax.jobs.image_spec import dataset_info, load_split, split_digest
 from ssdkd_jax.jobs.networks import make_model, network_metadata
 from ssdkd_jax.training import saved_network, supervised
-from ssdkd_jax.training.checkpoints import Checkpoints, sha256
+from ssdkd_jax.training.checkpoints import Checkpoints
 from ssdkd_jax.training.devices import AXIS
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.multiprocess import from_first
@@ -154,8 +154,8 @@ def recipe_in_words(teacher, path):
 def train_teacher(context, images):
     """The config's teacher, trained from the real training set unless one is kept."""
     config = context.config
-    train_images = load_split(config, "train")
-    count = len(train_images.images)
+    training_sha256 = split_digest(config, "train")
+    count = dataset_info(config).sizes["train"]
     recipe = recipe_of(config, config.teacher.epochs).fitting(count, len(context.devices))
     if recipe.batch_size < config.teacher.batch_size:
         print(f"teacher.batch_size is cut to {recipe.batch_size}, since there are {count} training images", flush=True)
@@ -164,7 +164,7 @@ def train_teacher(context, images):
         return supervised.train(
             make_model(context, config.teacher.name, len(images.class_names), bn_axis_name=AXIS),
             images.task,
-            train_images,
+            load_split(config, "train"),
             recipe,
             images.mean,
             images.std,
@@ -179,7 +179,7 @@ def train_teacher(context, images):
     made_from = {
         "dataset": _without_place(config.dataset),
         "training_images": count,
-        "training_sha256": sha256({"images": train_images.images, "labels": train_images.labels}),
+        "training_sha256": training_sha256,
         "class_names": list(images.class_names),
         "image_shape": list(images.shape),
         "normalization": [list(images.mean), list(images.std)],

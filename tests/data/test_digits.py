@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssdkd_jax.data import dataset_info, load_split
+from ssdkd_jax.data import dataset_info, load_split, split_digest
 from ssdkd_jax.errors import UserError
 
 
@@ -41,3 +41,9 @@ def test_what_is_no_image_size(size):
     with pytest.raises(UserError) as error:
         load_split("digits", "test", image_size=size)
     assert str(error.value) == f"image_size is {size!r}, expected a positive integer, or a height and a width"
+
+
+def test_the_digest_is_that_of_the_arrays():
+    train = split_digest("digits", "train")
+    assert split_digest("digits", "train") == train
+    assert len({train, split_digest("digits", "test"), split_digest("digits", "train", image_size=16)}) == 3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdkd_jax.data import dataset_info, load_split
+from ssdkd_jax.data import dataset_info, load_split, split_digest
 from ssdkd_jax.errors import UserError
 
 RED, GREEN, GRAY = (255, 0, 0), (0, 255, 0), 128
@@ -51,6 +51,22 @@ def test_the_info_agrees_with_the_images(root):
     info = dataset_info(f"folder:{root}")
     assert info[:3] == ((4, 6, 3), ("ant", "cat"), {"train": 3, "test": 2})
     assert dataset_info(f"folder:{root}", image_size=8).image_shape == (8, 8, 3)
+
+
+def test_the_digest_is_that_of_images_and_classes_wherever_they_are(root):
+    def digest(split="train"):
+        return split_digest(f"folder:{root}", split)
+
+    train, test = digest(), digest("test")
+    (root / "train" / "ant" / "notes.txt").write_text("not an image")
+    (root / "val").rename(root / "test")
+    assert (digest(), digest("test")) == (train, test)
+    (root / "train" / "ant" / "2.webp").rename(root / "train" / "cat" / "2.webp")
+    assert (moved := digest()) != train
+    put(root, "train/cat/2.webp", RED)
+    assert digest() not in (train, moved)
+    with pytest.raises(UserError, match="there is no folder"):
+        split_digest(f"folder:{root}/nowhere", "train")
 
 
 def test_gray_stays_gray_unless_one_image_has_color(tmp_path):

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import socket
 import time
 
@@ -8,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from ssdkd_jax.data import dataset_info, load_split
+from ssdkd_jax.data import dataset_info, load_split, split_digest
 from ssdkd_jax.data.loading import count_images, load_images
 from ssdkd_jax.errors import UserError
 
@@ -93,6 +94,18 @@ def test_a_prepared_set_is_read_back(data_dir):
 
 def test_the_info_agrees_with_the_images(data_dir):
     assert dataset_info("tiny", data_dir)[:3] == ((4, 5, 3), ("ant", "bee", "cat"), {"train": 6, "test": 2})
+
+
+def test_the_digest_is_that_of_the_files_wherever_they_are(data_dir, tmp_path):
+    found = split_digest("tiny", "train", data_dir=data_dir)
+    shutil.copytree(data_dir, tmp_path / "copy")
+    assert split_digest("tiny", "train", data_dir=str(tmp_path / "copy")) == found
+    assert split_digest("tiny", "test", data_dir=data_dir) != found
+    prepare(tmp_path, "tiny", {"train": (IMAGES, [*LABELS[:-1], 0]), "test": (IMAGES[:2], LABELS[:2])})
+    assert split_digest("tiny", "train", data_dir=str(tmp_path)) != found
+    assert split_digest("tiny", "test", data_dir=str(tmp_path)) == split_digest("tiny", "test", data_dir=data_dir)
+    with pytest.raises(UserError, match="cifar10 is not prepared: looked in"):
+        split_digest("cifar10", "train", data_dir=str(tmp_path))
 
 
 def test_the_place_comes_from_the_environment(data_dir, monkeypatch):

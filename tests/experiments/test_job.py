@@ -77,6 +77,12 @@ def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):
     assert "mystery" in (tmp_path / "job/report.html").read_text()
 
 
+def test_training_images_are_not_decoded_for_a_teacher_that_is_kept(one_device, cache_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssdkd_jax.jobs.teacher.load_split", lambda *_: pytest.fail("training images were decoded"))
+    found = job(tmp_path, cache_dir, **{**SHORT, "epochs": 0})
+    assert found["teacher_sha256"] == summary(one_device)["teacher_sha256"]
+
+
 def test_baselines_are_the_same_student_on_real_images(one_device, cache_dir, tmp_path):
     """A finished distillation is not done again: only the baselines are, from its last checkpoint."""
     workdir = tmp_path / "job"
