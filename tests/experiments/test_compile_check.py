@@ -11,6 +11,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
 from ssdkd_jax.speed import compile_check, tpus
+from ssdkd_jax.speed.workload import UNUSED
 from tests.tiny_job import FIELDS, PAIR, ROOT
 
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
@@ -28,7 +29,8 @@ RESULT = {"kind": "compile_check", "command": "x", "hardware": "none", "date": "
 @pytest.mark.parametrize("quick", [False, True])
 def test_a_small_config(tmp_path, quick):
     out = tmp_path / "found.json"
-    settings = {name: FIELDS[name] for name in FIELDS if name.startswith(("ssdkd", "generator"))} | {"method": "ssdkd"}
+    used = (name for name in FIELDS if name.startswith(("ssdkd", "generator")) and name not in UNUSED)
+    settings = {name: FIELDS[name] for name in used} | {"method": "ssdkd"}
     command = [sys.executable, "-m", "experiments.compile_check", f"--config=digits:{PAIR}", "--topology=v5e:2x2"]
     command += [f"--out={out}", f"--quick={quick}", *(f"--config.{name}={value}" for name, value in settings.items())]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": ""}, capture_output=True, text=True)
@@ -39,9 +41,10 @@ def test_a_small_config(tmp_path, quick):
     (row,) = content["rows"].values()
     assert row["quick"] == quick
     student = row["programs"]["student"]
-    # A student step is at least three times the student's and once the teacher's forward pass, of 4 of 16 images.
+    # A student step is three of the student's forward passes, and none of the teacher's, which is as large: of 4 of 16
+    # images.
     pass_of_one = 2 * 9 * (64 * 8 + 16 * 8 * 16 + 4 * 16 * 32)
-    assert student["flops"] > 4 * 4 * pass_of_one * FIELDS["ssdkd.kd_steps"]
+    assert 2.5 < student["flops"] / (4 * pass_of_one * FIELDS["ssdkd.kd_steps"]) < 3.5
     assert student["collectives"]["all-reduce"][0] >= 3 * FIELDS["ssdkd.kd_steps"], "one for each BatchNorm layer"
     layers = {"generator": 3, "teacher": 3}
     reduced = row["programs"]["synthesis"]["collectives"]["all-reduce"][0]
