@@ -161,7 +161,7 @@ def _digest(parts):
         else:
             with open(part, "rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-        found.update(f"{name}\n{content}\n".encode())
+        found.update(os.fsencode(f"{name}\n{content}\n"))
     return found.hexdigest()
 
 

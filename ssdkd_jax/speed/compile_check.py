@@ -31,8 +31,8 @@ from ssdkd_jax.training.loop import epoch_programs
 KIND = "compile_check"
 # Share of the matrix unit's tiles below which it is said that they are hardly filled, and of the memory that is left.
 HARDLY_FILLED, ALMOST_FULL = 0.25, 0.9
-# XLA's effort, from -1 to 1, below which it assigns nothing to the memory next to the arithmetic, which takes most of a
-# compilation.
+# An effort of XLA's, from -1 to 1, with which it assigns nothing to the memory next to the arithmetic.  That takes most
+# of a compilation.
 QUICK = {"exec_time_optimization_effort": -0.7}
 
 

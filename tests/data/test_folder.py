@@ -65,6 +65,8 @@ def test_the_digest_is_that_of_images_and_classes_wherever_they_are(root):
     assert (moved := digest()) != train
     put(root, "train/cat/2.webp", RED)
     assert digest() not in (train, moved)
+    os.rename(root / "train/cat/1.png", os.fsencode(root / "train/cat") + b"/\xff.png")
+    assert len(digest()) == 64
     with pytest.raises(UserError, match="there is no folder"):
         split_digest(f"folder:{root}/nowhere", "train")
 
