@@ -5,7 +5,7 @@
         --out=results/compile_check.json
 
 Needs libtpu: pip install -r requirements-tpu.txt.  --out keeps the rows that are in the file already.  --quick compiles
-several times faster, and does not know what stays in the memory next to the arithmetic.
+large networks several times faster; memory and its traffic are then upper bounds.
 """
 
 import pathlib
@@ -21,7 +21,7 @@ FLAGS = flags.FLAGS
 config_flag.define("Config file whose programs are compiled, with an argument after a colon.")
 flags.DEFINE_list("topology", [], "TPU topologies, such as v5e:2x4 or v4:2x2x1,v4:2x2x2.")
 flags.DEFINE_string("out", "", "JSON file with the results.")
-flags.DEFINE_bool("quick", False, "Compile with less effort: all figures but those of the memory traffic, much sooner.")
+flags.DEFINE_bool("quick", False, "Compile with less effort, much sooner; memory and its traffic are upper bounds.")
 
 
 def main(command, interruption):

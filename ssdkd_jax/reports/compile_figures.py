@@ -38,7 +38,7 @@ def notes(result: dict) -> list[str]:
     if any(row["quick"] for row in result["rows"].values()):
         found.append(
             "Where bytes are “up to”, the program was compiled with --quick, as if nothing stayed in the memory beside "
-            "the arithmetic."
+            "the arithmetic, and its memory is a bound, too."
         )
     transfers = [name for name, row in result["rows"].items() if row["host_transfers"]]
     retraced = [name for name, row in result["rows"].items() if row["retraces"]]

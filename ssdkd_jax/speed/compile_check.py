@@ -45,7 +45,7 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
       topologies: such as ["v5e:2x4"].
       out: JSON file that keeps the rows of earlier calls and takes these; "" writes none.
       command: the command line, for the file.
-      quick: compile with less effort, several times faster; bytes moved are then too many.
+      quick: compile with less effort, large networks several times faster; memory and bytes moved are upper bounds.
 
     Returns:
       what the file holds, or would hold.
