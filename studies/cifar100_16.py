@@ -22,7 +22,7 @@ def get_study():
         "quotas": {"replacement": "quota"},
         "lacking targets and quotas": {"targets": "lacking", "replacement": "quota"},
         "drawn targets": {"targets": "drawn"},
-        "lacking targets, task loss doubled": {"targets": "lacking", "oh": 2 * config.ssdkd.oh},
+        "lacking targets and task loss doubled": {"targets": "lacking", "oh": 2 * config.ssdkd.oh},
     }
     variants = {name: ours(student_epochs=10, **{**short, **change}) for name, change in changes.items()}
     return Study(config, {**variants, "fastdfkd5": {"method": "fastdfkd5"}}, seeds=3)
