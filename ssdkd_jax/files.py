@@ -1,6 +1,7 @@
 """Writing files atomically, and reading JSON that a program of ours wrote."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -69,6 +70,12 @@ def _kind(path: pathlib.Path) -> str:
     if path.is_dir():
         return "a directory"
     return "a file" if path.is_file() else "a pipe or a device"
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_at_once(path: pathlib.Path, content: Any) -> None:

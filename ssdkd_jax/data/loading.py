@@ -9,7 +9,7 @@ import numpy as np
 from ssdkd_jax.data import digits, folder, label_maps, prepared, segmentation_folder, shapes, user_dataset
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import expand
+from ssdkd_jax.files import expand, file_sha256
 from ssdkd_jax.user_code import is_user_code
 
 ImageSize = int | tuple[int, int] | None
@@ -76,7 +76,7 @@ def load_images(name: str, *, data_dir: str | None = None, image_size: ImageSize
 def split_digest(name: str, split: str, *, data_dir: str | None = None, image_size: ImageSize = None) -> str:
     """Tells whether a split is the same as another time: of one image size and the same class names, by this digest.
 
-    Files are read, but not decoded, which would take a hundred times longer.
+    Files are read, but not decoded, which would take much longer.
 
     Args:
       name, split, data_dir, image_size: as for `load_split`.
@@ -159,8 +159,7 @@ def _digest(parts):
             content = hashlib.sha256(part.tobytes()).hexdigest()
             name = f"{name} {part.dtype} {part.shape}"
         else:
-            with open(part, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+            content = file_sha256(part)
         found.update(os.fsencode(f"{name}\n{content}\n"))
     return found.hexdigest()
 

@@ -25,21 +25,21 @@ class ImageSpec(NamedTuple):
 
 def load_split(config, split):
     """The data.Dataset of a config: "train" or "test"."""
-    return data.load_split(
-        config.dataset, split, data_dir=config.data_dir or None, image_size=config.image_size or None
-    )
+    return data.load_split(config.dataset, split, **_source(config))
 
 
 def split_digest(config, split):
     """Digest of the same split, see `data.split_digest`."""
-    return data.split_digest(
-        config.dataset, split, data_dir=config.data_dir or None, image_size=config.image_size or None
-    )
+    return data.split_digest(config.dataset, split, **_source(config))
 
 
 def dataset_info(config):
     """The data.DatasetInfo of a config."""
-    return data.dataset_info(config.dataset, config.data_dir or None, image_size=config.image_size or None)
+    return data.dataset_info(config.dataset, **_source(config))
+
+
+def _source(config):
+    return {"data_dir": config.data_dir or None, "image_size": config.image_size or None}
 
 
 def shape_and_classes(config, num_classes=None):

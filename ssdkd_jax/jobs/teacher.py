@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import pathlib
 import re
 import shutil
 import time
@@ -14,7 +13,7 @@ import numpy as np
 
 from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, expand, read_object
+from ssdkd_jax.files import check_ours, expand, file_sha256, read_object
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.config_checks import check_teacher_path
 from ssdkd_jax.jobs.image_spec import dataset_info, load_split, split_digest
@@ -205,7 +204,7 @@ def file_digest(name):
     if not is_user_code(name):
         return ""
     path = absolute(name).rpartition(":")[0]
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    return file_sha256(path)
 
 
 def kept_teacher(folder, made_from, train, metadata, *, interruption=False):

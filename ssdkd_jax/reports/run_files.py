@@ -1,6 +1,5 @@
 """Reads what a run or a comparison left in its folder."""
 
-import hashlib
 import json
 import math
 import pathlib
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import read_object
+from ssdkd_jax.files import file_sha256, read_object
 from ssdkd_jax.metrics import Metric, metric_named
 from ssdkd_jax.reports.image_statistics import class_shares
 
@@ -260,12 +259,7 @@ def unneeded(path: pathlib.Path) -> str:
 def digests(workdir: pathlib.Path) -> dict[str, str]:
     """The sha256 of each of the files that a run's report is made from, by name; without those that are not there."""
     paths = (pathlib.Path(workdir) / name for name in (METRICS, BUFFER, MAPS))
-    return {path.name: _digest(path) for path in paths if path.exists()}
-
-
-def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.name: file_sha256(path) for path in paths if path.exists()}
 
 
 def check_own(path: pathlib.Path) -> None:
@@ -275,7 +269,7 @@ def check_own(path: pathlib.Path) -> None:
     """
     summary = path.with_name(SUMMARY)
     noted = subobject(read_object(summary), "files_sha256").get(path.name) if summary.exists() else None
-    if noted is not None and path.exists() and _digest(path) != noted:
+    if noted is not None and path.exists() and file_sha256(path) != noted:
         raise UserError(f"{path} is not the file that this run wrote (by its sha256 in {SUMMARY}); {_fix(path)}")
 
 
