@@ -8,7 +8,7 @@ With a quarter of the pixels every part of a run costs a quarter, so that what p
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, of_ssdkd, small_steps
+from studies.readings import NO_META_STEP, NO_WEIGHTS, as_cifar_small_was, of_ssdkd, small_steps
 
 # In which the buffer of 5,000 images gets full.
 FULL = 40
@@ -16,7 +16,8 @@ STUDENT_EPOCHS = 50
 
 
 def at_16_pixels(config, teacher_epochs):
-    """A CIFAR config `small` with a quarter of the pixels and half of the epochs."""
+    """A CIFAR config `small` as it was, with a quarter of the pixels and half of the epochs."""
+    as_cifar_small_was(config)
     config.image_size, config.crop_padding = 16, 2
     config.teacher.epochs = teacher_epochs
     config.evaluate_every = 5

@@ -8,12 +8,12 @@ The teacher is akamaster's resnet20-12fca82f.th, expected in runs/.
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, as_the_paper, of_ssdkd, small_steps
+from studies.readings import NO_META_STEP, NO_WEIGHTS, as_cifar_small_was, as_the_paper, of_ssdkd, small_steps
 
 
 def get_study():
-    """The study of `cifar10.py:resnet20_option_a-wrn16_1,small` with half of its epochs."""
-    config = cifar10.get_config("resnet20_option_a-wrn16_1,small")
+    """The study of `cifar10.py:resnet20_option_a-wrn16_1,small`, as it was, with half of its epochs."""
+    config = as_cifar_small_was(cifar10.get_config("resnet20_option_a-wrn16_1,small"))
     config.teacher.path = "runs/resnet20-12fca82f.th"
     as_the_paper(config)
     config.epochs = 60

@@ -1,5 +1,7 @@
 """The variants of SSD-KD that its open questions ask for, each a change of the defaults."""
 
+from configs.common import SSDKD, set_all_methods
+
 # Priorities that no importance weights undo.
 NO_WEIGHTS = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
 # Ahead of the defaults in docs/ssdkd_readings.md, as are `small_steps`.
@@ -9,6 +11,14 @@ NO_META_STEP = {"meta_update": "none"}
 def as_the_paper(config):
     """Makes SSD-KD of a config what the paper reads like to us, from which its studies change one thing at a time."""
     config.ssdkd.update(config.ssdkd_paper)
+
+
+def as_cifar_small_was(config):
+    """Gives a CIFAR config `small` the schedule of before 2026-11-30, on which studies were measured."""
+    set_all_methods(config, kd_steps=40, kd_batch_size=128)
+    set_all_methods(config, SSDKD, warmup_epochs=10)
+    config.ssdkd.update({"priority": "weighted_kl", "beta_start": 0.4, "beta_end": 1.0})
+    return config
 
 
 def small_steps(settings):

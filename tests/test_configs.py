@@ -102,6 +102,12 @@ def test_buffers_are_a_tenth_of_the_training_sets():
         assert build(name, None).ssdkd.buffer_size == round(count / 10)
 
 
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_the_student_of_a_small_run_begins_with_a_full_buffer(name):
+    ssdkd = build(name, "small").ssdkd
+    assert ssdkd.warmup_epochs * ssdkd.synthesis_batch_size >= ssdkd.buffer_size
+
+
 def test_presets():
     assert presets.parse(None, ("a", "b")) == (("a", "b"), set())
     assert presets.parse("wrn40_2-wrn16_1,small", ("a", "b"), ("small",)) == (("wrn40_2", "wrn16_1"), {"small"})

@@ -213,6 +213,14 @@ def test_every_shipped_study_can_be_run(name):
     assert f"studies/{name}.py" in (ROOT / "studies" / f"{name}.py").read_text(), "its command is in its docstring"
 
 
+@pytest.mark.parametrize("name", ["cifar10_16", "cifar10_16_race", "cifar10_race", "cifar100_16"])
+def test_studies_keep_the_schedule_on_which_they_were_measured(name):
+    config = load_study(str(ROOT / "studies" / f"{name}.py")).config
+    for method in ("ssdkd", "fastdfkd5"):
+        assert (config[method].kd_steps, config[method].kd_batch_size, config[method].warmup_epochs) == (40, 128, 10)
+    assert (config.ssdkd.priority, config.ssdkd.beta_end) == ("weighted_kl", 1.0)
+
+
 @pytest.mark.parametrize("path", ["digits_ablation", "fashion_mnist_ablation"])
 def test_every_switch_of_the_paper_is_varied(path):
     study = load_study(str(ROOT / "studies" / f"{path}.py"))
