@@ -33,7 +33,7 @@ def get_study():
         "ssdkd": ours(**many),
         # As many student images as FastDFKD has.
         "ssdkd with small steps": ours(**NO_WEIGHTS, **small_steps(config.ssdkd)),
-        # What `small` sets on 2026-11-30.
+        # What CIFAR's `small` set until this race.
         "ssdkd by default": ours(warmup_epochs=10),
         # As many real images as SSD-KD keeps synthetic ones.
         "labels of 10 % real images": on_real_images("scratch", 0.1, steps, STUDENT_EPOCHS),

@@ -102,7 +102,7 @@ def test_buffers_are_a_tenth_of_the_training_sets():
         assert build(name, None).ssdkd.buffer_size == round(count / 10)
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "tiny_imagenet"])
 def test_the_student_of_a_small_run_begins_with_a_full_buffer(name):
     ssdkd = build(name, "small").ssdkd
     assert ssdkd.warmup_epochs * ssdkd.synthesis_batch_size >= ssdkd.buffer_size
