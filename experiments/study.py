@@ -1,10 +1,9 @@
 """Runs variants of one config over several seeds with one teacher, and holds each against the first, seed by seed.
 
-    python -m experiments.study --study=studies/digits_ablation.py --workdir=runs/ablation_digits --jobs=2 \\
-        --out=results/digits_study.json
+    python -m experiments.study --study=studies/digits_ablation.py --workdir=runs/ablation_digits --jobs=2
 
-Writes the JSON file, and study.md and study.png into the workdir, after every run.  Finished runs in the workdir are
-reused, so an interrupted study resumes where it stopped, and variants and seeds can be added later.
+Writes study.json (elsewhere with --out), study.md and study.png into the workdir after every run.  Finished runs in it
+are reused, so an interrupted study resumes where it stopped, and variants and seeds can be added later.
 """
 
 import os
@@ -17,10 +16,10 @@ from experiments.config_flag import shipped_file
 from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
-EXAMPLE = "--study=studies/digits_ablation.py --workdir=runs/ablation --out=results/digits_study.json"
+EXAMPLE = "--study=studies/digits_ablation.py --workdir=runs/ablation"
 flags.DEFINE_string("study", None, "Python file with a function get_study(); docs/studies.md says what it returns.")
 flags.DEFINE_string("workdir", None, "Folder of the study; its runs are in VARIANT/seedN.")
-flags.DEFINE_string("out", None, "JSON file with the results.")
+flags.DEFINE_string("out", None, "JSON file with the results; study.json in the workdir by default.")
 flags.DEFINE_integer(
     "jobs", 1, "Number of runs at once, each with its share of the cores, or an accelerator of its own.", lower_bound=1
 )
@@ -32,13 +31,14 @@ def main(command, interruption):
     """Runs the study of the flags."""
     from ssdkd_jax.jobs.study import load_study
     from ssdkd_jax.jobs.study_runs import run_study
+    from ssdkd_jax.reports import run_files
     from ssdkd_jax.training import environment
 
     environment.check_alone("experiments.study")
     run_study(
         load_study(_file(FLAGS.study)),
         FLAGS.workdir,
-        FLAGS.out,
+        FLAGS.out or os.path.join(FLAGS.workdir, run_files.STUDY_RESULTS),
         seeds=FLAGS.seeds,
         only=FLAGS.only,
         at_once=FLAGS.jobs,
@@ -59,7 +59,7 @@ def _file(path):
 
 def run():
     """The program."""
-    launch(main, required=("study", "workdir", "out"), example=EXAMPLE, resumes=True)
+    launch(main, required=("study", "workdir"), example=EXAMPLE, resumes=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from ssdkd_jax.reports.image_statistics import class_shares
 SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
 REPORT, IMAGES = "report.html", "images.png"
 MAPS = "maps.npz"
-STUDY, STUDY_PLOT = "study.md", "study.png"
+STUDY, STUDY_PLOT, STUDY_RESULTS = "study.md", "study.png", "study.json"
 ACCELERATOR_REPORT = "accelerator_report.json"
 
 # What NumPy raises where bytes of an archive have changed.

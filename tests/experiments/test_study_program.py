@@ -41,21 +41,17 @@ def studied(tmp_path_factory):
     """(folder of the study file, what was printed when it was stopped, and the results when it went on to the end)."""
     folder = tmp_path_factory.mktemp("studied")
     (folder / "mine.py").write_text(FILE.format(cache_dir=str(folder / "teachers")))
-    arguments = [
-        f"--study={folder}/mine.py",
-        f"--jobs={AT_ONCE}",
-        f"--workdir={folder}/runs",
-        f"--out={folder}/out.json",
-    ]
+    arguments = [f"--study={folder}/mine.py", f"--jobs={AT_ONCE}", f"--workdir={folder}/runs"]
     process = programs.Program("experiments.study", arguments, XLA_FLAGS=XLA_FLAGS)
     first = folder / "runs" / "default" / "seed0" / "summary.json"
     status, stopped, err = stop_when(process, SIGNALS["SIGTERM"], first.exists)
     assert (status, err) == (143, "")
     before = first.stat().st_mtime_ns
+    assert json.loads((folder / "runs" / "study.json").read_text())["kind"] == "study"
     with pytest.MonkeyPatch.context() as patch:
         # The rest one after another in this process, which costs no further start, and without pages.
         patch.setattr("ssdkd_jax.jobs.run.write_report", lambda folder: None)
-        result = run_study(load_study(f"{folder}/mine.py"), folder / "runs", folder / "out.json")
+        result = run_study(load_study(f"{folder}/mine.py"), folder / "runs", folder / "runs" / "study.json")
     assert first.stat().st_mtime_ns == before, "what was finished was done again"
     return folder, stopped, result
 
@@ -65,7 +61,7 @@ def test_an_interrupted_study_says_how_to_resume_and_does(studied):
     # The request comes at the end of a run, in its last epoch or after it.
     assert sum(stopped.count(said) for said in (IN_AN_EPOCH, BETWEEN_EPOCHS)) == 1
     assert "to resume: XLA_FLAGS=" in stopped and "python -m experiments.study" in stopped
-    assert json.loads(json.dumps(result)) == json.loads((folder / "out.json").read_text())
+    assert json.loads(json.dumps(result)) == json.loads((folder / "runs" / "study.json").read_text())
     assert result_checks.problem(result) is None
     for name in ("default", "slow"):
         row = result["variants"][name]
