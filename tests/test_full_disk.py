@@ -80,7 +80,8 @@ def checkpoint(folder, number):
 
 def images(folder, number):
     noise = np.random.default_rng(number).integers(0, 256, (64, 8, 8, 1), np.uint8)
-    student_images.save_images(folder, ("a", "b"), None, {}, noise, np.zeros(64, int), np.ones(64))
+    shown = {"images": noise, "predicted_class": np.zeros(64, int), "confidence": np.ones(64)}
+    student_images.save_images(folder, ("a", "b"), None, {}, shown)
 
 
 def report(folder, number):

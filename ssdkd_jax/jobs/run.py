@@ -205,8 +205,8 @@ def _run(context, command, note):
             from_first(lambda: _export(folder))
         shown = shown_images(context, method, result.state, frozen, predict_teacher)
         beside = sample_of_collected(method, given, len(images.class_names))
-        from_first(lambda: save_images(folder, images.class_names, real, beside, *shown))
-        maps = shown_maps(context, images, teacher, student, test, shown[0])
+        from_first(lambda: save_images(folder, images.class_names, real, beside, shown))
+        maps = shown_maps(context, images, teacher, student, test, shown["images"])
         from_first(lambda: save_maps(folder, maps))
     _note_student(summary, config, method, result, given, score)
     summary.student_network = None if student_name == config.student.name else student_name

@@ -31,16 +31,23 @@ def held_out_program(context, method):
 
 
 def shown_images(context, method, state, teacher, predict_teacher):
-    """What the report shows: (images uint8, classes, confidences) of the buffer, or of a sample where none is kept."""
-    buffer = method.buffer(state)
+    """What the report shows of the buffer, or of a sample where none is kept.
+
+    Returns:
+      {"images" uint8 (n, h, w, c), "predicted_class", "confidence" (n,)}, where draws are counted "draws" int32 (n,).
+    """
+    buffer, draws = method.buffer(state), method.draws(state)
     if buffer is not None:
         images = data.to_uint8(buffer.images) if buffer.images.dtype != np.uint8 else buffer.images
-        return tuple(np.asarray(array)[buffer.valid] for array in (images, buffer.predicted_class, buffer.confidence))
+        found = {"images": images, "predicted_class": buffer.predicted_class, "confidence": buffer.confidence}
+        found |= {} if draws is None else {"draws": draws}
+        return {name: np.asarray(array)[buffer.valid] for name, array in found.items()}
     pmapped = spread((state, teacher), context.devices)
     held_out = held_out_program(context, method)
     images = np.concatenate([held_out(*pmapped, number) for number in range(SHOWN_BATCHES)])
     predicted, confidence = predict_teacher(images)
-    return images, _classes_of(predicted, method.problem.num_classes), confidence
+    classes = _classes_of(predicted, method.problem.num_classes)
+    return {"images": images, "predicted_class": classes, "confidence": confidence}
 
 
 def _classes_of(predicted, num_classes):
@@ -70,7 +77,7 @@ def sample_of_collected(method, given, num_classes):
     }
 
 
-def save_images(folder, class_names, real, collected, images, predicted_class, confidence):
+def save_images(folder, class_names, real, collected, shown):
     """Writes buffer.npz, what the report shows.
 
     Args:
@@ -78,14 +85,9 @@ def save_images(folder, class_names, real, collected, images, predicted_class, c
       class_names: of the teacher.
       real: the teacher's Evaluation on real test images, or None.
       collected: of `sample_of_collected`, or {}.
-      images, predicted_class, confidence: of `shown_images`.
+      shown: of `shown_images`.
     """
-    arrays = collected | {
-        "images": images,
-        "predicted_class": predicted_class,
-        "confidence": confidence,
-        "class_names": np.array(class_names),
-    }
+    arrays = collected | shown | {"class_names": np.array(class_names)}
     if real is not None:
         arrays |= {"real_class": real.image_classes, "real_confidence": real.confidences}
     with replaced_file(folder / BUFFER) as unfinished, unfinished.open("wb") as file:

@@ -4,6 +4,8 @@ import copy
 import os
 import pathlib
 
+import numpy as np
+
 from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.files import check_results_file, check_written_by_us, expand, read_object, write_together
 from ssdkd_jax.jobs import run_folder
@@ -204,17 +206,21 @@ def image_numbers(workdir: pathlib.Path) -> dict | None:
     """How a run's images (`run_files.image_source`) spread over the teacher's classes and confidence, in percent.
 
     Returns:
-      {"source", "class_shares" (C,), "class_entropy" in [0, 1], "confidence_histogram" (10,)}; None without images.
+      {"source", "class_shares" (C,), "class_entropy" in [0, 1], "confidence_histogram" (10,)} and, where draws are
+      counted, "draws_per_entry" (11,): the fewest draws of an entry, the deciles between, and the most; None without
+      images.
     """
     buffer = run_files.read_buffer(workdir)
     if buffer is None or not len(buffer.images):
         return None
     shares = buffer.class_percent()[0]
+    draws = None if buffer.draws is None else np.percentile(buffer.draws, range(0, 101, 10)).round(1).tolist()
     return {
         "source": run_files.image_source(run_files.read_summary(workdir)),
         "class_shares": shares.round(3).tolist(),
         "class_entropy": round(evenness(shares), 5),
         "confidence_histogram": confidence_histogram(buffer.confidence).round(3).tolist(),
+        **({} if draws is None else {"draws_per_entry": draws}),
     }
 
 

@@ -191,6 +191,10 @@ class Method:
         """The state's ReplayBuffer, of which each device holds a part of the images; None where no image is kept."""
         del state
 
+    def draws(self, state):
+        """How often student steps drew each of the buffer's entries, (B,) int32; None where that is not counted."""
+        del state
+
     def with_buffer(self, state, buffer):
         """The state with another pytree in the buffer's place."""
         raise NotImplementedError

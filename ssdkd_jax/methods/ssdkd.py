@@ -30,6 +30,7 @@ class State(NamedTuple):
     student: TrainState.
     synthesis: inversion.MetaState.
     buffer: replay_buffer.ReplayBuffer.
+    draws: how often a student step drew each entry since it came in, (B,) int32.
     views: kept_views.KeptViews of the buffer's entries; () where none are kept.
     epoch: int32 scalar, epochs done.
     """
@@ -37,6 +38,7 @@ class State(NamedTuple):
     student: TrainState
     synthesis: inversion.MetaState
     buffer: replay_buffer.ReplayBuffer
+    draws: jax.Array
     views: kept_views.KeptViews | tuple
     epoch: jax.Array
 
@@ -60,6 +62,7 @@ class SSDKD(SSDKDSettings):
                 batch_size=self.synthesis_batch_size,
                 predicted_class=self.problem.task.no_image_classes(self.buffer_size, self.problem.num_classes),
             ),
+            draws=jnp.zeros(self.buffer_size, jnp.int32),
             views=self.init_views(self.buffer_size),
             epoch=jnp.int32(0),
         )
@@ -86,7 +89,8 @@ class SSDKD(SSDKDSettings):
         if self.views:
             slots = replay_buffer.slots_to_fill(state.buffer, reward, self.synthesis_batch_size)
             views = self.keep_views(views, buffer, teacher, state.epoch, slots, jax.random.fold_in(key, VIEWS))
-        state = state._replace(synthesis=made.state, buffer=buffer, views=views)
+        draws = jnp.where(buffer.age == 0, 0, state.draws)
+        state = state._replace(synthesis=made.state, buffer=buffer, draws=draws, views=views)
         metrics = {
             "buffer_size": replay_buffer.size(buffer).astype(jnp.float32),
             "class_entropy": replay_buffer.evenness(replay_buffer.class_counts(buffer, problem.num_classes)),
@@ -216,7 +220,7 @@ class SSDKD(SSDKDSettings):
             "divergence": jnp.mean(divergence),
             "importance_ratio": jnp.min(weights) / jnp.max(weights),
         }
-        return state._replace(student=student, buffer=buffer), metrics
+        return state._replace(student=student, buffer=buffer, draws=state.draws.at[indices].add(1)), metrics
 
     def beta(self, epoch):
         """Exponent of the importance weights: linear over the epochs after the warm-up."""
@@ -233,6 +237,10 @@ class SSDKD(SSDKDSettings):
     def buffer(self, state):
         """The replay buffer."""
         return state.buffer
+
+    def draws(self, state):
+        """How often each entry was drawn."""
+        return state.draws
 
     def with_buffer(self, state, buffer):
         """The state with another buffer."""

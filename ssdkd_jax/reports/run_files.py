@@ -89,6 +89,7 @@ class Buffer(NamedTuple):
     real_class, real_confidence: the same of the real test images, (m,); None where there are none.
     collected: a sample of the images that the method was given beside these; None where it was given none.
     shares, real_shares: for segmentation, each class's share of an image's pixels, float64 (n or m, C); else None.
+    draws: how often student steps drew each image, int64 (n,); None where that was not counted.
     """
 
     images: np.ndarray
@@ -100,6 +101,7 @@ class Buffer(NamedTuple):
     collected: Collected | None = None
     shares: np.ndarray | None = None
     real_shares: np.ndarray | None = None
+    draws: np.ndarray | None = None
 
     def class_percent(self) -> list[np.ndarray]:
         """Percent of images, or of pixels, of each class, float64 (C,): of these images, then of the real ones."""
@@ -190,6 +192,7 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
                 collected=_collected(arrays) if "collected_images" in arrays else None,
                 shares=shares,
                 real_shares=real_shares,
+                draws=arrays["draws"].astype(np.int64) if "draws" in arrays else None,
             )
     except DAMAGES as error:
         reason = " ".join(str(error).split())
@@ -222,8 +225,9 @@ def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:
     shape, fix = buffer.images.shape, _fix(path)
     if buffer.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape[1:]:
         raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, 1 or 3); {fix}")
-    if not buffer.predicted_class.shape == buffer.confidence.shape == shape[:1]:
-        raise UserError(f"{path}: images, predicted_class and confidence differ in length; {fix}")
+    beside = [buffer.predicted_class, buffer.confidence, *([] if buffer.draws is None else [buffer.draws])]
+    if any(array.shape != shape[:1] for array in beside):
+        raise UserError(f"{path}: images, predicted_class, confidence and draws differ in length; {fix}")
     classes = [array for array in (buffer.predicted_class, buffer.real_class) if array is not None]
     if any(array.size and array.min() < 0 for array in classes):
         raise UserError(f"{path} has classes below 0: expected filled entries only; {fix}")

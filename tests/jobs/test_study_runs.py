@@ -34,7 +34,8 @@ def ended(planned, accuracies):
         (run.folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
         classes, confidence = np.array([0, 0, 0, 1]), np.array([0.05, 0.95, 1.0, 1.0])
         buffer = _buffer(count=4, predicted_class=classes, confidence=confidence)
-        np.savez(run.folder / "buffer.npz", **buffer)
+        draws = {"draws": np.array([2, 0, 10, 4])} if run.group == "default" else {}
+        np.savez(run.folder / "buffer.npz", **buffer, **draws)
         outcomes.append((run, summary))
     return outcomes
 
@@ -72,6 +73,9 @@ def test_the_numbers_of_a_study(run_study, tmp_path):
     assert (images["source"], images["class_shares"]) == ("kept", [75.0, 25.0, 0.0])
     assert images["class_entropy"] == pytest.approx(0.51186, abs=1e-5)  # of 3/4 and 1/4 over that of thirds
     assert images["confidence_histogram"] == [25.0, *[0.0] * 8, 75.0]
+    fewest, *_, median, _, _, _, _, most = images["draws_per_entry"]
+    assert (fewest, median, most, len(images["draws_per_entry"])) == (0.0, 3.0, 10.0, 11)
+    assert "draws_per_entry" not in changed["images"][0]
     table = (tmp_path / "study" / "study.md").read_text()
     assert "| slow | 70.00 (2 diverged) | -22.00 |" in table and "(study.png)" in table
 

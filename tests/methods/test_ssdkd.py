@@ -1,6 +1,7 @@
 """SSD-KD as a whole: its epochs, its loss and its buffer."""
 
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -152,6 +153,17 @@ def test_the_buffer_fills_up_and_keeps_what_the_teacher_says_of_its_images():
     assert entropy > 0.3  # a teacher that sees but one class would make many a test above empty
 
 
+def test_draws_are_counted_from_when_an_entry_came_in():
+    states, _ = tiny_run()
+    assert not states[1].draws.any()  # the warm-up
+    for before, after in itertools.pairwise(states[1:]):
+        there = np.asarray(before.buffer.valid & (after.buffer.age > 0))
+        drawn = np.asarray(after.draws - np.where(there, before.draws, 0))
+        assert drawn.min() == 0 and drawn.sum() == TINY["kd_steps"] * TINY["kd_batch_size"]
+        assert not drawn[~np.asarray(after.buffer.valid)].any()
+    assert (np.asarray(states[-2].draws)[~there] > 0).any()  # or nothing was forgotten
+
+
 def test_a_step_sets_the_priorities_of_the_entries_it_drew():
     """To importance weight times KL at T = 1, the student in training mode, before the step."""
     method = SSDKD(problem=PROBLEM._replace(crop_padding=0), **TINY)
@@ -167,6 +179,9 @@ def test_a_step_sets_the_priorities_of_the_entries_it_drew():
         state.student.variables, normalize(images, MEAN, STD), train=True, mutable=["batch_stats"]
     )
     assert 0 < weights.min() < 0.99
+    drawn = np.zeros(len(state.draws), int)
+    np.add.at(drawn, indices, 1)
+    assert_array_equal(after.draws - state.draws, drawn)
     expected = np.array(state.buffer.priority)
     expected[indices] = 0
     np.maximum.at(expected, indices, weights * losses.kl_divergence(teacher_output(images), output))

@@ -123,6 +123,16 @@ def test_the_file_of_another_run_is_told_from_the_runs_own(tmp_path, name, read)
     read(run)
 
 
+def test_draws_are_one_an_image_and_earlier_versions_have_none(tmp_path):
+    np.savez_compressed(tmp_path / "buffer.npz", **_buffer())
+    assert read_buffer(tmp_path).draws is None
+    np.savez_compressed(tmp_path / "buffer.npz", **_buffer(), draws=np.arange(30, dtype=np.int32))
+    assert read_buffer(tmp_path).draws.tolist() == list(range(30))
+    np.savez_compressed(tmp_path / "buffer.npz", **_buffer(), draws=np.arange(29))
+    with pytest.raises(UserError, match="images, predicted_class, confidence and draws differ in length"):
+        read_buffer(tmp_path)
+
+
 def test_a_buffer_with_flipped_bytes_is_whole_or_refused(tmp_path):
     """Whatever zipfile, zlib and NumPy make of it."""
     np.savez_compressed(tmp_path / "buffer.npz", **_buffer())
