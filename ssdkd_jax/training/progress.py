@@ -1,5 +1,6 @@
 """A progress bar on a terminal, plain lines elsewhere."""
 
+import collections
 import shutil
 import sys
 import time
@@ -10,6 +11,8 @@ from ssdkd_jax.training import multiprocess
 
 # Plain lines, when the output is no terminal, come at most this often.
 SECONDS_BETWEEN_LINES = 10.0
+# Whose time tells the time left.
+RECENT_EPOCHS = 10
 
 
 class Progress:
@@ -18,7 +21,9 @@ class Progress:
     def __init__(self, title, total, done=0):
         self._title, self._total = title, total
         self._last_line = time.perf_counter()
-        self._first = None  # (epoch, when it was done); what comes before it compiles, and says nothing about the rest
+        # (epoch, when it was done) of the last few: epochs of a warm-up are shorter than those after it.  What comes
+        # before the first of them compiles, and says nothing about the rest.
+        self._done = collections.deque(maxlen=RECENT_EPOCHS + 1)
         self._numbers = ""
         self._bar = None
         # Terminals of containers and CI may have no width, where a bar would be empty lines.
@@ -37,13 +42,13 @@ class Progress:
             self._bar.update(epoch - self._bar.n)
             return
         now = time.perf_counter()
-        self._first = self._first or (epoch, now)
+        self._done.append((epoch, now))
         if epoch == self._total or now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            print(f"{self._title} {epoch}/{self._total} {self._numbers}{self._left(now, epoch)}", flush=True)
+            print(f"{self._title} {epoch}/{self._total} {self._numbers}{self._left()}", flush=True)
 
-    def _left(self, now, epoch):
-        first, then = self._first
+    def _left(self):
+        (first, then), (epoch, now) = self._done[0], self._done[-1]
         return f" left={(now - then) / (epoch - first) * (self._total - epoch):.0f}s" if epoch > first else ""
 
     def close(self):

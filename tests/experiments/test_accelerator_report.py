@@ -1,6 +1,9 @@
 """The stages of a borrowed accelerator's report: a whole one at tiny size, and where the minutes end."""
 
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +26,33 @@ from ssdkd_jax.models import create_model
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.training.interruption import Interrupted
 from tests import programs
-from tests.tiny_job import SHORT, config
+from tests.tiny_job import ROOT, SHORT, config, xla_flags
+
+# The program, whose published pair is a tiny one on the digits.
+AT_TINY_SIZE = """
+import sys
+from configs import cifar10
+from tests import tiny_job
+cifar10.get_config = lambda pair: tiny_job.config("", **tiny_job.SHORT, ssdkd__views=0)
+from experiments import accelerator_report
+accelerator_report.run()
+"""
+
+
+@pytest.mark.slow
+def test_the_whole_program_at_tiny_size(tmp_path):
+    """With PyTorch beside it, from the flags to the report; then the same command again, with nothing left to do."""
+    command = [sys.executable, "-c", AT_TINY_SIZE, f"--workdir={tmp_path}/report", "--minutes=10", "--dtype=float32"]
+    command.append("--pairs=convnet_8-convnet_8")
+    environment = {**os.environ, "XLA_FLAGS": xla_flags()}
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        assert (done.returncode, done.stderr) == (0, "")
+        found = json.loads((tmp_path / "report/accelerator_report.json").read_text())["stages"]
+        assert list(found) == ["smoke_test", "benchmark_convnet_8-convnet_8", "convnet_8-convnet_8"]
+        assert {stage["state"] for stage in found.values()} == {"done"}
+    assert "(PyTorch takes " in found["benchmark_convnet_8-convnet_8"]["says"]
+    assert "from 44 synthetic images" in found["convnet_8-convnet_8"]["says"]
 
 
 @pytest.mark.slow

@@ -1,18 +1,33 @@
-"""One job in two processes of two devices each: a process is lost, and the job resumes in one process."""
+"""One job in two processes of two devices each, to its end, and until a process is lost."""
 
 import signal
 
-from tests.tiny_job import SHORT, arguments, assert_same_student, epochs_done, finish, job, stop_when
+import pytest
+
+from tests.tiny_job import SHORT, arguments, assert_same_student, epochs_done, finish, job, stop_when, summary
 from tests.two_processes import start_two
 
 FIELDS = {**SHORT, "checkpoint_every": 1}
 
 
+@pytest.mark.slow
+def test_two_processes_end_with_the_student_of_one_process(one_device, cache_dir, tmp_path):
+    processes = start_two("experiments.main", *arguments(tmp_path / "two", cache_dir, **FIELDS))
+    (status, out, err), others = finish(processes[0]), finish(processes[1])
+    assert (status, err) == (0, "") and "student" in out
+    said = [line for line in others[1].splitlines() if not line.startswith("[Gloo]")]
+    assert (others[0], said, others[2]) == (0, [], ""), "the first process writes for both"
+    four = job(tmp_path / "one", cache_dir, **FIELDS, devices=4)
+    assert summary(tmp_path / "two")["devices"] == four["devices"] == 4
+    for other in (one_device, tmp_path / "one"):
+        assert_same_student(other, tmp_path / "two", 1e-3)
+
+
 def test_a_lost_process_ends_the_job_which_resumes_in_one(one_device, cache_dir, tmp_path):
-    """Epoch 1 in two processes of two devices, the rest in one of four: the student of one device."""
+    """Warm-up and an epoch of student steps in two processes of two devices, the rest in one of four: as one device."""
     workdir = tmp_path / "parts"
     first, second = start_two("experiments.main", *arguments(workdir, cache_dir, **FIELDS))
-    status, out, err = stop_when(second, signal.SIGKILL, (workdir / "checkpoints/latest/1").exists)
+    status, out, err = stop_when(second, signal.SIGKILL, (workdir / "checkpoints/latest/2").exists)
     assert status == -signal.SIGKILL and "teacher" not in out, "the first process writes for both"
     assert err.splitlines()[-1].startswith("error: process 1 of 2 ends, because it or another process of the job was")
     status, out, err = finish(first)
@@ -20,7 +35,7 @@ def test_a_lost_process_ends_the_job_which_resumes_in_one(one_device, cache_dir,
     (said,) = (line for line in err.splitlines() if line.startswith("error:"))
     assert "process 0 of 2 ends, because it or another process of the job was lost; to resume from the last" in said
     assert "start all processes again: XLA_FLAGS=" in said and "python -m experiments.main --config=" in said
-    assert epochs_done(workdir)[0] == 1 and not (workdir / "summary.json").exists()
+    assert epochs_done(workdir)[:2] == [1, 2] and not (workdir / "summary.json").exists()
 
     assert job(workdir, cache_dir, **FIELDS, devices=4)["devices"] == 4
     assert epochs_done(workdir) == [1, 2, 3]

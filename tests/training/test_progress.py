@@ -134,6 +134,16 @@ def test_plain_lines_tell_the_time_left(no_terminal, capsys, monkeypatch):
     assert "left=30s" in capsys.readouterr().out, "two epochs took 20 s, three are left"
 
 
+def test_the_time_left_is_that_of_recent_epochs(no_terminal, capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    progress = Progress("run: epoch", 60)
+    for epoch in range(1, 51):
+        now[0] += 1.0 if epoch <= 40 else 5.0  # a warm-up, and student steps
+        progress.update(epoch, {})
+    assert capsys.readouterr().out.splitlines()[-1].endswith("50/60  left=50s")
+
+
 def test_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
