@@ -1,4 +1,4 @@
-"""Two processes of one job on this machine, with two devices each."""
+"""Two processes of one job on this machine."""
 
 import socket
 
@@ -13,10 +13,10 @@ def free_port():
         return one.getsockname()[1]
 
 
-def start_two(module, *arguments):
-    """Both programs: two `programs.Program`."""
+def start_two(module, *arguments, devices=2):
+    """Both programs, with so many devices each: two `programs.Program`."""
     environment = {
-        "XLA_FLAGS": f"{xla_flags(2)} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"{xla_flags(devices)} --xla_backend_optimization_level=0",
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         COORDINATOR: f"127.0.0.1:{free_port()}",
         COUNT: "2",

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ssdkd_jax.jobs.kept_evaluations import kept_evaluation
 from ssdkd_jax.jobs.networks import make_evaluator_of
 from ssdkd_jax.jobs.plausibility import check_teacher_knows
 from ssdkd_jax.jobs.student_images import held_out_program
@@ -13,9 +14,13 @@ def evaluate_teacher(context, summary, teacher, images, test):
     if test is None:
         return None
     metric = images.task.metric
-    with context.clock.measure("teacher"):
+
+    def evaluation():
         evaluate, variables = make_evaluator_of(context, teacher.architecture, images, teacher.variables)
-        real = evaluate(variables, test.images, test.labels)
+        return evaluate(variables, test.images, test.labels)
+
+    with context.clock.measure("teacher"):
+        real = kept_evaluation(context, teacher, images, test, evaluation)
     score = metric.of(real.confusion)
     summary.note("teacher", {metric.name: score, **metric.details(real.confusion, images.class_names)})
     print(f"teacher {summary.teacher}: {score:.2f} {metric.unit} on real test images", flush=True)
