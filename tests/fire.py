@@ -1,6 +1,6 @@
 """A long run under fire: killed at random moments and resumed each time, it must end with the very same student.
 
-    python -m tests.fire --epochs=500 --kills=20 --workdir=/tmp/fire
+    python -m tests.fire --epochs=500 --kills=20 --workdir=/tmp/fire --out=results/fire.json
 
 Runs the digits twice: once undisturbed, watching its memory, and once with SIGKILLs at random moments of random epochs,
 whatever the program does then.  Exit status 0 only if both end with the same bits and the memory stays flat.
@@ -9,12 +9,17 @@ whatever the program does then.  Exit status 0 only if both end with the same bi
 import argparse
 import pathlib
 import random
+import shlex
 import signal
 import statistics
 import sys
 import threading
 import time
 
+import jax
+
+from ssdkd_jax.files import write_at_once
+from ssdkd_jax.jobs.provenance import made_with
 from tests import tiny_job
 
 FIELDS = {"baselines": (), "checkpoint_every": 5, "evaluate_every": 10, "ssdkd__kd_steps": 20, "teacher__epochs": 10}
@@ -69,13 +74,14 @@ def kill_once(arguments, workdir, epoch, delay):
 
 
 def under_fire(arguments, workdir, epochs, kills, rng):
-    """Kills the job at random moments, in the order of the epochs, and lets it end."""
+    """Kills the job at random moments, in the order of the epochs, and lets it end; the epochs after which it did."""
     # Epochs take milliseconds, so that some are done before a kill arrives.
-    moments = sorted(rng.sample(range(1, round(0.9 * epochs)), kills))
+    moments, killed = sorted(rng.sample(range(1, round(0.9 * epochs)), kills)), []
     for number, epoch in enumerate(moments, start=1):
-        done = kill_once(arguments, workdir, epoch, rng.uniform(0.0, 0.3))
-        print(f"kill {number} of {kills}: after epoch {done}", flush=True)
+        killed.append(kill_once(arguments, workdir, epoch, rng.uniform(0.0, 0.3)))
+        print(f"kill {number} of {kills}: after epoch {killed[-1]}", flush=True)
     run(arguments)
+    return killed
 
 
 def growth(memory, epochs):
@@ -94,17 +100,27 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file for what was found")
     options = parser.parse_args()
     fields, teachers = {**FIELDS, "epochs": options.epochs}, options.workdir / "teachers"
     whole, parts = options.workdir / "whole", options.workdir / "parts"
     early, late = growth(run(tiny_job.arguments(whole, teachers, **fields)), options.epochs)
     print(f"undisturbed: {early:.0f} MB early, {late:.0f} MB at the end", flush=True)
     arguments = tiny_job.arguments(parts, teachers, **fields)
-    under_fire(arguments, parts, options.epochs, options.kills, random.Random(options.seed))
-    digests = [tiny_job.summary(folder)["student_sha256"] for folder in (whole, parts)]
+    killed = under_fire(arguments, parts, options.epochs, options.kills, random.Random(options.seed))
+    one, other = (tiny_job.summary(folder)["student_sha256"] for folder in (whole, parts))
     lines = tiny_job.epochs_done(parts) == list(range(1, options.epochs + 1))
-    print(f"students: {digests[0][:12]} undisturbed, {digests[1][:12]} under fire; every epoch logged once: {lines}")
-    sys.exit(0 if digests[0] == digests[1] and lines and late <= FLAT * early else 1)
+    facts = {
+        "kills": f"{options.kills}, after epochs {min(killed)} to {max(killed)} of {options.epochs}",
+        "student": f"the same bits as undisturbed (sha256 {one[:12]})" if one == other else f"**{other}, not {one}**",
+        "log": "every epoch once" if lines else "**not every epoch once**",
+        "resident memory of the undisturbed run": f"{early:.0f} MB in the second tenth, {late:.0f} MB in the last",
+    }
+    print("\n".join(f"{what}: {found}" for what, found in facts.items()))
+    if options.out:
+        source = {"kind": "facts", "command": shlex.join(["python", "-m", "tests.fire", *sys.argv[1:]])}
+        write_at_once(options.out, {**source, **made_with(jax.devices()), "facts": facts})
+    sys.exit(0 if one == other and lines and late <= FLAT * early else 1)
 
 
 if __name__ == "__main__":

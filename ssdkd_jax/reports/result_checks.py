@@ -130,6 +130,7 @@ _EXPECTED = {
     },
     "accelerator_report": _SOURCE | {"stages": Named({"state": TEXT, "seconds": NUMBER, "says": TEXT})},
     "buffer_benchmark": _SOURCE | {"milliseconds": Named(NUMBER)},
+    "facts": _SOURCE | {"facts": Named(TEXT)},
     "growth": _SOURCE | {**dict.fromkeys(("teacher", "student", "dtype"), TEXT), "points": Named(Named(_POINT))},
     "compile_check": _SOURCE | {"rows": Named(_COMPILED)},
     "speed": _SOURCE

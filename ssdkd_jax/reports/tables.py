@@ -29,6 +29,7 @@ def markdown(result: dict) -> str:
         "speed": _speed,
         "compile_check": _compile_check,
         "growth": _growth,
+        "facts": _facts,
     }
     if result["kind"] not in makers:
         raise UserError(f"there is no table for a result of kind {result['kind']!r}; known are: {', '.join(makers)}")
@@ -167,6 +168,10 @@ def _exactness(result: dict) -> list[str]:
         "",
         *_table(["public checkpoint, CIFAR-10 test images", "here", "exported, in PyTorch"], checkpoints),
     ]
+
+
+def _facts(result: dict) -> list[str]:
+    return _table(["what", "found"], result["facts"].items())
 
 
 def _benchmark(result: dict) -> list[str]:

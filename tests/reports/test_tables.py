@@ -148,6 +148,11 @@ def test_exactness_and_benchmark():
     assert "| insert | 11.56 |" in text
 
 
+def test_facts():
+    text = tables.markdown({"kind": "facts", **SOURCE, "facts": {"kills": "20", "log": "every epoch once"}})
+    assert "| what | found |\n| --- | --- |\n| kills | 20 |\n| log | every epoch once |" in text
+
+
 def test_shares_of_time_add_up():
     *_, first, second = tables.time_table([ablation(), run(seconds={"total": 0.0})]).splitlines()
     assert first == "| digits (4 s) | 25.0 % | 50.0 % | 0.0 % | 0.0 % | 25.0 % |"
