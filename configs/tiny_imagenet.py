@@ -14,7 +14,7 @@ from configs.common import SSDKD, set_all_methods
 
 
 def get_config(argument=None):
-    """The config; 10,000 synthetic images are 10 % of the real training set, which `small` does not reach."""
+    """The config; 10,000 synthetic images are 10 % of the real training set; `small` keeps 5,000."""
     c = get_cifar_config("folder:tiny-imagenet", argument)
     c.image_size = 64
     c.crop_padding = 8

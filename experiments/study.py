@@ -31,14 +31,13 @@ def main(command, interruption):
     """Runs the study of the flags."""
     from ssdkd_jax.jobs.study import load_study
     from ssdkd_jax.jobs.study_runs import run_study
-    from ssdkd_jax.reports import run_files
     from ssdkd_jax.training import environment
 
     environment.check_alone("experiments.study")
     run_study(
         load_study(_file(FLAGS.study)),
         FLAGS.workdir,
-        FLAGS.out or os.path.join(FLAGS.workdir, run_files.STUDY_RESULTS),
+        FLAGS.out,
         seeds=FLAGS.seeds,
         only=FLAGS.only,
         at_once=FLAGS.jobs,

@@ -14,7 +14,7 @@ def as_the_paper(config):
 
 
 def as_cifar_small_was(config):
-    """Gives a CIFAR config `small` the schedule of before 2026-11-30, so that FastDFKD's runs stay what they were."""
+    """Gives a CIFAR config `small` the steps, warm-up and weights of before 2026-11-30; its 120 epochs are not set."""
     set_all_methods(config, kd_steps=40, kd_batch_size=128)
     set_all_methods(config, SSDKD, warmup_epochs=10)
     config.ssdkd.update({"priority": "weighted_kl", "beta_start": 0.4, "beta_end": 1.0})

@@ -18,7 +18,7 @@ import time
 
 import jax
 
-from ssdkd_jax.files import write_at_once
+from ssdkd_jax.files import check_results_file, write_at_once
 from ssdkd_jax.jobs.provenance import made_with
 from tests import tiny_job
 
@@ -102,11 +102,15 @@ def main():
     parser.add_argument("--workdir", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, help="JSON file for what was found")
     options = parser.parse_args()
+    if options.kills < 1:
+        parser.error(f"--kills is {options.kills}, expected 1 or more")
+    out = options.out and check_results_file(options.out, "facts")
     fields, teachers = {**FIELDS, "epochs": options.epochs}, options.workdir / "teachers"
     whole, parts = options.workdir / "whole", options.workdir / "parts"
     early, late = growth(run(tiny_job.arguments(whole, teachers, **fields)), options.epochs)
     print(f"undisturbed: {early:.0f} MB early, {late:.0f} MB at the end", flush=True)
     arguments = tiny_job.arguments(parts, teachers, **fields)
+    flat = late <= FLAT * early
     killed = under_fire(arguments, parts, options.epochs, options.kills, random.Random(options.seed))
     one, other = (tiny_job.summary(folder)["student_sha256"] for folder in (whole, parts))
     lines = tiny_job.epochs_done(parts) == list(range(1, options.epochs + 1))
@@ -114,13 +118,15 @@ def main():
         "kills": f"{options.kills}, after epochs {min(killed)} to {max(killed)} of {options.epochs}",
         "student": f"the same bits as undisturbed (sha256 {one[:12]})" if one == other else f"**{other}, not {one}**",
         "log": "every epoch once" if lines else "**not every epoch once**",
-        "resident memory of the undisturbed run": f"{early:.0f} MB in the second tenth, {late:.0f} MB in the last",
+        "resident memory, undisturbed": f"{early:.0f} MB in the second tenth of its epochs, {late:.0f} MB in the last"
+        + ("" if flat else ": **it grows**"),
+        "seed of the moments": str(options.seed),
     }
     print("\n".join(f"{what}: {found}" for what, found in facts.items()))
-    if options.out:
+    if out:
         source = {"kind": "facts", "command": shlex.join(["python", "-m", "tests.fire", *sys.argv[1:]])}
-        write_at_once(options.out, {**source, **made_with(jax.devices()), "facts": facts})
-    sys.exit(0 if one == other and lines and late <= FLAT * early else 1)
+        write_at_once(out, {**source, **made_with(jax.devices()), "facts": facts})
+    sys.exit(0 if one == other and lines and flat else 1)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,24 @@ import pathlib
 import jax
 import numpy as np
 
-import ssdkd_jax
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import replaced_file
 from ssdkd_jax.jobs import provenance
+from ssdkd_jax.jobs.run_folder import try_lock
 from ssdkd_jax.reports.run_files import DAMAGES
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.evaluation import Evaluation
 from ssdkd_jax.training.multiprocess import from_first
 from ssdkd_jax.user_code import is_user_code
 
-# Fields of a config that decide the numbers of an evaluation, beside the network and the images.
-_FIELDS = ("dtype", "param_dtype", "matmul_precision", "evaluation_batch_size")
+PACKAGE = pathlib.Path(__file__).parent.parent
+# Fields of a config, and variables of the shell, that decide the numbers beside the network and the images.
+_FIELDS = ("dtype", "param_dtype", "evaluation_batch_size")
+_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 
 
 def kept_evaluation(context, teacher, images, test, evaluate):
-    """`evaluate()`, or what it gave the last time for the same teacher, images and machine.
+    """`evaluate()`, or what it gave the last time for the same teacher, images, machine and code.
 
     A network from a user's own file is always evaluated, since what that file imports may have changed.
 
@@ -34,34 +36,49 @@ def kept_evaluation(context, teacher, images, test, evaluate):
       test: data.Dataset.
       evaluate: () -> Evaluation.
     """
-    folder = _folder()
-    if folder is None or is_user_code(teacher.architecture):
-        return evaluate()
+    place, found = from_first(lambda: _look(context, teacher, images, test))
+    if found is None:
+        found = evaluate()
+        if place:
+            from_first(lambda: _keep(place, found))
+    return found
+
+
+def _look(context, teacher, images, test):
+    """(where the Evaluation is kept or None, the Evaluation or None)."""
+    folder = jax.config.jax_compilation_cache_dir
+    kept = folder and "://" not in folder and jax.config.jax_enable_compilation_cache
+    if not kept or is_user_code(teacher.architecture):
+        return None, None
+    place = pathlib.Path(folder) / "evaluations" / f"{_key(context, teacher, images, test)}.npz"
+    return place, _read(place)
+
+
+def _key(context, teacher, images, test):
+    """Digest of everything that decides an evaluation."""
     made_from = {
         "architecture": teacher.architecture,
         "teacher": sha256(teacher.variables),
         "images": sha256({"images": test.images, "labels": test.labels}),
         "normalization": [list(images.mean), list(images.std)],
         "task": [images.task.name, len(images.class_names)],
-        **{name: context.config[name] for name in _FIELDS},
-        "devices": [len(context.devices), provenance.hardware(context.devices), os.environ.get("XLA_FLAGS", "")],
-        "versions": [ssdkd_jax.__version__, provenance.versions()],
+        "fields": [context.config[name] for name in _FIELDS],
+        "precision": str(jax.config.jax_default_matmul_precision),
+        "variables": [os.environ.get(name) for name in _VARIABLES],
+        "devices": [len(context.devices), provenance.hardware(context.devices)],
+        "platform": getattr(context.devices[0].client, "platform_version", ""),
+        "versions": provenance.versions(),
+        "code": _code(),
     }
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    path = folder / f"{digest[:20]}.npz"
-    found = from_first(lambda: _read(path))
-    if found is None:
-        found = evaluate()
-        from_first(lambda: _write(path, found))
-    return found
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _folder():
-    """Where evaluations are kept; None where compiled programs are not, or in a bucket."""
-    programs = jax.config.jax_compilation_cache_dir
-    if not programs or "://" in programs or not jax.config.jax_enable_compilation_cache:
-        return None
-    return pathlib.Path(programs) / "evaluations"
+def _code():
+    """Digest of this package's source."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(path):
@@ -73,11 +90,12 @@ def _read(path):
         return None
 
 
-def _write(path, evaluation):
-    """Writes it where that is possible; elsewhere the next run takes its time again."""
+def _keep(path, evaluation):
+    """Writes it where that is possible and no other run does; elsewhere the next run takes its time again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced_file(path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **evaluation._asdict())
+        if lock := try_lock(path.with_suffix(".lock")):
+            with lock, replaced_file(path) as unfinished, unfinished.open("wb") as file:
+                np.savez(file, **evaluation._asdict())
     except (OSError, UserError):
         pass

@@ -137,7 +137,7 @@ def check_study(study: Study, seeds: int) -> None:
             raise UserError(f"the variant {name} is {changes!r}, expected {{field: value}}")
         if len(folder_name(name).encode()) > LONGEST_NAME:
             raise UserError(f"the variant {name[:40]!r}... has {len(name)} letters, expected at most {LONGEST_NAME}")
-        if folder_name(name).lower() in RESERVED:
+        if folder_name(name).lower() in RESERVED | {run_files.STUDY_RESULTS}:
             raise UserError(f"the variant {name!r} would have the name of a file in the study's folder; rename it")
         for field, value in changes.items():
             if isinstance(value, Mapping):

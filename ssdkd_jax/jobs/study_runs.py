@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import check_results_file, check_written_by_us, expand, read_object, write_together
+from ssdkd_jax.files import check_replaces, check_results_file, check_written_by_us, expand, read_object, write_together
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.finished_runs import (
     Run,
@@ -29,13 +29,13 @@ from ssdkd_jax.reports.study_plot import study_plot
 KIND, PLOT = "study", run_files.STUDY_PLOT
 
 
-def run_study(study: Study, folder, out, *, seeds=0, only=(), at_once=1, command="", interruption=False) -> dict:
+def run_study(study: Study, folder, out=None, *, seeds=0, only=(), at_once=1, command="", interruption=False) -> dict:
     """Runs every variant and seed, seed by seed, and writes the results after each run.
 
     Args:
       study: Study.
       folder: takes study.md, study.png, and each run's folder VARIANT/seedN; finished runs in it are not done again.
-      out: JSON file of the results.
+      out: JSON file of the results; None is study.json in the folder.
       seeds: number of seeds, starting with the config's; 0 takes the study's.
       only: names of variants to run besides the first; () is all.
       at_once: how many runs at once, see `scheduling.run_all`.
@@ -50,7 +50,7 @@ def run_study(study: Study, folder, out, *, seeds=0, only=(), at_once=1, command
       Interrupted: on request, after saving.
     """
     try:
-        results = _run(study, expand(folder), out, seeds or study.seeds, only, at_once, command, interruption)
+        results, out = _run(study, expand(folder), out, seeds or study.seeds, only, at_once, command, interruption)
     except UserError as error:
         raise UserError(without_flags(error)) from error
     if not results.runs:
@@ -62,12 +62,13 @@ def run_study(study: Study, folder, out, *, seeds=0, only=(), at_once=1, command
 
 def _run(study, folder, out, seeds, only, at_once, command, interruption):
     check_study(study, seeds)
-    configs, out = variant_configs(study, only), check_results_file(out, KIND)
+    configs = variant_configs(study, only)
     planned = [
         Planned(name, seed, _with_seed(config, seed), folder_of(folder, folder_name(name), seed))
         for seed in range(study.config.seed, study.config.seed + seeds)
         for name, config in configs.items()
     ]
+    out = _results_file(out, folder)
     _check_place(out, folder, planned)
     _check_keeps_results(out, study, planned)
     results = Results(study, planned, command, at_once)
@@ -81,7 +82,16 @@ def _run(study, folder, out, seeds, only, at_once, command, interruption):
             write(folder, out, results.content())
 
     run_all(planned, folder, run_folder.STUDIED, at_once, note, command=command, interruption=interruption)
-    return results
+    return results, out
+
+
+def _results_file(out, folder):
+    """Where the results go, which holds nothing else."""
+    if out:
+        return check_results_file(out, KIND)
+    out = folder / run_files.STUDY_RESULTS
+    check_replaces(out, KIND, "choose another: --out=FILE.json")
+    return out
 
 
 def _check_place(out, folder, planned):

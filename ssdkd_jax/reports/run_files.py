@@ -24,7 +24,7 @@ ACCELERATOR_REPORT = "accelerator_report.json"
 
 # What NumPy raises where bytes of an archive have changed.
 DAMAGES = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError),
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
@@ -225,9 +225,10 @@ def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:
     shape, fix = buffer.images.shape, _fix(path)
     if buffer.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape[1:]:
         raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, 1 or 3); {fix}")
-    beside = [buffer.predicted_class, buffer.confidence, *([] if buffer.draws is None else [buffer.draws])]
-    if any(array.shape != shape[:1] for array in beside):
-        raise UserError(f"{path}: images, predicted_class, confidence and draws differ in length; {fix}")
+    beside = {name: getattr(buffer, name) for name in ("predicted_class", "confidence", "draws")}
+    lengths = {name: array.shape for name, array in beside.items() if array is not None}
+    if any(length != shape[:1] for length in lengths.values()):
+        raise UserError(f"{path}: images, {', '.join(lengths)} differ in length; {fix}")
     classes = [array for array in (buffer.predicted_class, buffer.real_class) if array is not None]
     if any(array.size and array.min() < 0 for array in classes):
         raise UserError(f"{path} has classes below 0: expected filled entries only; {fix}")

@@ -113,17 +113,18 @@ class Checkpoints:
           like: pytree of arrays or shapes.
 
         Raises:
-          UserError: all of them are damaged.
+          UserError: all of them are damaged, or of another version of the program.
         """
         return multiprocess.from_first(lambda: self._restore(like))
 
     def _restore(self, like):
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), like)
-        damaged = []
+        damaged, others = [], []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, info = self._read(step, like)
             except Exception as error:
+                others += self._differing(step, like)[:1]
                 reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
                 damaged.append(f"that of epoch {step} cannot be read ({reason})")
                 continue
@@ -131,6 +132,11 @@ class Checkpoints:
                 print(f"{self.folder}: {'; '.join(damaged)}; using the one of epoch {step}", flush=True)
                 self._forget_after(step)
             return state, info
+        if others and len(others) == len(damaged):
+            raise UserError(
+                f"the checkpoints in {self.folder} were made by another version of this program (other arrays, such as "
+                f"{others[0]}); finish the run with that one, or move them elsewhere to start from scratch"
+            )
         if damaged:
             raise UserError(
                 f"no intact checkpoint in {self.folder}: {'; '.join(damaged)}; move what is in it elsewhere "
@@ -154,6 +160,14 @@ class Checkpoints:
             raise ValueError("its content does not match what was written")
         return state, info
 
+    def _differing(self, step, like):
+        """Names of arrays that only one of a checkpoint and `like` has, sorted; [] where it does not say its own."""
+        try:
+            there = ocp.StandardCheckpointHandler().metadata(self.folder / str(step) / "state").tree
+        except Exception:  # whatever the damage makes of it
+            return []
+        return sorted(_names(like) ^ _names(there))
+
     def _forget_after(self, step):
         for later in (path for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) > step):
             shutil.rmtree(later, ignore_errors=True)
@@ -167,6 +181,11 @@ class Checkpoints:
         """Waits, and releases the manager's threads."""
         if self._manager:
             self._manager.close()
+
+
+def _names(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves}
 
 
 def silence_late_arrays():
@@ -203,5 +222,5 @@ def sha256(variables):
     for path, leaf in sorted(leaves, key=lambda item: item[0]):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).view(np.uint8))  # no copy, also of types that have no buffers
     return digest.hexdigest()

@@ -21,8 +21,8 @@ class Progress:
     def __init__(self, title, total, done=0):
         self._title, self._total = title, total
         self._last_line = time.perf_counter()
-        # (epoch, when it was done) of the last few: epochs of a warm-up are shorter than those after it.  What comes
-        # before the first of them compiles, and says nothing about the rest.
+        # (epoch, when it was done) of the last few, since epochs of a warm-up are shorter than later ones.  The first
+        # begins the list when it is done, so that the time of its compilation counts nowhere.
         self._done = collections.deque(maxlen=RECENT_EPOCHS + 1)
         self._numbers = ""
         self._bar = None

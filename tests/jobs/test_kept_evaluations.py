@@ -8,9 +8,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ssdkd_jax.data import Dataset
+from ssdkd_jax.jobs import kept_evaluations
 from ssdkd_jax.jobs.image_spec import ImageSpec
 from ssdkd_jax.jobs.kept_evaluations import kept_evaluation
+from ssdkd_jax.jobs.run_folder import try_lock
 from ssdkd_jax.jobs.teacher import Teacher
+from ssdkd_jax.tasks import SEGMENTATION
 from ssdkd_jax.training.evaluation import Evaluation
 from tests import tiny_job
 
@@ -53,12 +56,15 @@ def test_the_second_run_evaluates_nothing():
     [
         {"teacher": TEACHER._replace(variables={"params": {"w": np.float32([0, 1, 3])}})},
         {"teacher": TEACHER._replace(architecture="convnet_16")},
+        {"images": IMAGES._replace(class_names=("a", "b", "c"))},
+        {"images": IMAGES._replace(task=SEGMENTATION)},
         {"images": IMAGES._replace(mean=(0.4,))},
         {"test": TEST._replace(images=TEST.images + 1)},
         {"test": TEST._replace(labels=1 - TEST.labels)},
         {"devices": 2},
         {"dtype": "bfloat16"},
         {"evaluation_batch_size": 250},
+        {"param_dtype": "bfloat16"},
     ],
 )
 def test_what_decides_an_evaluation_has_it_made_anew(changed):
@@ -67,10 +73,18 @@ def test_what_decides_an_evaluation_has_it_made_anew(changed):
     assert times_evaluated() == 0
 
 
-def test_other_flags_of_the_compiler(monkeypatch):
+def test_other_flags_of_the_compiler_another_precision_and_other_code(monkeypatch, tmp_path):
     assert times_evaluated() == 1
     monkeypatch.setenv("XLA_FLAGS", "--another")
-    assert times_evaluated() == 1
+    assert times_evaluated(2) == 1
+    with jax.default_matmul_precision("highest"):
+        assert times_evaluated(2) == 1
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "networks.py").write_text("depth = 1")
+    monkeypatch.setattr(kept_evaluations, "PACKAGE", tmp_path / "code")
+    assert times_evaluated(2) == 1
+    (tmp_path / "code" / "networks.py").write_text("depth = 2")
+    assert times_evaluated(2) == 1
 
 
 def test_a_users_network_may_import_what_has_changed():
@@ -80,8 +94,28 @@ def test_a_users_network_may_import_what_has_changed():
 @pytest.mark.parametrize("keep", [0, 100])
 def test_a_damaged_file_is_replaced(folder, keep):
     times_evaluated()
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.npz")
     path.write_bytes(path.read_bytes()[:keep])
+    assert times_evaluated(2) == 1
+
+
+def test_whatever_bit_flips_the_numbers_are_right_or_made_anew(folder):
+    times_evaluated()
+    (path,) = folder.glob("*.npz")
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 131):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        times_evaluated()
+
+
+def test_what_another_run_is_writing_is_left_to_it(folder):
+    times_evaluated()
+    (path,) = folder.glob("*.npz")
+    path.unlink()
+    with try_lock(path.with_suffix(".lock")):
+        assert times_evaluated(2) == 2
     assert times_evaluated(2) == 1
 
 

@@ -28,7 +28,7 @@ def ended(planned, accuracies):
             outcomes.append((run, Diverged("student_loss is nan; lower the learning rate")))
             continue
         summary = _run(run.config.method, run.seed, accuracy, student_steps=20).summary
-        run.folder.mkdir(parents=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / "summary.json").write_text(json.dumps(summary.to_dict()))
         line = {"epoch": 4, "training_seconds": 9.5, "student_steps": 20, "student_accuracy": accuracy}
         (run.folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
@@ -44,13 +44,13 @@ def ended(planned, accuracies):
 def run_study(tmp_path, monkeypatch):
     """run_study(accuracies, **arguments) -> the results, without a run."""
 
-    def done(accuracies, **arguments):
+    def done(accuracies, out=tmp_path / "out.json", **arguments):
         def run_all(planned, folder, kind, at_once, on_end, **_):
             on_end(ended(planned, accuracies))
 
         monkeypatch.setattr(study_runs, "run_all", run_all)
         chosen = Study(tiny_job.config(tmp_path), VARIANTS, seeds=3)
-        return study_runs.run_study(chosen, tmp_path / "study", tmp_path / "out.json", **arguments)
+        return study_runs.run_study(chosen, tmp_path / "study", out, **arguments)
 
     return done
 
@@ -78,6 +78,16 @@ def test_the_numbers_of_a_study(run_study, tmp_path):
     assert "draws_per_entry" not in changed["images"][0]
     table = (tmp_path / "study" / "study.md").read_text()
     assert "| slow | 70.00 (2 diverged) | -22.00 |" in table and "(study.png)" in table
+
+
+def test_the_results_are_in_the_studys_folder_unless_another_file_is_named(run_study, tmp_path):
+    result = run_study(ACCURACIES, out=None)
+    place = tmp_path / "study" / "study.json"
+    assert json.loads(place.read_text()) == json.loads(json.dumps(result))
+    assert json.loads(json.dumps(run_study(ACCURACIES, out=place))) == json.loads(json.dumps(result))
+    place.write_text('{"kind": "run"}')
+    with pytest.raises(UserError, match=r"holds run, expected study to replace; choose another: --out=FILE\.json"):
+        run_study(ACCURACIES, out=None)
 
 
 def test_only_some_variants_and_seeds(run_study, tmp_path, capsys):

@@ -129,7 +129,7 @@ def test_draws_are_one_an_image_and_earlier_versions_have_none(tmp_path):
     np.savez_compressed(tmp_path / "buffer.npz", **_buffer(), draws=np.arange(30, dtype=np.int32))
     assert read_buffer(tmp_path).draws.tolist() == list(range(30))
     np.savez_compressed(tmp_path / "buffer.npz", **_buffer(), draws=np.arange(29))
-    with pytest.raises(UserError, match="images, predicted_class, confidence and draws differ in length"):
+    with pytest.raises(UserError, match="images, predicted_class, confidence, draws differ in length"):
         read_buffer(tmp_path)
 
 

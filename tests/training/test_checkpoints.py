@@ -99,6 +99,17 @@ def test_damaged_checkpoint_is_named(tmp_path, damage):
         restore(tmp_path)
 
 
+def test_checkpoints_of_another_version_are_no_damaged_ones(tmp_path):
+    for step in (1, 2):
+        save(tmp_path, step, {"kept": np.ones(3), "dropped": np.ones(2)}, {"epoch": step}, keep=2)
+    checkpoints = Checkpoints(tmp_path)
+    expected = r"were made by another version of this program \(other arrays, such as added\); finish the run"
+    with pytest.raises(UserError, match=expected):
+        checkpoints.restore({"kept": np.ones(3), "added": np.ones(2)})
+    checkpoints.close()
+    assert (tmp_path / "1").exists() and (tmp_path / "2").exists()
+
+
 def test_arrays_that_are_read_after_the_error_say_nothing(tmp_path, monkeypatch):
     """One line for a damaged checkpoint, not one traceback for each of its other arrays."""
     said = []
