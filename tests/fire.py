@@ -66,7 +66,7 @@ def kill_once(arguments, workdir, epoch, delay):
             sys.exit(f"ended by itself: {process.communicate()}")
         time.sleep(0.01)
     time.sleep(delay)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.communicate()
     if process.returncode != -signal.SIGKILL:
         sys.exit("it had ended before it could be killed: more --epochs")
