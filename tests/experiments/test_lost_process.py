@@ -1,6 +1,7 @@
 """One job in two processes of two devices each, to its end, and until a process is lost."""
 
 import signal
+import time
 
 import pytest
 
@@ -33,7 +34,9 @@ def test_a_lost_process_ends_the_job_which_resumes_in_one(one_device, cache_dir,
     status, out, err = stop_when(second, signal.SIGKILL, (workdir / "checkpoints/latest/2").exists)
     assert status == -signal.SIGKILL and "teacher" not in out, "the first process writes for both"
     assert err.splitlines()[-1].startswith("error: process 1 of 2 ends, because it or another process of the job was")
+    lost = time.monotonic()
     status, out, err = finish(first)
+    assert time.monotonic() - lost < 60
     assert status in (1, -signal.SIGABRT) and "teacher" in out
     (said,) = (line for line in err.splitlines() if line.startswith("error:"))
     assert "process 0 of 2 ends, because it or another process of the job was lost; to resume from the last" in said
