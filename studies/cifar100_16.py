@@ -8,14 +8,12 @@ SSD-KD as in the short run of `studies/cifar10_16_race.py`; a class has 50 place
 
 from configs import cifar100
 from ssdkd_jax.jobs.study import Study
-from studies.cifar10_16 import at_16_pixels, many_small_steps, ours
-from studies.readings import NO_WEIGHTS
+from studies.cifar10_16 import at_16_pixels, ours, short
 
 
 def get_study():
     """The study of ResNet-20 and ResNet-8, whose teacher costs three times its student."""
     config = at_16_pixels(cifar100.get_config("resnet20-resnet8,small"), teacher_epochs=12)
-    short = {**NO_WEIGHTS, **many_small_steps(config), "kd_steps": 400, "views": 4}
     changes = {
         "ssdkd": {},
         "lacking targets": {"targets": "lacking"},
@@ -24,5 +22,5 @@ def get_study():
         "drawn targets": {"targets": "drawn"},
         "lacking targets and task loss doubled": {"targets": "lacking", "oh": 2 * config.ssdkd.oh},
     }
-    variants = {name: ours(student_epochs=10, **{**short, **change}) for name, change in changes.items()}
+    variants = {name: ours(**{**short(config), **change}) for name, change in changes.items()}
     return Study(config, {**variants, "fastdfkd5": {"method": "fastdfkd5"}}, seeds=3)

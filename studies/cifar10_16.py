@@ -46,6 +46,11 @@ def many_small_steps(config):
     return {**small, "kd_steps": 2 * small["kd_steps"]}
 
 
+def short(config):
+    """Fields of SSD-KD's short run: ten long epochs after the warm-up, with half of the views, for `ours`."""
+    return {**NO_WEIGHTS, **many_small_steps(config), "student_epochs": 10, "kd_steps": 400, "views": 4}
+
+
 def get_study():
     """The study of `get_config`."""
     config = get_config()

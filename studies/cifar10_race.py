@@ -8,7 +8,7 @@ The teacher is akamaster's resnet56-4bfd9763.th, expected in runs/; it takes ten
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
-from studies.cifar10_16 import many_small_steps, ours, shortened
+from studies.cifar10_16 import many_small_steps, ours, short, shortened
 from studies.readings import NO_WEIGHTS
 
 
@@ -18,7 +18,7 @@ def get_study():
     config.teacher.path = "runs/resnet56-4bfd9763.th"
     many = NO_WEIGHTS | many_small_steps(config)
     variants = {
-        "ssdkd for 10 long epochs of 4 views": ours(student_epochs=10, **{**many, "kd_steps": 400, "views": 4}),
+        "ssdkd for 10 long epochs of 4 views": ours(**short(config)),
         **{name: {"method": name} for name in ("fastdfkd5", "fastdfkd10", "fastdfkd2", "fast")},
         "ssdkd": ours(**many),
     }
