@@ -10,14 +10,15 @@ PAIR_WEIGHTED = tuple(name for name in FAST_FAMILY if name != "nayer")
 WEIGHTS = {"resnet": (1.33, 0.5), "vgg": (1.0, 0.5), "wrn": (1.1, 0.4)}
 
 
-def get_cifar_config(dataset, argument):
-    """The config of a published pair of networks, or of any other."""
+def get_cifar_config(dataset, argument, *, buffer_size=5000):
+    """The config of a published pair of networks, or of any other; `small` keeps 5,000 images at most."""
     (teacher, student), words = parse(
         argument, ("resnet34", "resnet18"), sizes=("small", "published_teacher", *METHODS)
     )
     c = get_common_config()
     c.dataset = dataset
     c.teacher.name, c.student.name = teacher, student
+    set_all_methods(c, SSDKD, buffer_size=min(buffer_size, 5000) if "small" in words else buffer_size)
     for family, (adv, oh) in WEIGHTS.items():
         if teacher.startswith(family):
             set_all_methods(c, PAIR_WEIGHTED, adv=adv, oh=oh)

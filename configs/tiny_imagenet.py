@@ -10,15 +10,12 @@ Arguments as for configs/cifar10.py; `small` is a schedule for two CPU cores, wh
 """
 
 from configs.cifar import get_cifar_config
-from configs.common import SSDKD, set_all_methods
 
 
 def get_config(argument=None):
     """The config; 10,000 synthetic images are 10 % of the real training set; `small` keeps 5,000."""
-    c = get_cifar_config("folder:tiny-imagenet", argument)
+    c = get_cifar_config("folder:tiny-imagenet", argument, buffer_size=10_000)
     c.image_size = 64
     c.crop_padding = 8
     c.normalization = "imagenet"
-    if "small" not in (argument or "").split(","):
-        set_all_methods(c, SSDKD, buffer_size=10_000)
     return c
