@@ -78,6 +78,11 @@ def file_sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of(values: Any) -> str:
+    """SHA-256 of plain values as JSON with sorted keys, in hexadecimal digits."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def write_at_once(path: pathlib.Path, content: Any) -> None:
     """Writes a file atomically: bytes and text unchanged, anything else as JSON."""
     write_together({path: content})

@@ -1,6 +1,5 @@
 """Which experiment a run's folder is of: the values that decide its result, noted in experiment.json."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -8,7 +7,7 @@ import shlex
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import EXPERIMENT, expand, read_object, write_at_once
+from ssdkd_jax.files import EXPERIMENT, digest_of, expand, read_object, write_at_once
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.teacher import file_digest
 from ssdkd_jax.methods import METHODS, section_of
@@ -165,7 +164,7 @@ def _to_repeat(field, there, here):
 def digest(workdir):
     """Digest of what `claim` has noted and what decides the distillation, which baselines do not."""
     noted = {**read_object(pathlib.Path(workdir) / EXPERIMENT), "baselines": None}
-    return hashlib.sha256(json.dumps(noted, sort_keys=True).encode()).hexdigest()
+    return digest_of(noted)
 
 
 def with_whole_paths(value):

@@ -1,7 +1,6 @@
 """What teachers make of test images, kept beside the compiled programs: a large teacher takes minutes on a CPU."""
 
 import hashlib
-import json
 import os
 import pathlib
 
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import replaced_file
+from ssdkd_jax.files import digest_of, replaced_file
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.run_folder import try_lock
 from ssdkd_jax.reports.run_files import DAMAGES
@@ -24,7 +23,7 @@ _FIELDS = ("dtype", "param_dtype", "evaluation_batch_size")
 _VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 
 
-def kept_evaluation(context, teacher, images, test, evaluate):
+def kept_evaluation(context, teacher, teacher_sha256, images, test, evaluate):
     """`evaluate()`, or what it gave the last time for the same teacher, images, machine and code.
 
     A network from a user's own file is always evaluated, since what that file imports may have changed.
@@ -32,11 +31,12 @@ def kept_evaluation(context, teacher, images, test, evaluate):
     Args:
       context: Context.
       teacher: Teacher.
+      teacher_sha256: of its variables.
       images: ImageSpec.
       test: data.Dataset.
       evaluate: () -> Evaluation.
     """
-    place, found = from_first(lambda: _look(context, teacher, images, test))
+    place, found = from_first(lambda: _look(context, teacher.architecture, teacher_sha256, images, test))
     if found is None:
         found = evaluate()
         if place:
@@ -44,21 +44,21 @@ def kept_evaluation(context, teacher, images, test, evaluate):
     return found
 
 
-def _look(context, teacher, images, test):
+def _look(context, architecture, teacher_sha256, images, test):
     """(where the Evaluation is kept or None, the Evaluation or None)."""
     folder = jax.config.jax_compilation_cache_dir
     kept = folder and "://" not in folder and jax.config.jax_enable_compilation_cache
-    if not kept or is_user_code(teacher.architecture):
+    if not kept or is_user_code(architecture):
         return None, None
-    place = pathlib.Path(folder) / "evaluations" / f"{_key(context, teacher, images, test)}.npz"
+    place = pathlib.Path(folder) / "evaluations" / f"{_key(context, architecture, teacher_sha256, images, test)}.npz"
     return place, _read(place)
 
 
-def _key(context, teacher, images, test):
+def _key(context, architecture, teacher_sha256, images, test):
     """Digest of everything that decides an evaluation."""
     made_from = {
-        "architecture": teacher.architecture,
-        "teacher": sha256(teacher.variables),
+        "architecture": architecture,
+        "teacher": teacher_sha256,
         "images": sha256({"images": test.images, "labels": test.labels}),
         "normalization": [list(images.mean), list(images.std)],
         "task": [images.task.name, len(images.class_names)],
@@ -70,7 +70,7 @@ def _key(context, teacher, images, test):
         "versions": provenance.versions(),
         "code": _code(),
     }
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]
+    return digest_of(made_from)[:20]
 
 
 def _code():

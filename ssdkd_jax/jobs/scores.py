@@ -20,7 +20,7 @@ def evaluate_teacher(context, summary, teacher, images, test):
         return evaluate(variables, test.images, test.labels)
 
     with context.clock.measure("teacher"):
-        real = kept_evaluation(context, teacher, images, test, evaluation)
+        real = kept_evaluation(context, teacher, summary.teacher_sha256, images, test, evaluation)
     score = metric.of(real.confusion)
     summary.note("teacher", {metric.name: score, **metric.details(real.confusion, images.class_names)})
     print(f"teacher {summary.teacher}: {score:.2f} {metric.unit} on real test images", flush=True)

@@ -1,8 +1,6 @@
 """Finding the teacher: a saved network, a PyTorch file, or one trained from real images and kept."""
 
 import contextlib
-import hashlib
-import json
 import re
 import shutil
 import time
@@ -13,7 +11,7 @@ import numpy as np
 
 from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, expand, file_sha256, read_object
+from ssdkd_jax.files import check_ours, digest_of, expand, file_sha256, read_object
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.config_checks import check_teacher_path
 from ssdkd_jax.jobs.image_spec import dataset_info, load_split, split_digest
@@ -217,7 +215,7 @@ def kept_teacher(folder, made_from, train, metadata, *, interruption=False):
       metadata: for `save_network`, with "architecture".
       interruption: becomes true when this should stop.
     """
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
+    digest = digest_of(made_from)[:12]
     name = "-".join(re.sub(r"[^\w.:]", "_", part) for part in (made_from["dataset"], metadata["architecture"]))
     kept = expand(folder) / f"{name}-{digest}"
     with contextlib.ExitStack() as held:

@@ -14,6 +14,7 @@ from ssdkd_jax.jobs.kept_evaluations import kept_evaluation
 from ssdkd_jax.jobs.run_folder import try_lock
 from ssdkd_jax.jobs.teacher import Teacher
 from ssdkd_jax.tasks import SEGMENTATION
+from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.evaluation import Evaluation
 from tests import tiny_job
 
@@ -41,7 +42,8 @@ def times_evaluated(count=1, teacher=TEACHER, images=IMAGES, test=TEST, devices=
         return FOUND
 
     for _ in range(count):
-        for given, expected in zip(kept_evaluation(context, teacher, images, test, evaluate), FOUND, strict=True):
+        found = kept_evaluation(context, teacher, sha256(teacher.variables), images, test, evaluate)
+        for given, expected in zip(found, FOUND, strict=True):
             assert_array_equal(given, expected)
             assert given.dtype == expected.dtype
     return len(calls)
