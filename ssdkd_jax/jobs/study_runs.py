@@ -114,14 +114,19 @@ def _check_keeps_results(out, study, planned):
     fix = "choose another: --out=FILE.json"
     found = read_object(out, fix) if out.exists() else {}
     variants, seeds = found.get("variants", {}), found.get("seeds", [])
-    if not isinstance(variants, dict) or not isinstance(seeds, list):
+    if not isinstance(seeds, list) or not _is_of_dicts(variants):
         raise UserError(f"{out} is damaged; {fix}")
     dataset = study.config.dataset
     others = [f"the data set {found['dataset']}"] if found.get("dataset", dataset) != dataset else []
-    others += [f"the variant {name!r}" for name in variants if name not in {run.group for run in planned}]
+    measured = [name for name, variant in variants.items() if variant.get("accuracies") or variant.get("diverged")]
+    others += [f"the variant {name!r}" for name in measured if name not in {run.group for run in planned}]
     others += [f"seed {seed}" for seed in seeds if seed not in {run.seed for run in planned}]
     if others:
         raise UserError(f"{out} has results of {others[0]}, which this command does not make and would remove; {fix}")
+
+
+def _is_of_dicts(found):
+    return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
 
 
 def check_can_write(folder: pathlib.Path) -> None:

@@ -159,6 +159,16 @@ def test_results_of_other_runs_are_kept(run_study, tmp_path):
         run_study(ACCURACIES)
 
 
+def test_a_variant_of_which_no_run_has_ended_has_no_results_to_keep(run_study, tmp_path):
+    run_study(ACCURACIES)
+    out = tmp_path / "out.json"
+    found = json.loads(out.read_text())
+    found["variants"]["stopped"] = {**found["variants"]["slow"], "accuracies": [], "diverged": []}
+    out.write_text(json.dumps(found))
+    run_study(ACCURACIES)
+    assert "stopped" not in json.loads(out.read_text())["variants"]
+
+
 def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
     chosen = Study(tiny_job.config(tmp_path), {"a": {"fast.kd_steps": 1}}, seeds=1)
     with pytest.raises(UserError, match=r"^a: fast\.kd_steps has no effect on ssdkd; did you mean ssdkd\.kd_steps"):
