@@ -113,20 +113,22 @@ def _check_keeps_results(out, study, planned):
     """Raises UserError where the file of results has some of other runs than those planned, which would be lost."""
     fix = "choose another: --out=FILE.json"
     found = read_object(out, fix) if out.exists() else {}
-    variants, seeds = found.get("variants", {}), found.get("seeds", [])
-    if not isinstance(seeds, list) or not _is_of_dicts(variants):
-        raise UserError(f"{out} is damaged; {fix}")
+    try:
+        measured = {name: seeds for name, row in found.get("variants", {}).items() if (seeds := _measured_seeds(row))}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{out} is damaged; {fix}") from None
     dataset = study.config.dataset
     others = [f"the data set {found['dataset']}"] if found.get("dataset", dataset) != dataset else []
-    measured = [name for name, variant in variants.items() if variant.get("accuracies") or variant.get("diverged")]
     others += [f"the variant {name!r}" for name in measured if name not in {run.group for run in planned}]
-    others += [f"seed {seed}" for seed in seeds if seed not in {run.seed for run in planned}]
+    seeds = set().union(*measured.values()) - {run.seed for run in planned}
+    others += [f"seed {seed}" for seed in sorted(seeds)]
     if others:
         raise UserError(f"{out} has results of {others[0]}, which this command does not make and would remove; {fix}")
 
 
-def _is_of_dicts(found):
-    return isinstance(found, dict) and all(isinstance(value, dict) for value in found.values())
+def _measured_seeds(row):
+    """Seeds of a variant's runs that have ended; none where the study was stopped before."""
+    return {int(seed) for seed in row["seeds"]} | {int(run["seed"]) for run in row["diverged"]}
 
 
 def check_can_write(folder: pathlib.Path) -> None:

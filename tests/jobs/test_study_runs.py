@@ -159,14 +159,29 @@ def test_results_of_other_runs_are_kept(run_study, tmp_path):
         run_study(ACCURACIES)
 
 
-def test_a_variant_of_which_no_run_has_ended_has_no_results_to_keep(run_study, tmp_path):
+def test_runs_that_have_not_ended_have_no_results_to_keep(run_study, tmp_path):
     run_study(ACCURACIES)
     out = tmp_path / "out.json"
     found = json.loads(out.read_text())
-    found["variants"]["stopped"] = {**found["variants"]["slow"], "accuracies": [], "diverged": []}
+    nothing = {**found["variants"]["slow"], "accuracies": [], "seeds": [], "diverged": []}
+    found["variants"]["stopped"] = nothing
+    found["seeds"].append(3)
     out.write_text(json.dumps(found))
     run_study(ACCURACIES)
     assert "stopped" not in json.loads(out.read_text())["variants"]
+    found["variants"]["stopped"] = {**nothing, "diverged": [{"seed": 0, "message": "not finite"}]}
+    out.write_text(json.dumps(found))
+    with pytest.raises(UserError, match="has results of the variant 'stopped', which this command does not make"):
+        run_study(ACCURACIES)
+
+
+@pytest.mark.parametrize("variants", [[1], {"a": 1}, {"a": {"seeds": [[1]], "diverged": []}}, {"a": {"seeds": [0]}}])
+def test_damaged_results_are_not_replaced(run_study, tmp_path, variants):
+    run_study(ACCURACIES)
+    out = tmp_path / "out.json"
+    out.write_text(json.dumps({**json.loads(out.read_text()), "variants": variants}))
+    with pytest.raises(UserError, match=r"out\.json is damaged; choose another: --out=FILE\.json$"):
+        run_study(ACCURACIES)
 
 
 def test_a_mistake_is_told_in_the_words_of_a_study_file(tmp_path):
