@@ -22,10 +22,10 @@ test test-all: $(VENV)/.installed-test
 test-tpu: $(VENV)-tpu/.installed
 	JAX_PLATFORMS=cpu $(VENV)-tpu/bin/python -m pytest tests/experiments/test_compile_check.py
 
-$(BIN)/python:
+$(BIN)/python $(VENV)-tpu/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@D:/bin=)
 
 $(VENV)/.installed: requirements.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
@@ -37,8 +37,7 @@ $(VENV)/.installed-test: requirements-test.txt requirements-onnx.txt $(VENV)/.in
 	@touch $@
 
 # Where libtpu is installed, JAX looks for a TPU at each start and complains of none, so it is kept out of $(VENV).
-$(VENV)-tpu/.installed: requirements.txt requirements-tpu.txt requirements-test.txt
-	$(PYTHON) -m venv $(VENV)-tpu
+$(VENV)-tpu/.installed: requirements.txt requirements-tpu.txt requirements-test.txt | $(VENV)-tpu/bin/python
 	$(VENV)-tpu/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-tpu.txt \
 		pytest pytest-xdist hypothesis -c requirements-test.txt
 	@touch $@
