@@ -34,6 +34,8 @@ def get_study():
         # In the demo's 100 epochs, as that of 70 is, with more student steps.
         "warm-up of 40 epochs of 100": {"ssdkd.warmup_epochs": 40, "epochs": 100},
         "warm-up of 10 epochs of 100": {"epochs": 100},
+        "fastdfkd5": {"method": "fastdfkd5"},
+        "fastdfkd5 with a warm-up of 70 epochs": {"method": "fastdfkd5", "fastdfkd5.warmup_epochs": 70, "epochs": 100},
         "4 of the 9 views": of_ssdkd({"views": 4}),
         "4 of the 9 views and new ones for a quarter": of_ssdkd({"views": 4, "renewed_views": buffer_size // 4}),
         "no importance weights": of_ssdkd(NO_WEIGHTS),
