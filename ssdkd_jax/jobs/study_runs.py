@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import check_replaces, check_results_file, check_written_by_us, expand, read_object, write_together
+from ssdkd_jax.files import check_replaces, check_results_file, check_written_by_us, expand, write_together
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.finished_runs import (
     Run,
@@ -23,6 +23,7 @@ from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.jobs.study import RESERVED, Study, check_study, folder_name, variant_configs, without_flags
 from ssdkd_jax.reports import comparison_table, run_files, tables
 from ssdkd_jax.reports.image_statistics import confidence_histogram, evenness
+from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.reports.seed_statistics import paired
 from ssdkd_jax.reports.study_plot import study_plot
 
@@ -112,11 +113,8 @@ def _check_place(out, folder, planned):
 def _check_keeps_results(out, study, planned):
     """Raises UserError where the file of results has some of other runs than those planned, which would be lost."""
     fix = "choose another: --out=FILE.json"
-    found = read_object(out, fix) if out.exists() else {}
-    try:
-        measured = {name: seeds for name, row in found.get("variants", {}).items() if (seeds := _measured_seeds(row))}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"{out} is damaged; {fix}") from None
+    found = read_result(out, fix) if out.exists() else {}
+    measured = {name: seeds for name, row in found.get("variants", {}).items() if (seeds := _measured_seeds(row))}
     dataset = study.config.dataset
     others = [f"the data set {found['dataset']}"] if found.get("dataset", dataset) != dataset else []
     others += [f"the variant {name!r}" for name in measured if name not in {run.group for run in planned}]
@@ -128,7 +126,7 @@ def _check_keeps_results(out, study, planned):
 
 def _measured_seeds(row):
     """Seeds of a variant's runs that have ended; none where the study was stopped before."""
-    return {int(seed) for seed in row["seeds"]} | {int(run["seed"]) for run in row["diverged"]}
+    return {*row["seeds"], *(run["seed"] for run in row["diverged"])}
 
 
 def check_can_write(folder: pathlib.Path) -> None:
