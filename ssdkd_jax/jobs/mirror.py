@@ -65,10 +65,12 @@ class Mirror:
             )
         with self._reachable("read"):
             self._check(check)
-            if _progress(there) <= _progress(_files_in(folder)):
+            here = _files_in(folder)
+            stopped = EXPERIMENT not in here and here.keys() <= set(there)
+            if _progress(there) <= _progress(() if stopped else here):
                 return
             print(f"{folder}: going on with the run in {self.address}", flush=True)
-            # By the experiment a folder is known as a run's, so a copy that is stopped here begins again.
+            # The experiment comes last: by that a fetch that was stopped is known, and begins again.
             for name in sorted(there, key=lambda name: name == EXPERIMENT):
                 self._fetch_file(folder, name)
 
@@ -101,11 +103,16 @@ class Mirror:
         changed = [name for name in sorted(files, key=_order) if self._sent.get(name) != files[name]]
         if not changed:
             return
+        replaced = False
         with self._reachable("written"):
             for name in changed:
-                with contextlib.suppress(FileNotFoundError):  # a checkpoint that was replaced in between
+                try:
                     self._send_file(folder, name)
                     self._sent[name] = files[name]
+                except FileNotFoundError:  # a checkpoint that a newer one has replaced since
+                    replaced = True
+        if replaced:  # the older checkpoint there may be the only whole one
+            return
         for name in self._names_there():
             if name.startswith(_CHECKPOINTS) and name not in files:
                 with self._reachable("written"):

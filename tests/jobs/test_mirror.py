@@ -142,9 +142,33 @@ def test_a_fetch_that_was_stopped_begins_again(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="gone"):
         copy.fetch(two, any_run)
     assert not (two / "experiment.json").exists()
-    shutil.rmtree(two / "checkpoints")
     Mirror(ADDRESS).fetch(two, any_run)
     assert content(two) == content(tmp_path / "one")
+
+
+def test_checkpoints_that_are_not_in_the_bucket_are_no_fetch_that_was_stopped(tmp_path):
+    Mirror(ADDRESS).send(run_at(tmp_path / "one", 3))
+    two = tmp_path / "two"
+    write(two, checkpoints__latest__9__state="mine")
+    Mirror(ADDRESS).fetch(two, any_run)
+    assert set(content(two)) == {"checkpoints/latest/9/state"}
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_sent_leaves_the_one_before_it(tmp_path, monkeypatch):
+    one = run_at(tmp_path / "one", 3)
+    copy = Mirror(ADDRESS)
+    copy.send(one)
+    shutil.rmtree(one / "checkpoints")
+    write(one, checkpoints__latest__4__state="state of 4", checkpoints__latest__4__rest="rest of 4")
+    send_file = copy._send_file
+
+    def replaced(folder, name):
+        (folder / "checkpoints/latest/4/state").unlink(missing_ok=True)
+        send_file(folder, name)
+
+    monkeypatch.setattr(copy, "_send_file", replaced)
+    copy.send(one)
+    assert there("checkpoints/latest/3/state") == "state of 3"
 
 
 def test_another_run_is_refused_before_it_is_fetched(tmp_path):
