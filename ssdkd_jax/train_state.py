@@ -26,6 +26,19 @@ class TrainState(NamedTuple):
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
+def apply_training(model, variables, images, **arguments):
+    """(output, new batch_stats) of a network in training mode; batch_stats is {} without BatchNorm.
+
+    Args:
+      model: Linen module.
+      variables: its variables.
+      images: (n, h, w, c) normalized.
+      arguments: of the module's call.
+    """
+    output, updated = model.apply(variables, images, train=True, mutable=["batch_stats"], **arguments)
+    return output, updated.get("batch_stats", {})
+
+
 def init_train_state(variables, optimizer):
     """TrainState from a network's fresh variables."""
     params = variables["params"]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssdkd_jax import collectives, guided_gan, modulation, replay_buffer
+from ssdkd_jax import collectives, guided_gan, modulation, replay_buffer, train_state
 from ssdkd_jax.data.preprocessing import normalize, random_flip, random_resized_crop, to_unit
 from ssdkd_jax.loops import repeat
 from ssdkd_jax.methods.base import preprocess
@@ -149,10 +149,7 @@ class HiDFD(GuidedGeneration):
         """The student in training mode: (output, new batch_stats); with SimKD, the projected map."""
         if self.distillation == "kd":
             return super().apply_student(variables, images)
-        output, updated = self.problem.student.apply(
-            variables, images, train=True, return_features="map", mutable=["batch_stats"]
-        )
-        return output, updated["batch_stats"]
+        return train_state.apply_training(self.problem.student, variables, images, return_features="map")
 
     @functools.cached_property
     def _schedule(self):

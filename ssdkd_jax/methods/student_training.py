@@ -125,5 +125,4 @@ class StudentTraining(Method):
 
     def apply_student(self, variables, images):
         """The student in training mode: (output, new batch_stats)."""
-        output, updated = self.problem.student.apply(variables, images, train=True, mutable=["batch_stats"])
-        return output, updated.get("batch_stats", {})
+        return train_state.apply_training(self.problem.student, variables, images)

@@ -3,6 +3,7 @@
 Every figure is the median of repeated calls of a compiled program, after a first call that does not count.
 """
 
+import functools
 import math
 
 import jax
@@ -30,7 +31,7 @@ def buffer_times(settings, buffer, budget):
     """name of a buffer operation -> `timing.summary` of it as a program of its own."""
     size = settings.synthesis_batch_size
     images = jnp.zeros((size, *buffer.images.shape[1:]))
-    new = (images, jnp.zeros(size, jnp.int32), jnp.zeros(size))
+    new = (images, jnp.zeros_like(buffer.predicted_class[:size]), jnp.zeros(size))
     key = jax.random.key(1)
     sample = jax.jit(lambda b, key: replay_buffer.sample(b, key, settings.kd_batch_size, alpha=0.6, beta=0.4))
     read = jax.jit(replay_buffer.read)
@@ -66,10 +67,6 @@ def student_step_time(config, settings, image_shape, num_classes, budget):
     optimizer = train_state.sgd(settings.student_learning_rate, momentum=settings.student_momentum)
     state = train_state.init_train_state(jax.jit(student.init)(jax.random.key(2), images[:1]), optimizer)
 
-    def apply_student(variables, x):
-        logits, updated = student.apply(variables, x, train=True, mutable=["batch_stats"])
-        return logits, updated["batch_stats"]
-
     @jax.jit
     def step(state, teacher_variables, images):
         return distillation.distill_step(
@@ -77,7 +74,7 @@ def student_step_time(config, settings, image_shape, num_classes, budget):
             images,
             jnp.ones(len(images)),
             teacher.apply(teacher_variables, images),
-            apply_student=apply_student,
+            apply_student=functools.partial(train_state.apply_training, student),
             kl=losses.kl_divergence,
             temperature=settings.temperature,
             optimizer=optimizer,

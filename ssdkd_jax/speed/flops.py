@@ -42,8 +42,8 @@ def student_step_flops(method, state, teacher, devices) -> float | None:
 
 
 def inversion_step_flops(method, state, teacher, devices) -> float | None:
-    """Of one optimization step of a synthesis, up to the optimizers; None of methods other than SSD-KD and FastDFKD."""
-    if not isinstance(method, (SSDKD, FastDFKD)):
+    """Of one optimization step of a synthesis, up to the optimizers; None without FastDFKD's meta generator."""
+    if not isinstance(method, FastDFKD) and not (isinstance(method, SSDKD) and method.synthesis == "meta"):
         return None
     problem = method.problem
 

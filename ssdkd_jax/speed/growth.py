@@ -57,7 +57,8 @@ def growth(config, out, *, budget: Budget, values: dict = VALUES, command: str =
     for name, of_name in values.items():
         points = content["points"].setdefault(name, {})
         for value in of_name:
-            if str(value) not in points:
+            # What was refused may fit now, as on more devices.
+            if "milliseconds" not in points.get(str(value), {}):
                 points[str(value)] = _point(_changed(config, name, value), budget)
                 write_at_once(out, content)
             print(f"{name} {value:,}: {_in_words(points[str(value)])}", flush=True)

@@ -12,6 +12,7 @@ import tempfile
 import ssdkd_jax
 from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.methods.ssdkd_settings import PAPER
 from ssdkd_jax.models import model_names
 from ssdkd_jax.speed import flops, ours
 
@@ -28,6 +29,13 @@ _SETTINGS = (
     *("bn_momentum", "augment_inversion", "gamma", "buffer_size", "buffer_dtype", "alpha", "priority_epsilon", "views"),
     *("kd_steps", "kd_batch_size", "temperature", "student_learning_rate", "student_momentum", "student_weight_decay"),
 )
+
+# Further ones that change the work, of which the other side has only what the paper's preset says.
+_OF_THE_PAPER = (
+    *("synthesis", "meta_update", "modulated_term", "phi_scale", "gradient_through_phi", "modulate_student"),
+    *("use_diversity", "use_difficulty", "adv_masked", "replacement"),
+)
+_FIXED = {name: PAPER[name] for name in _OF_THE_PAPER} | {"renewed_views": 0}
 
 
 def is_there(network: str) -> bool:
@@ -56,6 +64,12 @@ def make_spec(work, budget, variants=()) -> dict:
         raise UserError("--against=torch needs PyTorch; install it: pip install torch")
     if not isinstance(method, SSDKD):
         raise UserError(f"method is {config.method}, but --against=torch compares ssdkd: --config.method=ssdkd")
+    for name, value in _FIXED.items():
+        if getattr(method, name) != value:
+            raise UserError(
+                f"--against=torch compares ssdkd with {name}={value}, and the config has {getattr(method, name)}: "
+                f"--config.ssdkd.{name}={value}"
+            )
     if len(work.context.devices) > 1 and device.platform != "cpu":
         raise UserError(
             f"--against=torch compares on one device, but there are {len(work.context.devices)}: --config.devices=1"

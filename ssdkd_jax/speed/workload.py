@@ -127,13 +127,16 @@ def _under_way(method, state, num_classes, key):
 
 def filled(buffer: replay_buffer.ReplayBuffer, num_classes: int, key) -> replay_buffer.ReplayBuffer:
     """A buffer whose entries are all valid, with random images, classes, confidences and priorities."""
-    keys, capacity = jax.random.split(key, 4), len(buffer.valid)
+    keys, capacity, classes = jax.random.split(key, 4), len(buffer.valid), buffer.predicted_class
     # A few images over and over: random numbers for a large buffer take several times its memory.
     pixels = jax.random.bits(keys[0], (min(capacity, 1000), *buffer.images.shape[1:]), jnp.uint8)
     pixels = pixels[jnp.arange(capacity) % len(pixels)]
     return buffer._replace(
         images=pixels if buffer.images.dtype == jnp.uint8 else data.to_unit(pixels, buffer.images.dtype),
-        predicted_class=jax.random.randint(keys[1], (capacity,), 0, num_classes),
+        # Of maps there are shares of the pixels instead, about as many of each class.
+        predicted_class=jax.random.randint(keys[1], classes.shape, 0, num_classes)
+        if jnp.issubdtype(classes.dtype, jnp.integer)
+        else jnp.full_like(classes, 1 / num_classes),
         confidence=jax.random.uniform(keys[2], (capacity,)),
         priority=jax.random.uniform(keys[3], (capacity,)),
         valid=jnp.ones(capacity, bool),

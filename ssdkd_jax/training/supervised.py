@@ -68,8 +68,8 @@ def supervised_epoch(model, task, optimizer, recipe, mean, std, steps, axis_name
             y = task.augment_labels(key, labels[indices], **changes)
 
             def loss_function(variables):
-                logits, updated = model.apply(variables, normalize(x, mean, std), train=True, mutable=["batch_stats"])
-                return jnp.mean(task.label_loss(logits, y)), (updated.get("batch_stats", {}), None)
+                logits, batch_stats = train_state.apply_training(model, variables, normalize(x, mean, std))
+                return jnp.mean(task.label_loss(logits, y)), (batch_stats, None)
 
             state, loss, _ = train_state.training_step(state, loss_function, optimizer, axis_name=axis_name)
             return state, loss

@@ -46,6 +46,7 @@ def uncompiled(monkeypatch):
         ({"student__name": "encoder_decoder_8"}, {}, "encoder_decoder_8 is a network for segmentation, but digits is"),
         ({"teacher__name": "lenet5", "image_size": 32}, {}, "the teacher lenet5 has no BatchNorm layers, but ssdkd"),
         ({"method": "fastdfkd"}, {"against": "torch"}, "--against=torch compares ssdkd: --config.method=ssdkd"),
+        ({"ssdkd__meta_update": "none"}, {"against": "torch"}, "has none: --config.ssdkd.meta_update=fomaml"),
         ({"student__name": "vgg8"}, {"against": "torch"}, "has no vgg8, expected one of wrn10_1, wrn10_2, wrn16_1"),
         ({}, {"budget": Budget(2, math.nan)}, "--seconds=nan, expected a finite number of seconds"),
         ({}, {"against": "torch", "variants": ["egaer"]}, "has 'egaer', did you mean 'eager'? expected some of eager,"),

@@ -2,11 +2,16 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from configs import digits, shapes
+from ssdkd_jax import replay_buffer
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.speed.buffer import benchmark
+from ssdkd_jax.speed.buffer import benchmark, buffer_times
+from ssdkd_jax.speed.timing import Budget
+from ssdkd_jax.speed.workload import filled
 
 
 def test_maps_have_no_such_buffer(tmp_path):
@@ -47,6 +52,23 @@ def test_sizes_beyond_the_machine(tmp_path, monkeypatch, field, value, expected)
     with pytest.raises(UserError) as error:
         benchmark(config, 100, 1, tmp_path / "out.json")
     assert expected in str(error.value)
+
+
+def test_a_buffer_of_maps_is_timed_within_a_benchmark():
+    settings = shapes.get_config().ssdkd
+    shares = jnp.zeros((100, 4))
+    empty = replay_buffer.init(100, (8, 8, 3), predicted_class=shares)
+    buffer = filled(empty, 4, jax.random.key(0))
+    assert buffer.predicted_class.shape == shares.shape and jnp.allclose(buffer.predicted_class.sum(1), 1)
+    times = buffer_times(settings, buffer, Budget(1, 0.0))
+    assert set(times) == {"insert", "sample", "read", "update_priorities"}
+
+
+def test_a_student_without_batchnorm_is_timed(tmp_path):
+    config = digits.get_config("convnet_8-lenet5")
+    config.image_size = 32
+    benchmark(config, 100, 1, tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())["student"] == "lenet5"
 
 
 def test_every_operation_is_timed(tmp_path):

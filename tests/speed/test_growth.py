@@ -46,6 +46,14 @@ def test_sizes_beyond_the_memory_are_left_out(tmp_path, monkeypatch):
     assert refused.startswith("the run's arrays take at least 0.0 GB, but there are 0.0 GB; time a smaller buffer")
 
 
+def test_what_was_refused_is_tried_again(tmp_path, monkeypatch):
+    refusal = {"points": {"devices": {"2": {"refused": "there is only 1 device"}}}}
+    monkeypatch.setattr(module, "_start", lambda *_: refusal)
+    monkeypatch.setattr(module, "_point", lambda *_: {"refused": "it was tried"})
+    content = growth(config(), tmp_path / "growth.json", budget=BRIEF, values={"devices": (2,)})
+    assert content["points"]["devices"]["2"] == {"refused": "it was tried"}
+
+
 @pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(measured, monkeypatch, capsys):
     path, content = measured
