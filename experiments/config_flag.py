@@ -14,6 +14,8 @@ from ssdkd_jax.errors import UserError, closest, did_you_mean
 
 # What defines flags of its own when it is imported, none of which does anything here.
 _LIBRARIES = ("absl", "chex", "orbax")
+# Flags whose values are names of methods.
+_OF_METHODS = ("config.method", "methods")
 # Where ml_collections finds what sets fields: the command line as `read_flags` completed it.
 _ARGV: list[str] = []
 # What parsers say of a value, and what it means.
@@ -151,12 +153,12 @@ def shipped_file(path, package, function):
 
 
 def _joined(argv):
-    """The command line with `--config X` as `--config=X`."""
+    """The command line with `--config X` as `--config=X`, and so the flags that name methods."""
     joined, rest = [], list(argv)
     while rest:
         argument = rest.pop(0)
-        if argument in ("--config", "-config") and rest:
-            argument = f"--config={rest.pop(0)}"
+        if argument.startswith("-") and argument.lstrip("-") in ("config", *_OF_METHODS) and rest:
+            argument = f"{argument}={rest.pop(0)}"
         joined.append(argument)
     return joined
 
@@ -278,7 +280,7 @@ def _register_methods(argv):
 
     for argument in argv:
         flag, _, value = argument.partition("=")
-        if flag.lstrip("-") in ("config.method", "methods"):
+        if flag.lstrip("-") in _OF_METHODS:
             for name in filter(is_user_code, value.split(",")):
                 methods.register(name)
 

@@ -48,7 +48,8 @@ def load(
     rng = np.random.default_rng(seed)
     if name == PHOTOGRAPHS:
         images = _crops(rng, most or MANY, image_shape[:2])
-        return _bright_on_black(pixels.with_channels(images, 1)) if image_shape[-1] == 1 else images
+        images = pixels.with_channels(images, image_shape[-1])
+        return _bright_on_black(images) if image_shape[-1] == 1 else images
     elif is_folder(name):
         images = _in_folder(_root(name), image_shape, most, rng)
     else:

@@ -14,7 +14,7 @@ import jax
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError, did_you_mean
-from ssdkd_jax.files import check_replaces, check_written_by_us, expand, make_folder, write_together
+from ssdkd_jax.files import check_replaces, check_written_by_us, digest_of, expand, make_folder, write_together
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.config_checks import check_once
 from ssdkd_jax.jobs.image_spec import shape_and_classes
@@ -29,7 +29,7 @@ from ssdkd_jax.training.devices import local_devices
 from ssdkd_jax.training.interruption import Interrupted
 
 KIND = "accelerator_report"
-TO_COME = {"state": "to come", "says": "", "seconds": 0}
+TO_COME = {"state": "to come", "says": "", "seconds": 0, "date": ""}
 # Characters of what is said about a failure.
 MOST_WORDS = 500
 DONE, STOPPED, FAILED = "done", "goes on with the next call", "failed"
@@ -171,7 +171,7 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
     """Works through the stages until the minutes are over, and writes accelerator_report.json and .md after each.
 
     Args:
-      stages: in their order; those that are done already are left as they are.
+      stages: in their order; those that are done already are left as they are, and so are others that the folder has.
       folder: takes the report, and what each stage leaves.
       minutes: after which no stage begins and a run saves and stops.
       command: the command line, for the report.
@@ -181,7 +181,8 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
       the report, as in accelerator_report.json.
 
     Raises:
-      UserError: the folder cannot be used; what is wrong with a stage is only noted.
+      UserError: the folder cannot be used, or has stages of another machine or of other settings; what is wrong with a
+        stage is only noted.
       Interrupted: on request, after saving.
     """
     folder = make_folder(expand(folder))
@@ -190,13 +191,8 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
     check_replaces(path, KIND, "choose another --workdir=DIR")
     check_written_by_us(folder, {path.with_suffix(".md").name: r"\| stage \|"})
     with alone(folder):
-        noted = read_result(path, "move it elsewhere and run the same command again")["stages"] if path.exists() else {}
-        report = {
-            "kind": KIND,
-            "command": command,
-            **provenance.made_with(local_devices()),
-            "stages": {stage.name: noted.get(stage.name, {**TO_COME}) for stage in stages},
-        }
+        report = {"kind": KIND, "command": command, **provenance.made_with(local_devices())}
+        report["stages"] = _begun(path, stages, report["hardware"])
         deadline = Deadline(60 * minutes, interruption)
         for stage in stages:
             if report["stages"][stage.name]["state"] != DONE and not deadline:
@@ -207,6 +203,24 @@ def accelerator_report(stages: Sequence[Stage], folder, minutes: float, *, comma
         raise Interrupted("stopped; what is done is noted")
     print(f"{in_markdown(report)}\nsee {path.with_suffix('.md')}", flush=True)
     return report
+
+
+def _begun(path, stages, hardware):
+    """{stage: what is noted of it}: those of the folder, and those to come."""
+    before = read_result(path, "move it elsewhere and run the same command again") if path.exists() else {}
+    noted, fix = before.get("stages", {}), "choose another folder: --workdir=DIR"
+    if noted and before["hardware"] != hardware:
+        raise UserError(f"{path} was measured on {before['hardware']}, and this is {hardware}; {fix}")
+    for stage in stages:
+        there = noted.setdefault(stage.name, {**TO_COME})
+        if there["state"] == DONE and there.get("settings") not in (None, _settings_of(stage)):
+            raise UserError(f"{path}: {stage.name} was done with other settings, such as another --dtype; {fix}")
+    return noted
+
+
+def _settings_of(stage):
+    """What is the same whenever a stage's config is."""
+    return digest_of(stage.config and stage.config.to_json_best_effort(sort_keys=True))
 
 
 def _note(report, stage, folder, deadline):
@@ -220,14 +234,16 @@ def _note(report, stage, folder, deadline):
         noted.update(state=FAILED, says=" ".join(str(error).split())[:MOST_WORDS])
         print(f"{stage.name} failed: {error}", flush=True)
     noted["seconds"] += time.monotonic() - start
+    noted.update(settings=_settings_of(stage), date=report["date"])
 
 
 def in_markdown(report: dict) -> str:
     """The report as a table."""
     rows = [
-        f"| {name} | {noted['state']} | {noted['seconds']:.0f} | {' '.join(noted['says'].split()).replace('|', '/')} |"
+        f"| {name} | {noted['state']} | {noted['seconds']:.0f} | {noted.get('date', '')} | "
+        f"{' '.join(noted['says'].split()).replace('|', '/')} |"
         for name, noted in report["stages"].items()
     ]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    head = ["| stage | state | seconds | what came out |", "| --- | --- | ---: | --- |"]
+    head = ["| stage | state | seconds | date | what came out |", "| --- | --- | ---: | --- | --- |"]
     return "\n".join([*head, *rows, "", f"`{report['command']}`, {report['hardware']}, {report['date']}; {versions}."])

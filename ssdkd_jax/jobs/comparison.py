@@ -20,6 +20,7 @@ from ssdkd_jax.jobs.finished_runs import (
     tell_other_seeds,
     unless_damaged,
 )
+from ssdkd_jax.jobs.networks import add_section
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.reports import run_files, tables
@@ -115,6 +116,7 @@ def _configs(config, methods, seeds):
         for method in methods:
             one = configs[section_of(method), seed] = copy.deepcopy(config)
             one.update(method=method, seed=seed, epochs=planned[method].epochs, baselines=())
+            add_section(one, method)
             one[section_of(method)].warmup_epochs = planned[method].warmup
     return configs
 

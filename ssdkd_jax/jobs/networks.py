@@ -1,6 +1,7 @@
 """A config's networks, and the method that is made of them."""
 
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
@@ -79,6 +80,14 @@ def method_settings(config, name):
     """{setting: value} of a method: the config's section, or its preset where the config has none."""
     section = section_of(name)
     return config[section].to_dict() if section in config else find_method(name).settings
+
+
+def add_section(config, method):
+    """Adds the section of a method with its own settings to a config that has none, such as one of a user's method."""
+    section = section_of(method)
+    if section not in config:
+        with config.unlocked():
+            config[section] = ConfigDict(method_settings(config, method))
 
 
 def network_metadata(architecture, images):

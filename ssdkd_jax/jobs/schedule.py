@@ -2,7 +2,7 @@
 
 import copy
 
-from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.jobs.networks import add_section, method_settings
 from ssdkd_jax.methods import section_of
 
 
@@ -23,5 +23,6 @@ def with_fitting_warmup(config):
     if fitting == asked:
         return config, ""
     config = copy.deepcopy(config)
+    add_section(config, config.method)
     config[section_of(config.method)].warmup_epochs = fitting
     return config, f"the warm-up is shortened from {asked} to {fitting} epochs"

@@ -13,7 +13,7 @@ from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError, closest, did_you_mean
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.experiment import identity
-from ssdkd_jax.jobs.networks import method_settings
+from ssdkd_jax.jobs.networks import add_section
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.reports import run_files
 from ssdkd_jax.user_code import is_user_code, load_object, reported_errors
@@ -217,7 +217,8 @@ def _changed(config, changes):
     config = copy.deepcopy(config)
     config.baselines = ()
     if is_user_code(changes.get("method", "")):
-        _add_section(config, changes["method"])
+        methods.register(changes["method"])
+        add_section(config, changes["method"])
     for field, value in changes.items():
         _refuse_shared(config, field)
         owner, name = _place(config, field)
@@ -231,15 +232,6 @@ def _changed(config, changes):
             kind = type(owner[name]).__name__
             raise UserError(f"{field} is {value!r}, expected {kind} such as {owner[name]!r}") from error
     return config
-
-
-def _add_section(config, method):
-    """A user's own method brings the settings that the config does not know."""
-    methods.register(method)
-    section = methods.section_of(method)
-    if section not in config:
-        with config.unlocked():
-            config[section] = ConfigDict(method_settings(config, method))
 
 
 def _refuse_shared(config, field):

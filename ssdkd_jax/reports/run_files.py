@@ -223,8 +223,8 @@ def _classes(stored: np.ndarray | None, count: int) -> tuple[np.ndarray | None, 
 
 def _check_buffer(buffer: Buffer, path: pathlib.Path) -> None:
     shape, fix = buffer.images.shape, _fix(path)
-    if buffer.images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape[1:]:
-        raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, 1 or 3); {fix}")
+    if buffer.images.dtype != np.uint8 or len(shape) != 4 or 0 in shape[1:]:
+        raise UserError(f"{path}: images are {buffer.images.dtype} {shape}, expected uint8 (n, h, w, c); {fix}")
     beside = {name: getattr(buffer, name) for name in ("predicted_class", "confidence", "draws")}
     lengths = {name: array.shape for name, array in beside.items() if array is not None}
     if any(length != shape[:1] for length in lengths.values()):

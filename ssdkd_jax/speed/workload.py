@@ -153,9 +153,9 @@ def keeps_views(method: Method) -> bool:
 
 
 def other_views(work: Workload) -> Workload | None:
-    """The same work with kept views where it has none, and without them where it has; None of a method without."""
+    """The same work with kept views where it has none, and without them where it has; None where none can be kept."""
     method = work.method
-    if not isinstance(method, ViewKeeping):
+    if not isinstance(method, ViewKeeping) or work.images.task.name == "segmentation":
         return None
     renewed = {"renewed_views": 0} if isinstance(method, SSDKD) else {}
     other = dataclasses.replace(method, views=0 if method.views else VIEWS, **renewed)

@@ -162,6 +162,7 @@ def test_photographs():
     assert np.all(gray.max(axis=(1, 2, 3)) == 255) and np.all(np.median(gray, axis=(1, 2, 3)) < 5)
     assert len(np.unique(colored.reshape(20, -1), axis=0)) == 20
     assert np.array_equal(gray, collected.load("photographs", (8, 8, 1), most=20))
+    assert collected.load("photographs", (8, 8, 4), most=20).shape == (20, 8, 8, 4)
 
 
 @pytest.mark.parametrize(

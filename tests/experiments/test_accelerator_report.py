@@ -97,6 +97,24 @@ def test_what_is_done_stays_and_the_rest_goes_on(tmp_path):
     again = accelerator_report(stages_that(calls, a="slow", b="good", c="well"), tmp_path, 1)
     assert calls == ["a", "b", "c", "b", "c"]
     assert [noted["says"] for noted in again["stages"].values()] == ["fast", "good", "well"]
+    more = accelerator_report(stages_that(calls, d="new"), tmp_path, 1)
+    assert [noted["says"] for noted in more["stages"].values()] == ["fast", "good", "well", "new"]
+
+
+def test_what_another_machine_or_other_settings_gave_is_not_passed_off_as_ours(tmp_path, monkeypatch):
+    calls = []
+    stages = [stage._replace(config=config("")) for stage in stages_that(calls, a="fast")]
+    accelerator_report(stages, tmp_path, 1)
+    before = (tmp_path / "accelerator_report.json").read_bytes()
+    other = [stage._replace(config=config("", dtype="bfloat16")) for stage in stages]
+    with pytest.raises(UserError, match=r"a was done with other settings, such as another --dtype; choose an"):
+        accelerator_report(other, tmp_path, 1)
+    monkeypatch.setattr(module.provenance, "hardware", lambda _: "1 x GPU")
+    with pytest.raises(
+        UserError, match=r"was measured on \d+ cores? of .*, and this is 1 x GPU; choose another folder"
+    ):
+        accelerator_report(stages, tmp_path, 1)
+    assert calls == ["a"] and (tmp_path / "accelerator_report.json").read_bytes() == before
 
 
 def test_no_stage_begins_when_the_minutes_are_over(tmp_path):

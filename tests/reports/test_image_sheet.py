@@ -66,6 +66,9 @@ def test_small_images_grow_by_whole_pixels_and_large_ones_shrink():
     gray = rng.integers(0, 256, (28, 28, 1), dtype=np.uint8)
     np.testing.assert_array_equal(fitted(gray), np.repeat(np.repeat(gray, 2, 0), 2, 1).repeat(3, 2))
     assert fitted(rng.integers(0, 256, (40, 20, 3), dtype=np.uint8)).shape == (40, 20, 3)
+    assert fitted(rng.integers(0, 256, (40, 20, 4), dtype=np.uint8)).shape == (40, 20, 3)
+    two = rng.integers(0, 256, (28, 28, 2), dtype=np.uint8)
+    np.testing.assert_array_equal(fitted(two), fitted(two[..., :1]))
     assert fitted(rng.integers(0, 256, (224, 112, 3), dtype=np.uint8)).shape == (64, 32, 3)
 
 
