@@ -23,7 +23,12 @@ flags.DEFINE_string(
     "arch", "", "from-torch: the architecture, or path/to/file.py:make; inferred from names and shapes where not given."
 )
 flags.DEFINE_integer("num_classes", 0, "from-torch: how many classes the file must have.", lower_bound=0)
-flags.DEFINE_string("dataset", "", "from-torch: data set whose normalization and class names the network is for.")
+flags.DEFINE_string(
+    "dataset",
+    "",
+    "from-torch: data set whose class names the network is for, and whose normalization, unless the public files of "
+    "its architecture have one of their own.",
+)
 flags.DEFINE_string("data_dir", "", "from-torch: where prepared TFDS sets are stored.")
 flags.DEFINE_string("normalization", "", "from-torch: cifar10, imagenet, ..., half, or numbers: mean,mean/std,std.")
 flags.DEFINE_list("class_names", [], "from-torch: names of the classes, in the order of the logits.")

@@ -44,7 +44,7 @@ def replaced_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Raises:
       UserError: the path is a folder, a pipe or a device.
-      OSError: of the block, with a file's name, which that of a failed write has not.
+      OSError: as the block raised it, with the file's name where it had none.
     """
     path = pathlib.Path(path)
     if found := in_place_of_a_file(path):
@@ -89,7 +89,7 @@ def write_at_once(path: pathlib.Path, content: Any) -> None:
 
 
 def write_together(contents: dict[pathlib.Path, Any]) -> None:
-    """Writes several files as `write_at_once` does, all of them or none."""
+    """Writes several files as `write_at_once` does, and begins to replace them only once all are written."""
     with contextlib.ExitStack() as stack:
         unfinished = {path: stack.enter_context(replaced_file(path)) for path in contents}
         for path, content in contents.items():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ssdkd_jax import collectives
 from ssdkd_jax.data.preprocessing import to_uint8, to_unit
 
-# Priority of the first entries; later ones get the buffer's largest.
+# Priority of the first entries; later ones get that of the buffer.
 FIRST_PRIORITY = 1.0
 NORMALIZATIONS = ("batch", "buffer", "mean")
 # What of the buffer's priorities new entries get.

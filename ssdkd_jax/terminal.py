@@ -29,5 +29,5 @@ def open_closed_streams() -> None:
 
 
 def escape_names() -> None:
-    """Prints names that are not text with escapes; a user's file of such a name would end the program otherwise."""
+    """Prints what is no text, such as the bytes of some files' names, with escapes; `print` would fail otherwise."""
     sys.stdout.reconfigure(errors="backslashreplace")

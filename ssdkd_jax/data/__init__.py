@@ -2,7 +2,7 @@
 
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo, subset
 from ssdkd_jax.data.loading import dataset_info, folder_of, load_split, split_digest
-from ssdkd_jax.data.normalization import chosen_normalization, normalization
+from ssdkd_jax.data.normalization import chosen_normalization, normalization, normalization_name
 from ssdkd_jax.data.pixels import with_channels
 from ssdkd_jax.data.preprocessing import augment, normalize, random_crop, random_flip, to_uint8, to_unit
 
@@ -15,6 +15,7 @@ __all__ = [
     "folder_of",
     "load_split",
     "normalization",
+    "normalization_name",
     "normalize",
     "random_crop",
     "random_flip",

@@ -1,5 +1,6 @@
 """The benchmarks of this field: what is known of a data set without its files."""
 
+import re
 from typing import NamedTuple
 
 _CIFAR100 = """
@@ -14,6 +15,12 @@ wolf woman worm
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _DIGITS = tuple("0123456789")
+
+
+def base_name(name: str) -> str:
+    """The name of a TFDS set without config and version, such as that of 'cifar10:3.0.2'; other names as they are."""
+    found = re.fullmatch(r"(\w+)(/[\w.+-]+)?(:[\d.*]+)?", name)
+    return found[1] if found else name
 
 
 class Benchmark(NamedTuple):
@@ -53,6 +60,7 @@ BENCHMARKS = {
     ),
     "imagenet": _IMAGENET,
     "imagenet2012": _IMAGENET,
+    "imagenet2012_subset": _IMAGENET,
     "fashion_mnist": Benchmark((28, 28, 1), {"train": 60_000, "test": 10_000}, _CLOTHES, mean=(0.2860,), std=(0.3530,)),
     "mnist": Benchmark((28, 28, 1), {"train": 60_000, "test": 10_000}, _DIGITS),
     "svhn_cropped": Benchmark((32, 32, 3), {"train": 73_257, "test": 26_032}, _DIGITS),

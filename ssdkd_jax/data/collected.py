@@ -81,8 +81,8 @@ def choose(classes: np.ndarray, confidences: np.ndarray, most: int, by: str) -> 
       classes: (n,) the teacher's classes.
       confidences: (n,) its confidences.
       most: how many are kept.
-      by: "confidence", the surest; "classes", equally many of each class, its surest, and of the others more where a
-        class has fewer [ours]; "random", for images that were drawn already, the first.
+      by: "confidence", the surest; "classes", the surest of each class, equally many, and more of the larger classes
+        where a class has too few [ours]; "random", the first ones, of images that were drawn already.
 
     Returns:
       (at most `most`,) rows in ascending order.

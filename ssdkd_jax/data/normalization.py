@@ -2,7 +2,7 @@
 
 import math
 
-from ssdkd_jax.data.benchmarks import BENCHMARKS
+from ssdkd_jax.data.benchmarks import BENCHMARKS, base_name
 from ssdkd_jax.errors import UserError, did_you_mean
 
 Numbers = tuple[float, ...]
@@ -19,10 +19,14 @@ def normalization(name: str, channels: int = 3) -> tuple[Numbers, Numbers]:
       (mean, std), tuples of floats; 0.5 in every channel for sets without published numbers (digits, image folders, a
       user's own, ...).
     """
-    unversioned = name.split(":")[0]  # TFDS writes 'cifar10:3.0.2'
-    if unversioned in _published():
-        return BENCHMARKS[unversioned].mean, BENCHMARKS[unversioned].std
-    return (0.5,) * channels, (0.5,) * channels
+    known = BENCHMARKS.get(normalization_name(name))
+    return (known.mean, known.std) if known else ((0.5,) * channels, (0.5,) * channels)
+
+
+def normalization_name(name: str) -> str:
+    """What `chosen_normalization` calls the normalization of a data set; "half" of one without published numbers."""
+    base = base_name(name)
+    return base if base in _published() else "half"
 
 
 def _published():
@@ -47,7 +51,7 @@ def chosen_normalization(text: str, channels: int = 3) -> tuple[Numbers, Numbers
         return normalization(text, channels)
     if "/" in text:
         mean, std = _numbers(text)
-    elif text.split(":")[0] in _published():
+    elif normalization_name(text) != "half":
         mean, std = normalization(text, channels)
     else:
         raise UserError(

@@ -3,12 +3,11 @@
 import difflib
 import io
 import os
-import re
 
 import numpy as np
 
 from ssdkd_jax.data import pixels
-from ssdkd_jax.data.benchmarks import BENCHMARKS
+from ssdkd_jax.data.benchmarks import BENCHMARKS, base_name
 from ssdkd_jax.data.dataset import Dataset, DatasetInfo
 from ssdkd_jax.errors import UserError
 
@@ -51,7 +50,7 @@ def info(name: str, data_dir: str | None, size: tuple[int, int] | None, *, prepa
     try:
         builder = _open(name, data_dir)
     except UserError:
-        published = BENCHMARKS.get(name)
+        published = BENCHMARKS.get(base_name(name))
         if prepared_here or published is None or published.image_shape is None:
             raise
         *published_size, channels = published.image_shape
@@ -89,7 +88,7 @@ def _open(name, data_dir, features=("image", "label")):
 
 
 def _not_prepared(name, data_dir, known_names):
-    base = re.split("[/:]", name)[0]
+    base = base_name(name)
     if base in known_names:
         return f"{name} is not prepared: looked in {data_dir}; prepare it: {_preparation(name, data_dir)}"
     closest = difflib.get_close_matches(base, ["digits", *known_names], n=3)

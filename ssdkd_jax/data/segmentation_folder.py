@@ -48,8 +48,8 @@ def load(path: str | os.PathLike, split: str, size: tuple[int, int] | None, know
         labels.append(label_maps.resize(numbers, size))
     if not seen - {label_maps.IGNORE}:
         raise UserError(
-            f"the label maps of {root / split} have no pixel of a class, only such to ignore; expected some of each; "
-            "add other images"
+            f"the label maps of {split_folder(root, split)} have no pixel of a class, only such to ignore; "
+            "expected some of each; add other images"
         )
     image_paths = [image_file for image_file, _ in pairs]
     images = pixels.stack(images, image_paths)

@@ -1,8 +1,8 @@
 """The epochs of compared methods: equally many of them with student steps.
 
-`epochs` of a comparison's config includes the longest warm-up of data-free methods; other methods get fewer epochs, or
-more.  The longest is that of all known methods, asked for or not, so that methods can be added later.  Methods whose
-sections say otherwise of `kd_steps` take fewer student steps, or more.
+`epochs` of a comparison's config are those of the data-free method with the longest warm-up; each other method gets as
+many epochs with student steps, plus its own warm-up.  The longest is that of all known methods, asked for or not, so
+that methods can be added later.  How many student steps an epoch has is up to each method's section (`kd_steps`).
 """
 
 from collections.abc import Iterable, Sequence

@@ -91,7 +91,7 @@ def describe_images(config, shape, class_names, metadata, public="", *, tell=Tru
         return ImageSpec(shape, names, mean, std, task_of(config))
     given = bool(config.teacher.path)
     if given and tell and not config.normalization:
-        assumed = public or config.dataset
+        assumed = public or data.normalization_name(config.dataset)
         print(f"assuming normalization {assumed!r}; set it with --config.normalization=NAME", flush=True)
     if config.normalization or public:
         mean, std = data.chosen_normalization(config.normalization or public, shape[-1])

@@ -91,7 +91,7 @@ def _read(path):
 
 
 def _keep(path, evaluation):
-    """Writes it where that is possible and no other run does; elsewhere the next run takes its time again."""
+    """Writes the file where that is possible and no other run is at it; otherwise the next run evaluates again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if lock := try_lock(path.with_suffix(".lock")):

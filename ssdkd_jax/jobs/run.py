@@ -3,7 +3,6 @@
 import contextlib
 import os
 
-import jax
 import numpy as np
 
 from ssdkd_jax import models
@@ -41,6 +40,7 @@ from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.compilation import matmul_precision
 from ssdkd_jax.training.devices import devices_of_run
 from ssdkd_jax.training.loop import Plan, distill
 from ssdkd_jax.training.multiprocess import from_first
@@ -70,7 +70,8 @@ def run_job(config, folder, *, mirror="", command="", interruption=False) -> Sum
     with removed_if_refused(expand(folder)), contextlib.ExitStack() as held:
         summary = from_first(lambda: _finished(config, folder, mirror, held))
         context = Context(config, devices, Clock(), interruption, expand(folder))
-        return summary or _run(context, command, shortened)
+        with matmul_precision(config.matmul_precision):
+            return summary or _run(context, command, shortened)
 
 
 def check_folder(config, folder):
@@ -164,13 +165,12 @@ def _tell_damaged_log(folder, summary):
         print(f"{wrong}; only the curves of the report need it", flush=True)
 
 
-def _run(context, command, note):
-    """The job itself, in a folder that no other run uses; `note` is told before the distillation."""
+def _run(context, command, shortened):
+    """The job itself, in a folder that no other run uses; `shortened`, if any, is told before the distillation."""
     config, folder, clock = context.config, context.folder, context.clock
     check_task(config)
     check_sizes(config, context.devices)
     from_first(lambda: run_folder.check_can_write(folder))
-    use_precision(config)
     with clock.measure("setup"):
         test, baseline_sets = baselines.real_images(config)
         given = baselines.given_images(config)
@@ -188,8 +188,8 @@ def _run(context, command, note):
         from_first(lambda: run_folder.write_summary(folder, summary))
         return summary
 
-    if note:
-        print(note, flush=True)
+    if shortened:
+        print(shortened, flush=True)
     method = make_method(context, teacher.architecture, images)
     student_name = trained_network(config, teacher.architecture)
     with clock.measure("setup"):
@@ -206,7 +206,7 @@ def _run(context, command, note):
         shown = shown_images(context, method, result.state, frozen, predict_teacher)
         beside = sample_of_collected(method, given, len(images.class_names))
         from_first(lambda: save_images(folder, images.class_names, real, beside, shown))
-        maps = shown_maps(context, images, teacher, student, test, shown["images"])
+        maps = shown_maps(context, images, teacher, student_name, student, test, shown["images"])
         from_first(lambda: save_maps(folder, maps))
     _note_student(summary, config, method, result, given, score)
     summary.student_network = None if student_name == config.student.name else student_name
@@ -222,12 +222,6 @@ def _write(folder, summary):
     run_folder.write_summary(folder, summary)
     write_report(folder)
     print(f"{summary.in_one_line()}; see {folder}/report.html", flush=True)
-
-
-def use_precision(config):
-    """Makes the config's precision of matrix products that of this process."""
-    if config.matmul_precision != "default":
-        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
 
 
 def _find_teacher(context, given):

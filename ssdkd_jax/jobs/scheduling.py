@@ -17,11 +17,12 @@ from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_job, teacher_architecture
 from ssdkd_jax.jobs.plausibility import check_all_work
 from ssdkd_jax.jobs.processes import Child, Share, call, shares, stopped_at_the_end, wait
-from ssdkd_jax.jobs.run import check_folder, run_job, use_precision
+from ssdkd_jax.jobs.run import check_folder, run_job
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import train_teacher
 from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.compilation import matmul_precision
 from ssdkd_jax.training.devices import check_divisible, local_devices
 from ssdkd_jax.training.interruption import Interrupted, epochs_under_way
 from ssdkd_jax.training.progress import RunCounter
@@ -203,9 +204,9 @@ def _keep_teacher(config, folder, interruption):
     devices = local_devices(config.devices)
     check_divisible(devices, **{"teacher.batch_size": config.teacher.batch_size})
     baselines.real_images(config)  # or it would show after the teacher's training that they cannot be read
-    use_precision(config)
     images = describe_images(config, *shape_and_classes(config), {})
-    train_teacher(Context(config, devices, Clock(), interruption, folder), images)
+    with matmul_precision(config.matmul_precision):
+        train_teacher(Context(config, devices, Clock(), interruption, folder), images)
 
 
 def _one_by_one(waiting, on_end, counter, command, interruption):

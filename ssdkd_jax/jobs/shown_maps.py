@@ -13,21 +13,21 @@ from ssdkd_jax.reports.segmentation_maps import Maps
 SHOWN = 8
 
 
-def shown_maps(context, images, teacher, student, test, made):
+def shown_maps(context, images, teacher, student_network, student, test, made):
     """Maps of a few test and synthetic images; None for a task without label maps.
 
     Args:
       context: Context.
       images: ImageSpec.
       teacher: Teacher.
-      student: variables on the host.
+      student_network, student: its architecture, and its variables on the host.
       test: data.Dataset or None.
       made: synthetic images, uint8 (n, h, w, c).
     """
     if not images.task.label_shape(images.shape):
         return None
     predict_teacher = _predict(context, images, teacher.architecture, teacher.variables)
-    predict_student = _predict(context, images, context.config.student.name, student)
+    predict_student = _predict(context, images, student_network, student)
     real, labels = (np.zeros((0, *images.shape), np.uint8), np.zeros((0, *images.shape[:2]), np.uint8))
     if test is not None:
         chosen = evenly_spaced(len(test.images), SHOWN)

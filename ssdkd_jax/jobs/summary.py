@@ -117,6 +117,8 @@ class Summary:
     def in_one_line(self) -> str:
         """The result in words."""
         unit, teacher, student = METRICS[self.metric].unit, self.score("teacher"), self.score("student")
+        if self.epochs == 0:
+            return f"teacher {teacher:.2f} {unit}"
         if student is None:
             score = METRICS[self.metric].agreement.format(self.student_agreement)
         else:

@@ -29,7 +29,8 @@ def describe_conversion(
       network: Teacher.
       path: of the file, for the metadata and messages.
       num_classes: that it must have; 0 is any number.
-      dataset: takes class names, image size and normalization from this data set, where they are not given.
+      dataset: takes class names, image size and normalization from this data set, where they are not given; not the
+        normalization where the architecture's public files have one of their own.
       data_dir: where prepared data sets lie.
       normalization: see `data.chosen_normalization`.
       class_names: in the order of the logits.
@@ -144,7 +145,10 @@ def _count(number, noun):
 
 
 def _normalization(architecture, classes, channels, chosen, dataset):
-    """(mean, std): what the user chose, else the data set's, otherwise a guess, which is printed."""
+    """(mean, std): the user's, else that of the architecture's public files, else the data set's, else a guess.
+
+    Prints which it is, unless the user or the data set said so.
+    """
     if chosen:
         return data.chosen_normalization(chosen, channels)
     public = models.public_normalization(architecture) if channels == 3 else ""

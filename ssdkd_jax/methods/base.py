@@ -13,8 +13,8 @@ from ssdkd_jax.data.preprocessing import augment, normalize
 from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.tasks import Task
 
-# Share of pixels that a synthesis made and that are not in [0, 1], as those of a user's own method may be.  Among the
-# metrics, of which the training loop takes it out, and stops unless it is 0.
+# The metric that holds the share of generated pixels outside [0, 1], which only a user's own method can produce.  The
+# training loop takes it out of the metrics, and stops the run unless it is 0.
 PIXELS_OUTSIDE = "pixels_outside"
 
 

@@ -2,16 +2,13 @@
 
 Times are medians and quartiles in milliseconds, of calls that wait for the device, after calls that do not count.
 A step's time is that of the program that takes all steps of an epoch, over their number.  Memory is the largest that
-the device had in use where it says so, and what XLA's compiler plans for each program; a GPU's
-compiler tries out algorithms, which counts as use.  The floating-point operations
-of a step are counted as `speed.flops` says; their share is that of what a matrix product in the same dtype does in the
-same run.
+the device had in use where it says so, and what XLA's compiler plans for each program; a GPU's compiler tries out
+algorithms, which counts as use.  The floating-point operations of a step are counted as `speed.flops` says; their share
+is that of what a matrix product in the same dtype does in the same run.
 """
 
 import math
 import os
-
-import jax
 
 from ssdkd_jax import settings
 from ssdkd_jax.errors import UserError
@@ -20,6 +17,7 @@ from ssdkd_jax.jobs import provenance
 from ssdkd_jax.speed import ours, peer
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.speed.workload import Workload, make_workload
+from ssdkd_jax.training.compilation import matmul_precision
 
 KIND = "speed"
 # Load average from which a machine is no place for timing on its CPU.
@@ -47,14 +45,13 @@ def benchmark(config, out, *, budget: Budget, against: str = "", variants=(), co
     out = check_results_file(out, KIND)
     if not math.isfinite(budget.seconds):
         raise UserError(f"--seconds={budget.seconds}, expected a finite number of seconds")
-    if config.matmul_precision != "default":
-        jax.config.update("jax_default_matmul_precision", config.matmul_precision)
     work = make_workload(config)
     spec = peer.make_spec(work, budget, variants) if against else None
     results = _Results(out, work, command)
     if work.context.devices[0].platform == "cpu":
         results.note("host", {"load_average": _load()})
-    _time_ours(work, budget, results)
+    with matmul_precision(config.matmul_precision):
+        _time_ours(work, budget, results)
     if spec:
         peer.run(spec, results.note_peer)
         results.note("ratios", results.content["ratios"])

@@ -17,14 +17,13 @@ from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
 from ssdkd_jax.jobs.network_checks import check_statistics, network_shapes
 from ssdkd_jax.jobs.networks import make_method
 from ssdkd_jax.jobs.plausibility import check_task
-from ssdkd_jax.jobs.run import use_precision
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import hlo
 from ssdkd_jax.speed.tpus import chip_of, devices_of
 from ssdkd_jax.speed.workload import check_makes_images
 from ssdkd_jax.training.clock import Clock
-from ssdkd_jax.training.compilation import planned_bytes
+from ssdkd_jax.training.compilation import matmul_precision, planned_bytes
 from ssdkd_jax.training.devices import spread_shapes
 from ssdkd_jax.training.loop import epoch_programs
 
@@ -98,13 +97,14 @@ def check_topology(config, topology: str, quick: bool = False) -> dict:
     """One row of the results: what an epoch costs one device of a topology; `quick` as of `compile_check`."""
     devices, chip = devices_of(topology), chip_of(topology)
     config_checks.check_batches(config, devices)
-    use_precision(config)
-    method, state, teacher = _shapes(config, devices)
-    clock, found = Clock(), {}
-    programs = dict(zip(("synthesis", "student"), epoch_programs(method, devices, clock), strict=True))
-    for name, program in programs.items():
-        if name == "student" or method.synthesizes(0):
-            found[name] = _figures(program, _steps(method, name), state, teacher, quick)
+    with matmul_precision(config.matmul_precision):
+        method, state, teacher = _shapes(config, devices)
+        programs = dict(zip(("synthesis", "student"), epoch_programs(method, devices, Clock()), strict=True))
+        found = {
+            name: _figures(program, _steps(method, name), state, teacher, quick)
+            for name, program in programs.items()
+            if name == "student" or method.synthesizes(0)
+        }
     together = {
         field: method.rounds * sum(one[field] for one in found.values())
         for field in ("flops", "padded_flops", "float32_flops", "bytes", "host_transfers")

@@ -17,6 +17,7 @@ from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import ours
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.speed.workload import check_makes_images, make_workload
+from ssdkd_jax.training.compilation import matmul_precision
 
 KIND = "growth"
 # What is changed -> its values.
@@ -117,8 +118,9 @@ def _point(config, budget):
         work = make_workload(config)
     except UserError as error:
         return {"refused": str(error)}
-    epochs = ours.Epochs(work)
-    times = ours.epoch_figures(epochs, budget) | ours.buffer_figures(work, budget)
+    with matmul_precision(config.matmul_precision):
+        epochs = ours.Epochs(work)
+        times = ours.epoch_figures(epochs, budget) | ours.buffer_figures(work, budget)
     memory = epochs.memory_bytes()
     planned = [memory[name] for name in ("planned for synthesis", "planned for student") if name in memory]
     # Or the programs of all points add up.

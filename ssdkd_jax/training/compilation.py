@@ -1,6 +1,7 @@
 """Compiled programs: each is compiled once, on the clock, and never silently again."""
 
 import concurrent.futures
+import contextlib
 import functools
 
 import jax
@@ -11,6 +12,11 @@ from ssdkd_jax.training.memory import check_memory
 
 # XLA uses several cores for one program only part of the time.
 COMPILERS = concurrent.futures.ThreadPoolExecutor()
+
+
+def matmul_precision(name: str) -> contextlib.AbstractContextManager:
+    """A block in which this thread's matrix products have a precision; in "default", what JAX is set to otherwise."""
+    return contextlib.nullcontext() if name == "default" else jax.default_matmul_precision(name)
 
 
 class CompileOnce:

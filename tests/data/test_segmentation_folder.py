@@ -205,7 +205,7 @@ def test_a_class_that_is_lost_by_shrinking_is_said_to_be_that(root):
 
 def test_maps_with_nothing_to_measure_are_refused(root):
     put_pair(root, "val", "c", [[9, 9, 9], [9, 9, 9]])
-    with pytest.raises(UserError, match=r"the label maps of .*test have no pixel of a class, only such to ignore"):
+    with pytest.raises(UserError, match=r"the label maps of .*val have no pixel of a class, only such to ignore"):
         load_split(f"segmentation:{root}", "test")
 
 

@@ -6,6 +6,7 @@ import pytest
 from absl import flags
 
 from experiments import config_flag
+from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import model_names
 from tests import programs
@@ -164,6 +165,19 @@ def test_what_only_looks_like_a_flag_given_twice(refusal):
     arguments = ["--config=digits", "--repeats", "2", "--again", "twice", "--config.ssdkd.gamma", "1", "--seconds=1"]
     rest = config_flag.read_flags(["main.py", *arguments, "--", "--repeats=2", "--repeats=2"], "main.py")
     assert rest == ["twice", "--repeats=2", "--repeats=2"]
+
+
+@pytest.mark.parametrize("separator", ["=", " "])
+def test_a_users_own_method_has_its_section(refusal, tmp_path, monkeypatch, separator):
+    monkeypatch.setitem(methods.METHODS, "MyMethod", None)  # so that it is forgotten afterwards
+    del methods.METHODS["MyMethod"]
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses\nfrom ssdkd_jax.methods.ssdkd import SSDKD\n\n\n"
+        "@dataclasses.dataclass(frozen=True)\nclass MyMethod(SSDKD):\n    pass\n"
+    )
+    method = f"--config.method{separator}{tmp_path}/mine.py:MyMethod".split(" ")
+    config_flag.read_flags(["main.py", "--config=digits", *method, "--config.MyMethod.gamma=2"], "main.py")
+    assert flags.FLAGS.config.MyMethod.gamma == 2
 
 
 def test_a_field_without_a_config(refusal):

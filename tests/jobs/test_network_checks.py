@@ -160,7 +160,7 @@ def test_a_normalization_is_told_by_the_run_alone(context, tmp_path, capsys):
     network_checks.check_job(chosen, tmp_path, "convnet_8")
     assert capsys.readouterr().out == ""
     describe_images(chosen, (8, 8, 1), IMAGES.class_names, {})
-    assert capsys.readouterr().out == "assuming normalization 'digits'; set it with --config.normalization=NAME\n"
+    assert capsys.readouterr().out == "assuming normalization 'half'; set it with --config.normalization=NAME\n"
 
 
 def test_images_that_a_network_cannot_take(context):
