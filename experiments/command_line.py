@@ -16,7 +16,8 @@ from absl import flags
 from experiments import config_flag
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import allow_open_files, make_folder
+from ssdkd_jax.limits import allow_open_files
+from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.terminal import escape_names, open_closed_streams, silence_libraries
 from ssdkd_jax.training import multiprocess
 from ssdkd_jax.training.interruption import Interrupted, Interruption
@@ -56,14 +57,10 @@ def launch(main, *, required, example, arguments=(), resumes=False):
       resumes: whether it saves and stops when `interruption` becomes true; else a signal ends it at once.
     """
     open_closed_streams()
-    name = os.path.basename(sys.argv[0])
-    program = f"python -m experiments.{name.removesuffix('.py')}" if name.endswith(".py") else name
-    command = shlex.join([*program.split(), *sys.argv[1:]])
-    settings = [f"{name}={shlex.quote(os.environ[name])}" for name in OF_THE_COMMAND if os.environ.get(name)]
-    command = " ".join([*settings, command])
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     silence_libraries()
     escape_names()
+    program, command = _commands()
     interruption = Interruption()
     again = "to resume from the last checkpoint, if there is one" if resumes else "to start again"
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -93,19 +90,32 @@ def launch(main, *, required, example, arguments=(), resumes=False):
         print(f"stopped, since nobody reads the output any more; {again}: {command}", file=sys.stderr, flush=True)
         multiprocess.leave(128 + signal.SIGPIPE)
     except Exception as error:
-        lost = multiprocess.trouble(error, command)
-        if lost:
-            _fail(lost, status=1)
-        trouble, in_user_code = _trouble_with_the_machine(error, command), user_code.described(error)
-        if trouble:
-            # At once, since writers would try again and complain when Python exits.
-            _fail(trouble, leave=os._exit)
-        if not in_user_code or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
-            if multiprocess.count() == 1:
-                raise
-            traceback.print_exc()
-            multiprocess.leave(1)
-        _fail(in_user_code)
+        _fail_unexpectedly(error, command)
+
+
+def _commands():
+    """(the program without arguments, the whole command line), as one types them."""
+    name = os.path.basename(sys.argv[0])
+    program = f"python -m experiments.{name.removesuffix('.py')}" if name.endswith(".py") else name
+    settings = [f"{name}={shlex.quote(os.environ[name])}" for name in OF_THE_COMMAND if os.environ.get(name)]
+    return program, " ".join([*settings, shlex.join([*program.split(), *sys.argv[1:]])])
+
+
+def _fail_unexpectedly(error, command):
+    """Ends the program: with a line where another process, the machine or the user's code is to blame."""
+    lost = multiprocess.trouble(error, command)
+    if lost:
+        _fail(lost, status=1)
+    trouble, in_user_code = _trouble_with_the_machine(error, command), user_code.described(error)
+    if trouble:
+        # At once, since writers would try again and complain when Python exits.
+        _fail(trouble, leave=os._exit)
+    if not in_user_code or os.environ.get("JAX_TRACEBACK_FILTERING") == "off":
+        if multiprocess.count() == 1:
+            raise error
+        traceback.print_exception(error)
+        multiprocess.leave(1)
+    _fail(in_user_code)
 
 
 def _current_folder():

@@ -344,12 +344,9 @@ def _not_a_field(field):
 
 def _known_fields():
     from configs.common import get_common_config
+    from ssdkd_jax.jobs.config_checks import field_names
 
-    return [
-        f"{name}.{inner}" if inner else name
-        for name, value in get_common_config().items()
-        for inner in (value if isinstance(value, ConfigDict) else [""])
-    ]
+    return field_names(get_common_config())
 
 
 def _bad_value(argv, error, example):

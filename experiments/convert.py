@@ -82,9 +82,10 @@ def _check_flags(action):
 
 
 def _from_torch(path):
-    from ssdkd_jax.files import check_ours, check_output
+    from ssdkd_jax.files import check_ours
     from ssdkd_jax.jobs import torch_import
     from ssdkd_jax.jobs.teacher import load_teacher
+    from ssdkd_jax.outputs import check_output
     from ssdkd_jax.training import saved_network
 
     torch_import.check_is_file(path)
@@ -121,8 +122,8 @@ def _check_is_ours(path):
 
 
 def _to_torch(folder):
-    from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import torch_export
+    from ssdkd_jax.outputs import check_output
     from ssdkd_jax.training.saved_network import load_finite
 
     out = check_output(FLAGS.out, SUFFIXES["to-torch"], overwrite=FLAGS.overwrite)
@@ -132,8 +133,8 @@ def _to_torch(folder):
 
 
 def _to_onnx(folder):
-    from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import onnx_stablehlo
+    from ssdkd_jax.outputs import check_output
     from ssdkd_jax.training.saved_network import load_finite
 
     out = check_output(FLAGS.out, SUFFIXES["to-onnx"], overwrite=FLAGS.overwrite)
@@ -142,8 +143,8 @@ def _to_onnx(folder):
 
 
 def _to_stablehlo(folder):
-    from ssdkd_jax.files import check_output
     from ssdkd_jax.interop import onnx_stablehlo
+    from ssdkd_jax.outputs import check_output
     from ssdkd_jax.training.saved_network import load_finite
 
     out = check_output(FLAGS.out, SUFFIXES["to-stablehlo"], overwrite=FLAGS.overwrite)

@@ -24,9 +24,9 @@ CLASSES = 10
 
 def main(command, interruption):
     """Measures the checkpoints and the networks, and writes the results."""
-    from ssdkd_jax.files import check_results_file
     from ssdkd_jax.jobs.exactness_results import KIND, check_asked, check_keeps_results, write
     from ssdkd_jax.models import model_names
+    from ssdkd_jax.outputs import check_results_file
     from ssdkd_jax.training.devices import local_devices
 
     del interruption

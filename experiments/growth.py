@@ -29,8 +29,9 @@ def main(command, interruption):
     del interruption
     import jax
 
-    from ssdkd_jax.files import check_output, write_at_once
+    from ssdkd_jax.files import write_at_once
     from ssdkd_jax.jobs.config_checks import check_once, check_overrides
+    from ssdkd_jax.outputs import check_output
     from ssdkd_jax.reports.growth_plot import growth_plot
     from ssdkd_jax.speed.growth import VALUES, growth
     from ssdkd_jax.speed.timing import Budget

@@ -18,7 +18,8 @@ flags.DEFINE_bool("overwrite", False, "Replace an earlier conversion at --out.")
 def main(command, interruption, folder):
     """Converts the files and says what it wrote."""
     from ssdkd_jax.data import nyuv2
-    from ssdkd_jax.files import check_output, expand
+    from ssdkd_jax.files import expand
+    from ssdkd_jax.outputs import check_output
 
     del command, interruption
     out = check_output(FLAGS.out, overwrite=FLAGS.overwrite)

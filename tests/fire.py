@@ -18,8 +18,9 @@ import time
 
 import jax
 
-from ssdkd_jax.files import check_results_file, write_at_once
+from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs.provenance import made_with
+from ssdkd_jax.outputs import check_results_file
 from tests import tiny_job
 
 FIELDS = {"baselines": (), "checkpoint_every": 5, "evaluate_every": 10, "ssdkd__kd_steps": 20, "teacher__epochs": 10}

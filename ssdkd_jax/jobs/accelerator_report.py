@@ -14,13 +14,14 @@ import jax
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError, did_you_mean
-from ssdkd_jax.files import check_replaces, check_written_by_us, digest_of, expand, make_folder, write_together
+from ssdkd_jax.files import digest_of, expand, write_together
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.config_checks import check_once
 from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import REPORTED, alone, check_kind
 from ssdkd_jax.jobs.teacher import check_fits, load_teacher
+from ssdkd_jax.outputs import check_replaces, check_written_by_us, make_folder
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.reports.run_files import ACCELERATOR_REPORT
 from ssdkd_jax.speed.benchmark import benchmark

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import check_written_by_us, expand, read_object, write_together
+from ssdkd_jax.files import expand, read_object, write_together
 from ssdkd_jax.jobs import config_checks, experiment, run_folder
 from ssdkd_jax.jobs.compared_epochs import Schedule, epochs_that_give, schedules
 from ssdkd_jax.jobs.finished_runs import (
@@ -23,6 +23,7 @@ from ssdkd_jax.jobs.finished_runs import (
 from ssdkd_jax.jobs.networks import add_section
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.methods import find_method, section_of
+from ssdkd_jax.outputs import check_written_by_us
 from ssdkd_jax.reports import run_files, tables
 from ssdkd_jax.reports.comparison_page import comparison_page
 

@@ -6,10 +6,11 @@ from ssdkd_jax import models, settings
 from ssdkd_jax.data.collected import PHOTOGRAPHS, is_folder
 from ssdkd_jax.data.loading import SEGMENTATION, is_prepared
 from ssdkd_jax.errors import UserError, closest
-from ssdkd_jax.files import address_advice, expand
+from ssdkd_jax.files import expand
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.jobs.run_settings import SECTIONS, RunSettings
 from ssdkd_jax.methods import METHODS, find_method, section_of
+from ssdkd_jax.outputs import address_advice
 from ssdkd_jax.training.devices import check_divisible
 
 MOST_SEEDS = 1000
@@ -24,6 +25,15 @@ READ_WITHOUT_EPOCHS = (
 # Of `config.teacher`: what only the training of a teacher asks for, and what baselines ask for too.
 _TEACHER_TRAINING = ("cache_dir", "seed", "epochs")
 _REAL_TRAINING = ("batch_size", "learning_rate", "schedule", "nesterov", "weight_decay")
+
+
+def field_names(config) -> list[str]:
+    """Names of all fields of a config, those of its sections as "section.field"."""
+    return [
+        f"{name}.{inner}" if inner else name
+        for name, value in config.items()
+        for inner in (value if isinstance(value, ConfigDict) else [""])
+    ]
 
 
 def check_values(config):

@@ -7,10 +7,11 @@ import shlex
 
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import EXPERIMENT, digest_of, expand, read_object, write_at_once
+from ssdkd_jax.files import digest_of, expand, read_object, write_at_once
 from ssdkd_jax.jobs import config_checks, run_folder
 from ssdkd_jax.jobs.teacher import file_digest
 from ssdkd_jax.methods import METHODS, section_of
+from ssdkd_jax.outputs import EXPERIMENT
 from ssdkd_jax.user_code import absolute, is_user_code
 
 # Fields that say where and how often, and change nothing about the result.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import fsspec
 
 from ssdkd_jax.errors import UserError, first_few
-from ssdkd_jax.files import EXPERIMENT
+from ssdkd_jax.outputs import EXPERIMENT
 from ssdkd_jax.reports.run_files import METRICS, SUMMARY
 
 # Between two looks for what has changed.

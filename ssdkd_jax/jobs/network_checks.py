@@ -6,7 +6,6 @@ import numpy as np
 
 from ssdkd_jax.batchnorm import has_batch_norm
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_file_size, check_room, make_folder
 from ssdkd_jax.jobs import baselines, config_checks, largest_part
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
@@ -14,8 +13,10 @@ from ssdkd_jax.jobs.largest_part import size_of
 from ssdkd_jax.jobs.networks import make_method, make_model
 from ssdkd_jax.jobs.plausibility import check_crop, check_sizes, check_task, check_work, work_of
 from ssdkd_jax.jobs.teacher import load_teacher
+from ssdkd_jax.limits import check_file_size, check_room
 from ssdkd_jax.methods import find_method
 from ssdkd_jax.models.user_network import check_outputs
+from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.training.checkpoints import LARGEST_FILE
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.compilation import jit_for_one_call

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.provenance import usable_cores
 from ssdkd_jax.terminal import escape_names, silence_libraries
 from ssdkd_jax.training.interruption import Interrupted, Interruption
 
@@ -56,7 +57,7 @@ def shares(count: int, devices: Sequence[Any]) -> list[Share]:
     """
     kind = devices[0].platform
     if kind == "cpu":
-        cores = _cores()
+        cores = usable_cores()
         if count > len(cores):
             raise UserError(f"--jobs is {count}, but there are {len(cores)} cores: --jobs={len(cores)}")
         size = len(cores) // count
@@ -68,12 +69,6 @@ def shares(count: int, devices: Sequence[Any]) -> list[Share]:
     visible = [name for name in os.environ.get(_VISIBLE[kind], "").split(",") if name]
     names = visible or list(map(str, range(len(devices))))
     return [Share((), {_VISIBLE[kind]: name, **_ALONE.get(kind, {})}) for name in names[:count]]
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 class Child:

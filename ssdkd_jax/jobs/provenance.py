@@ -26,9 +26,14 @@ def hardware(devices):
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}{processes}"
     names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(usable_cores())
     kind = names[0] if names else platform.processor() or "CPU"
     return f"{cores} core{'s' if cores > 1 else ''} of {kind}{processes}"
+
+
+def usable_cores() -> list[int]:
+    """Numbers of the cores that this process may use, which is how many threads XLA has on a CPU."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def _cpu_lines():

@@ -7,7 +7,7 @@ import numpy as np
 
 from ssdkd_jax import models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import expand, make_folder, removed_if_refused
+from ssdkd_jax.files import expand
 from ssdkd_jax.interop import torch_export
 from ssdkd_jax.jobs import baselines, config_checks, experiment, provenance, run_folder
 from ssdkd_jax.jobs.context import Context
@@ -35,6 +35,7 @@ from ssdkd_jax.jobs.teacher import (
     train_teacher,
 )
 from ssdkd_jax.methods import find_method, section_of
+from ssdkd_jax.outputs import make_folder, removed_if_refused
 from ssdkd_jax.reports.run_files import BUFFER, MAPS, METRICS, REPORT, check_own, digests, read_metrics
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
@@ -68,7 +69,8 @@ def run_job(config, folder, *, mirror="", command="", interruption=False) -> Sum
     devices = devices_of_run(config.devices)
     config_checks.check_batches(config, devices)
     with removed_if_refused(expand(folder)), contextlib.ExitStack() as held:
-        summary = from_first(lambda: _finished(config, folder, mirror, held))
+        from_first(lambda: _enter(config, folder, mirror, held))
+        summary = from_first(lambda: _finished_summary(config, expand(folder)))
         context = Context(config, devices, Clock(), interruption, expand(folder))
         with matmul_precision(config.matmul_precision):
             return summary or _run(context, command, shortened)
@@ -91,10 +93,10 @@ def check_folder(config, folder):
     _check_export(config, is_from_torch(config.teacher.path), folder)
 
 
-def _finished(config, folder, mirror, held):
-    """The Summary of a finished run, or None; `held`, an ExitStack, then keeps other runs out of the folder.
+def _enter(config, folder, mirror, held):
+    """Makes the folder this run's alone, with what its copy at the address `mirror` has.
 
-    Until it is closed, the copy at the address `mirror` follows the folder.
+    Until `held`, an ExitStack, is closed, other runs are kept out, and the copy follows the folder.
     """
     copy = Mirror(mirror) if mirror else None
     if not run_folder.has_summary(folder):  # a finished run says so on a full disk too
@@ -108,6 +110,10 @@ def _finished(config, folder, mirror, held):
     experiment.claim_for(config, folder, write=False)
     if copy:
         held.enter_context(copy.following(folder))
+
+
+def _finished_summary(config, folder):
+    """The Summary of a finished run, of which it makes what is missing, and tells; None where the run is to go on."""
     summary = run_folder.read_summary(folder)
     if summary is None or not run_folder.has_student(folder, summary):
         config_checks.check_teacher_exists(config)

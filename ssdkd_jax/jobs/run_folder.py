@@ -7,17 +7,9 @@ import os
 import pathlib
 
 from ssdkd_jax.errors import UserError, first_few
-from ssdkd_jax.files import (
-    EXPERIMENT,
-    RUN_FOLDERS,
-    check_ours,
-    check_written_by_us,
-    expand,
-    in_place_of_a_file,
-    read_object,
-    write_at_once,
-)
+from ssdkd_jax.files import check_ours, expand, in_place_of_a_file, read_object, write_at_once
 from ssdkd_jax.jobs.summary import Summary
+from ssdkd_jax.outputs import EXPERIMENT, RUN_FOLDERS, check_written_by_us
 from ssdkd_jax.reports.run_files import (
     ACCELERATOR_REPORT,
     BUFFER,

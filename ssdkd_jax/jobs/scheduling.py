@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import in_place_of_a_file, make_folder, removed_if_refused
+from ssdkd_jax.files import in_place_of_a_file
 from ssdkd_jax.jobs import baselines, config_checks, run_folder
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
@@ -21,6 +21,7 @@ from ssdkd_jax.jobs.run import check_folder, run_job
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.jobs.teacher import train_teacher
+from ssdkd_jax.outputs import make_folder, removed_if_refused
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.compilation import matmul_precision
 from ssdkd_jax.training.devices import check_divisible, local_devices

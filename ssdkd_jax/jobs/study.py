@@ -223,7 +223,7 @@ def _changed(config, changes):
         _refuse_shared(config, field)
         owner, name = _place(config, field)
         if not isinstance(owner, ConfigDict) or name not in owner or isinstance(owner[name], ConfigDict):
-            close = closest(field, _fields(config))
+            close = closest(field, config_checks.field_names(config))
             meant = f"did you mean {close}?" if close else "python -m experiments.main --help lists the fields"
             raise UserError(f"there is no field {field}; {meant}")
         try:
@@ -238,11 +238,3 @@ def _refuse_shared(config, field):
     of_training = field in _OF_TRAINING and not config.teacher.path
     if field in _SHARED or field.startswith("teacher.") or of_training:
         raise UserError(f"{field} is the same for all variants; set it in the study's config, or make another study")
-
-
-def _fields(config):
-    return [
-        f"{name}.{inner}" if inner else name
-        for name, value in config.items()
-        for inner in (value if isinstance(value, ConfigDict) else [""])
-    ]

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import check_replaces, check_results_file, check_written_by_us, expand, write_together
+from ssdkd_jax.files import expand, write_together
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.jobs.finished_runs import (
     Run,
@@ -21,6 +21,7 @@ from ssdkd_jax.jobs.finished_runs import (
 )
 from ssdkd_jax.jobs.scheduling import Planned, run_all
 from ssdkd_jax.jobs.study import RESERVED, Study, check_study, folder_name, variant_configs, without_flags
+from ssdkd_jax.outputs import check_replaces, check_results_file, check_written_by_us
 from ssdkd_jax.reports import comparison_table, run_files, tables
 from ssdkd_jax.reports.image_statistics import confidence_histogram, evenness
 from ssdkd_jax.reports.results_files import read_result

@@ -9,8 +9,8 @@ import numpy as np
 
 from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import address_advice
 from ssdkd_jax.jobs.teacher import FROM_TORCH
+from ssdkd_jax.outputs import address_advice
 from ssdkd_jax.training import saved_network
 
 IMAGENET_CLASSES = 1000

@@ -73,7 +73,7 @@ def check_outputs(
 
         with reported_errors(name):
             try:
-                found = jax.eval_shape(jax.pmap(apply, axis_name, in_axes=(None, 0)), variables, images[None])
+                found = jax.eval_shape(jax.vmap(apply, (None, 0), axis_name=axis_name), variables, images[None])
             except flax.errors.InvalidRngError as error:
                 raise UserError(
                     f"{name} draws at random with train={train}, expected a network that does not, as train steps have "

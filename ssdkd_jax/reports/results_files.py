@@ -3,8 +3,9 @@
 import pathlib
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_replaces, expand, make_folder, read_object, write_at_once
+from ssdkd_jax.files import expand, read_object, write_at_once
 from ssdkd_jax.metrics import METRICS
+from ssdkd_jax.outputs import check_replaces, make_folder
 from ssdkd_jax.reports import comparison_table, run_files
 from ssdkd_jax.reports.result_checks import problem
 from ssdkd_jax.reports.seed_statistics import mean_and_std

@@ -12,8 +12,9 @@ import os
 
 from ssdkd_jax import settings
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_measures_the_same, check_results_file, write_at_once
+from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import provenance
+from ssdkd_jax.outputs import check_measures_the_same, check_results_file
 from ssdkd_jax.speed import ours, peer
 from ssdkd_jax.speed.timing import Budget
 from ssdkd_jax.speed.workload import Workload, make_workload

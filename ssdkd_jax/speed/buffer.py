@@ -11,9 +11,10 @@ import jax.numpy as jnp
 
 from ssdkd_jax import distillation, losses, models, replay_buffer, train_state
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_measures_the_same, check_results_file, write_at_once
+from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.image_spec import dataset_info, task_of
+from ssdkd_jax.outputs import check_measures_the_same, check_results_file
 from ssdkd_jax.speed.timing import Budget, measure
 from ssdkd_jax.speed.workload import filled
 from ssdkd_jax.training.memory import check_memory

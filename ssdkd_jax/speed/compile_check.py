@@ -10,7 +10,7 @@ import importlib.metadata
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax.files import check_results_file, write_at_once
+from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.context import Context
 from ssdkd_jax.jobs.image_spec import describe_images, shape_and_classes
@@ -18,6 +18,7 @@ from ssdkd_jax.jobs.network_checks import check_statistics, network_shapes
 from ssdkd_jax.jobs.networks import make_method
 from ssdkd_jax.jobs.plausibility import check_task
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
+from ssdkd_jax.outputs import check_results_file
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import hlo
 from ssdkd_jax.speed.tpus import chip_of, devices_of

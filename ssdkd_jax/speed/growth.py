@@ -9,10 +9,11 @@ import copy
 import jax
 
 from ssdkd_jax.errors import UserError, did_you_mean
-from ssdkd_jax.files import check_results_file, write_at_once
+from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.networks import method_settings
 from ssdkd_jax.methods import section_of
+from ssdkd_jax.outputs import check_results_file
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import ours
 from ssdkd_jax.speed.timing import Budget

@@ -11,6 +11,7 @@ import tempfile
 
 import ssdkd_jax
 from ssdkd_jax.errors import UserError, did_you_mean
+from ssdkd_jax.jobs.provenance import usable_cores
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.methods.ssdkd_settings import PAPER
 from ssdkd_jax.models import model_names
@@ -41,11 +42,6 @@ _FIXED = {name: PAPER[name] for name in _OF_THE_PAPER} | {"renewed_views": 0}
 def is_there(network: str) -> bool:
     """Whether PyTorch's side has the network of this name."""
     return bool(_NETWORKS.fullmatch(network))
-
-
-def cores() -> int:
-    """Cores that this process may use, which is how many threads XLA has on a CPU."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def make_spec(work, budget, variants=()) -> dict:
@@ -99,7 +95,7 @@ def make_spec(work, budget, variants=()) -> dict:
         "latent_size": method.problem.generator.latent_size,
         "generator_features": method.problem.generator.features,
         "device": "cpu" if on_cpu else "cuda",
-        "threads": cores(),
+        "threads": len(usable_cores()),
         "variants": list(variants or (ON_CPU if on_cpu else VARIANTS)),
         "repeats": budget.repeats,
         "seconds": budget.seconds,

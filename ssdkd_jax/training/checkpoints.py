@@ -12,7 +12,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import Layout, check_file_size, check_ours
+from ssdkd_jax.files import Layout, check_ours
+from ssdkd_jax.limits import check_file_size
 from ssdkd_jax.training import multiprocess
 
 # Bytes of the files next to the arrays in a checkpoint, generously.

@@ -10,9 +10,10 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import NETWORK, check_not_inside, expand, recover_folder, replaced_folder, write_at_once
+from ssdkd_jax.files import expand, recover_folder, replaced_folder, write_at_once
 from ssdkd_jax.interop.naming import check_layout
 from ssdkd_jax.models import variable_shapes
+from ssdkd_jax.outputs import NETWORK, check_not_inside
 from ssdkd_jax.training.checkpoints import DIGEST, alone, orbax_layout, sha256, silence_late_arrays
 from ssdkd_jax.user_code import is_user_code
 

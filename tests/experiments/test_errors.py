@@ -11,10 +11,10 @@ from PIL import Image
 
 from ssdkd_jax import interop
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import make_folder
 from ssdkd_jax.jobs import run_folder
 from ssdkd_jax.models import registry
 from ssdkd_jax.models.architecture import Architecture
+from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.training import saved_network, supervised
 from tests.tiny_job import arguments, command_line, job
 

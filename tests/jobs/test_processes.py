@@ -45,7 +45,7 @@ def wait_for_the_signal(path, *, interruption):
 
 
 def test_cores_are_divided_equally(monkeypatch):
-    monkeypatch.setattr(processes, "_cores", lambda: [0, 1, 2, 5, 6])
+    monkeypatch.setattr(processes, "usable_cores", lambda: [0, 1, 2, 5, 6])
     assert [share.cores for share in shares(2, [Device("cpu")])] == [(0, 1), (2, 5)]
     with pytest.raises(UserError, match=r"^--jobs is 6, but there are 5 cores: --jobs=5$"):
         shares(6, [Device("cpu")])

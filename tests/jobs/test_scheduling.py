@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from ssdkd_jax.errors import Diverged, UserError
-from ssdkd_jax.files import make_folder
 from ssdkd_jax.jobs import experiment, run_folder, scheduling
 from ssdkd_jax.jobs.experiment import identity
 from ssdkd_jax.jobs.finished_runs import folder_of
 from ssdkd_jax.jobs.scheduling import Planned
+from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
 from tests import tiny_job

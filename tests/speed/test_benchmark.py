@@ -11,6 +11,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.config_checks import check_overrides
+from ssdkd_jax.jobs.provenance import usable_cores
 from ssdkd_jax.reports import tables
 from ssdkd_jax.reports.results_files import read_result
 from ssdkd_jax.speed import flops, peer, timing, workload
@@ -76,7 +77,7 @@ def test_fields_without_effect_are_refused(field):
 
 def test_torch_has_one_gpu_or_all_cores_that_virtual_devices_share(uncompiled):
     work = workload.make_workload(config(devices=2))
-    assert peer.make_spec(work, BRIEF)["threads"] == peer.cores()
+    assert peer.make_spec(work, BRIEF)["threads"] == len(usable_cores())
     gpus = [types.SimpleNamespace(platform="gpu")] * 2
     with pytest.raises(UserError, match=r"on one device, but there are 2: --config\.devices=1"):
         peer.make_spec(work._replace(context=work.context._replace(devices=gpus)), BRIEF)
@@ -94,7 +95,7 @@ def result(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flops, "ROWS", {"cpu": 64})
         # Several threads wait for each other where other tests keep the cores busy.
-        patch.setattr(peer, "cores", lambda: 1)
+        patch.setattr(peer, "usable_cores", lambda: [0])
         benchmark(config(), out, budget=BRIEF, against="torch", command="the command")
     return read_result(out)
 
