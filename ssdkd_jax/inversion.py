@@ -38,7 +38,7 @@ class Inversion(NamedTuple):
     best_loss: jax.Array
 
 
-class Evaluation(NamedTuple):
+class StepOutcome(NamedTuple):
     """What a loss function returns next to the loss.
 
     kept: pytree, kept of the step with the lowest loss: images (n, h, w, c) in [0, 1], and more if a method needs it.
@@ -78,19 +78,19 @@ def inversion_step(
     *,
     per_device: tuple[str, ...] = (),
     axis_name: str | None = None,
-) -> tuple[Inversion, dict, Evaluation]:
+) -> tuple[Inversion, dict, StepOutcome]:
     """One optimization step of everything that makes a batch of images.
 
     Args:
       state: Inversion.
-      loss_function: (optimized, batch_stats) -> (loss, Evaluation), this device's values.
+      loss_function: (optimized, batch_stats) -> (loss, StepOutcome), this device's values.
       optimizers: {name: optax optimizer}, with the names of `state.optimized`.
       per_device: names of what belongs to this device's part of the batch, such as latents; everything else is the
         same on every device.
       axis_name: the pmapped axis; loss and gradients are those of the whole batch.
 
     Returns:
-      (new Inversion, {name: gradient}, Evaluation with metrics averaged over the devices).
+      (new Inversion, {name: gradient}, StepOutcome with metrics averaged over the devices).
     """
     (loss, found), gradients = jax.value_and_grad(loss_function, has_aux=True)(state.optimized, state.batch_stats)
     shared = {name: gradient for name, gradient in gradients.items() if name not in per_device}
@@ -228,7 +228,7 @@ def meta_synthesis(
         variables = {"params": optimized["generator"], "batch_stats": batch_stats}
         images, variables = generate(variables, optimized.get("latents"))
         loss, statistics, metrics = loss_function(images, key)
-        return loss, Evaluation(images, variables["batch_stats"], metrics, statistics)
+        return loss, StepOutcome(images, variables["batch_stats"], metrics, statistics)
 
     def step(carry, key):
         inversion, gradient_sum, _ = carry

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ssdkd_jax import inversion
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.inversion import Evaluation, MetaOptimizers, MetaState
+from ssdkd_jax.inversion import MetaOptimizers, MetaState, StepOutcome
 
 # A generator with one parameter: images are latents * w.
 OPTIMIZERS = {"w": optax.sgd(0.1), "latents": optax.sgd(0.0)}
@@ -20,7 +20,7 @@ def evaluate(optimized, batch_stats):
     """The squared distance of images from 1."""
     images = (optimized["w"] * optimized["latents"])[:, None, None, :]
     loss = jnp.mean(jnp.square(images - 1))
-    return loss, Evaluation(images, {"calls": batch_stats["calls"] + 1}, {"loss": loss}, jnp.mean(images))
+    return loss, StepOutcome(images, {"calls": batch_stats["calls"] + 1}, {"loss": loss}, jnp.mean(images))
 
 
 def start(w, latents, optimizers=OPTIMIZERS):

@@ -36,7 +36,7 @@ def shown_images(context, method, state, teacher, predict_teacher):
     Returns:
       {"images" uint8 (n, h, w, c), "predicted_class", "confidence" (n,)}, where draws are counted "draws" int32 (n,).
     """
-    buffer, draws = method.buffer(state), method.draws(state)
+    buffer, draws = method.buffer(state), method.draw_counts(state)
     if buffer is not None:
         images = data.to_uint8(buffer.images) if buffer.images.dtype != np.uint8 else buffer.images
         found = {"images": images, "predicted_class": buffer.predicted_class, "confidence": buffer.confidence}

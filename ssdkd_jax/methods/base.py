@@ -117,7 +117,10 @@ class Method:
         raise NotImplementedError
 
     def epoch(self, state, teacher, key) -> tuple[Any, dict]:
-        """One epoch, pure: (new state, metrics averaged over the rounds)."""
+        """One epoch, pure: (new state, metrics averaged over the rounds).
+
+        The training loop compiles its two parts as programs of their own, and leaves out what a warm-up does not need.
+        """
 
         def one_round(state, number):
             synthesis_key, student_key = self.round_keys(key, number)
@@ -191,7 +194,7 @@ class Method:
         """The state's ReplayBuffer, of which each device holds a part of the images; None where no image is kept."""
         del state
 
-    def draws(self, state):
+    def draw_counts(self, state):
         """How often student steps drew each of the buffer's entries, (B,) int32; None where that is not counted."""
         del state
 

@@ -165,7 +165,7 @@ class CMI(ImageBank):
         return inversion.Synthesis(memory, images, metrics, inverted.optimized["latents"])
 
     def evaluate(self, state, teacher, targets, optimized, batch_stats, key):
-        """Loss and inversion.Evaluation: `bn * L_BN + oh * L_task + adv * L_adv + cr * L_contrast`.
+        """Loss and inversion.StepOutcome: `bn * L_BN + oh * L_task + adv * L_adv + cr * L_contrast`.
 
         Args:
           state: State.
@@ -176,7 +176,7 @@ class CMI(ImageBank):
           key: of the views and of the negatives.
 
         Returns:
-          (this device's loss, Evaluation that keeps (images, local features (batch, f), global features (batch, f))).
+          (this device's loss, StepOutcome that keeps (images, local features (batch, f), global features (batch, f))).
         """
         problem, task = self.problem, self.problem.task
         variables = {"params": optimized["generator"], "batch_stats": batch_stats}
@@ -201,7 +201,7 @@ class CMI(ImageBank):
             "contrastive_loss": contrastive_loss,
             "teacher_confidence": jnp.mean(task.confidence(output)),
         }
-        return loss, inversion.Evaluation((images, *features), variables["batch_stats"], metrics)
+        return loss, inversion.StepOutcome((images, *features), variables["batch_stats"], metrics)
 
     def _features_of(self, teacher, images, axis_name=None):
         return batchnorm.apply_with_features(

@@ -99,7 +99,7 @@ class DeepInversion(ImageBank):
         return jnp.where(mirrored, values[:, :, ::-1], values)
 
     def evaluate(self, state, teacher, targets, pixels, key):
-        """Loss and inversion.Evaluation of pixels (n, h, w, c), jittered by a key."""
+        """Loss and inversion.StepOutcome of pixels (n, h, w, c), jittered by a key."""
         return self.inversion_loss(state, teacher, pixels, self.jitter(key, pixels), targets)
 
     def inversion_loss(self, state, teacher, pixels, jittered, targets):
@@ -115,7 +115,7 @@ class DeepInversion(ImageBank):
           targets: (n,) int32.
 
         Returns:
-          (this device's loss, Evaluation that keeps nothing).
+          (this device's loss, StepOutcome that keeps nothing).
         """
         problem, student = self.problem, state.student.variables
         task, axis_name = problem.task, problem.axis_name
@@ -144,4 +144,4 @@ class DeepInversion(ImageBank):
             "adversarial_loss": adversarial_loss,
             "teacher_confidence": jnp.mean(task.confidence(teacher_output)),
         }
-        return loss, inversion.Evaluation((), {}, metrics)
+        return loss, inversion.StepOutcome((), {}, metrics)

@@ -7,13 +7,14 @@ Details follow zju-vipa/Fast-Datafree.
 
 import dataclasses
 import functools
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import batchnorm, collectives, inversion
-from ssdkd_jax.methods.base import generate, see
+from ssdkd_jax import inversion
+from ssdkd_jax.methods.base import see
+from ssdkd_jax.methods.generator_sources import GeneratedImages, MetaGenerator
 from ssdkd_jax.methods.image_bank import ImageBank
 from ssdkd_jax.settings import setting
 
@@ -22,20 +23,8 @@ FIRST_LAYERS = ("l1.0", "conv_blocks.0")
 RESET_DEVIATION = 0.02
 
 
-class Draws(NamedTuple):
-    """What a synthesis begins with.
-
-    generator: variables of the meta generator, whose first layers are fresh once in a run.
-    latents, targets: (n, latent_size) float32 and classes (n,) int32, this device's part.
-    """
-
-    generator: dict
-    latents: jax.Array
-    targets: jax.Array
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FastDFKD(ImageBank):
+class FastDFKD(GeneratedImages, ImageBank):
     """FastDFKD with ten inversion steps."""
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
@@ -67,80 +56,50 @@ class FastDFKD(ImageBank):
         0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
     )
 
-    def init_synthesis(self, key, teacher):
-        """inversion.MetaState before the first synthesis."""
-        generator = self.problem.generator
-        variables = generator.init(key, jnp.zeros((1, generator.latent_size)))
-        return inversion.init_meta(variables, self._optimizers.meta, teacher)
+    @functools.cached_property
+    def source(self):
+        """What images are made by."""
+        return MetaGenerator(self)
 
     def draw(self, state, key):
-        """Draws for a whole batch, of which each device takes its part."""
-        problem = self.problem
+        """Draws for a whole batch; the generator's first layers are fresh once in a run."""
         reset_key, key = jax.random.split(key)
-        latent_key, target_key = jax.random.split(key)
-        latents = jax.random.normal(latent_key, (self.synthesis_batch_size, problem.generator.latent_size))
-        targets = jax.random.randint(target_key, (self.synthesis_batch_size,), 0, problem.num_classes)
-        latents, targets = collectives.local_part((latents, targets), problem.axis_name)
-        generator = state.synthesis.generator
-        if self.reset_after:
-            # The public code raises its counter of epochs before it looks at it, here and in `inversion_loss`.
-            due = state.epoch + 1 == self.warmup_epochs + self.reset_after
-            fresh = {**generator, "params": reset_first_layers(generator["params"], reset_key)}
-            generator = jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, generator)
-        return Draws(generator, latents, targets)
-
-    def make_images(self, state, teacher, drawn, key):
-        """The meta-synthesis: inversion.Synthesis; the state stays as it is."""
-        return inversion.meta_synthesis(
-            state.synthesis._replace(generator=drawn.generator),
-            drawn.latents,
-            key,
-            loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
-            generate=functools.partial(generate, self.problem.generator),
-            optimizers=self._optimizers,
-            steps=self.inversion_steps,
-            meta_update=self.meta_update,
-            bn_momentum=self.bn_momentum,
-            first=state.epoch == 0,
-            axis_name=self.problem.axis_name,
-        )
+        drawn = self.source.draw(state, key)
+        if not self.reset_after:
+            return drawn
+        # The public code raises its counter of epochs before it looks at it, here and in `inversion_loss`.
+        due = state.epoch + 1 == self.warmup_epochs + self.reset_after
+        fresh = {**drawn.generator, "params": reset_first_layers(drawn.generator["params"], reset_key)}
+        return drawn._replace(generator=jax.tree.map(lambda new, old: jnp.where(due, new, old), fresh, drawn.generator))
 
     def inversion_loss(self, state, teacher, images, targets, key):
         """`bn * L_BN + oh * L_task + adv * L_adv`: see `three_term_loss`."""
         adv = jnp.where(state.epoch + 1 < self.warmup_epochs, 0.0, self.adv)
-        weights = (self.bn, self.oh, adv)
-        return three_term_loss(self.problem, state, teacher, images, targets, key, weights, self.bn_momentum)
-
-    @functools.cached_property
-    def _optimizers(self):
-        return inversion.meta_optimizers(self.generator_learning_rate, self.latent_learning_rate, self.inversion_steps)
+        return three_term_loss(self, state, teacher, images, targets, key, adv)
 
 
-def three_term_loss(problem, state, teacher, images, targets, key, weights, bn_momentum):
+def three_term_loss(method, state, teacher, images, targets, key, adv):
     """What images are optimized for: `bn * L_BN + oh * L_task + adv * L_adv` (FastDFKD; NAYER has the same).
 
     Args:
-      problem: Problem.
+      method: Method of GeneratedImages, with the weights `bn` and `oh`.
       state: image_bank.State whose `synthesis` is an inversion.MetaState.
       teacher: variables.
       images: (n, h, w, c) in [0, 1], this device's part of the batch.
       targets: (n,) int32 drawn classes.
       key: of the augmentation.
-      weights: (bn, oh, adv); scalars, may be traced.
-      bn_momentum: bn_mmt, share of earlier batches in L_BN's statistics.
+      adv: weight of L_adv; scalar, may be traced.
 
     Returns:
       (loss, the batch's statistics in the teacher, metrics): this device's.
     """
-    task, (bn, oh, adv) = problem.task, weights
+    problem, task = method.problem, method.problem.task
     seen = see(problem, teacher, state.student.variables, images, key)
-    bn_momentum = jnp.where(state.epoch == 0, 0.0, bn_momentum)
-    blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
-    bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
+    bn_loss = method.bn_loss(state, teacher, seen.statistics)
     targets = task.drawn_targets(seen.teacher_output, targets)
     task_loss = jnp.mean(task.task_loss(seen.teacher_output, targets))
     adversarial_loss = jnp.mean(task.adversarial(seen.teacher_output, seen.student_output, True))
-    loss = bn * bn_loss + oh * task_loss + adv * adversarial_loss
+    loss = method.bn * bn_loss + method.oh * task_loss + adv * adversarial_loss
     metrics = {
         "inversion_loss": loss,
         "bn_loss": bn_loss,

@@ -11,17 +11,15 @@ import functools
 from typing import ClassVar
 
 import jax.numpy as jnp
-import optax
 
-from ssdkd_jax import inversion, noisy_layer
-from ssdkd_jax.methods.base import generate
 from ssdkd_jax.methods.fastdfkd import three_term_loss
+from ssdkd_jax.methods.generator_sources import GeneratedImages, NoisyLayer
 from ssdkd_jax.methods.image_bank import ImageBank
 from ssdkd_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NAYER(ImageBank):
+class NAYER(GeneratedImages, ImageBank):
     """NAYER with learned embeddings."""
 
     differs: ClassVar[str] = (
@@ -54,57 +52,17 @@ class NAYER(ImageBank):
         0.2, "SGD learning rate at the start of a cosine over all student steps", more_than=0
     )
 
-    def init_synthesis(self, key, teacher):
-        """inversion.MetaState before the first synthesis."""
-        return inversion.init_meta(self.fresh_generator(key), self._optimizers.meta, teacher)
-
-    def fresh_generator(self, key):
-        """Variables of generator, embeddings and noisy layers: `noisy_layer.init`."""
-        return noisy_layer.init(
-            self.problem.generator,
-            key,
-            batch_size=self.synthesis_batch_size,
-            num_classes=self.problem.num_classes,
-            embedding_size=self.embedding_size,
-        )
+    @functools.cached_property
+    def source(self):
+        """What images are made by."""
+        return NoisyLayer(self)
 
     def draw(self, state, key):
-        """noisy_layer.Draws: fresh noisy layers, and a fresh generator once the old one reaches `generator_life`."""
-        due = (state.epoch % self.generator_life == 0) | ((state.epoch - self.warmup_epochs) % self.generator_life == 0)
-        return noisy_layer.draw(
-            state.synthesis.generator,
-            self.fresh_generator,
-            due,
-            key,
-            batch_size=self.synthesis_batch_size,
-            axis_name=self.problem.axis_name,
-        )
-
-    def make_images(self, state, teacher, drawn, key):
-        """Optimizes generator, embeddings and noisy layers: inversion.Synthesis; the state stays as it is."""
-        return inversion.meta_synthesis(
-            state.synthesis._replace(generator=drawn.generator),
-            None,
-            key,
-            loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
-            generate=lambda variables, _: noisy_layer.generate(
-                functools.partial(generate, self.problem.generator), variables, drawn.targets, drawn.layers
-            ),
-            optimizers=self._optimizers,
-            steps=self.inversion_steps,
-            meta_update="none",
-            bn_momentum=self.bn_momentum,
-            first=state.epoch == 0,
-            axis_name=self.problem.axis_name,
-        )
+        """Draws with fresh noisy layers, and with a fresh generator every `generator_life` epochs of each phase."""
+        due = (state.epoch - self.warmup_epochs) % self.generator_life == 0
+        return self.source.draw(state, key, due=due)
 
     def inversion_loss(self, state, teacher, images, targets, key):
         """`bn * L_BN + oh * L_task + adv * L_adv`: see `fastdfkd.three_term_loss`."""
         adv = jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)
-        weights = (self.bn, self.oh, adv)
-        return three_term_loss(self.problem, state, teacher, images, targets, key, weights, self.bn_momentum)
-
-    @functools.cached_property
-    def _optimizers(self):
-        adam = optax.adam(self.generator_learning_rate, b1=0.5, b2=0.999)
-        return inversion.MetaOptimizers(generator=adam, latents=optax.identity(), meta=optax.identity())
+        return three_term_loss(self, state, teacher, images, targets, key, adv)

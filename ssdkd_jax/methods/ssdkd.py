@@ -13,11 +13,11 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax import batchnorm, collectives, inversion, kept_views, modulation, replay_buffer
+from ssdkd_jax import collectives, inversion, kept_views, modulation, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
 from ssdkd_jax.methods.base import see
+from ssdkd_jax.methods.generator_sources import GeneratedImages, MetaGenerator, NoisyLayer
 from ssdkd_jax.methods.ssdkd_settings import SSDKDSettings
-from ssdkd_jax.methods.ssdkd_sources import SOURCES
 from ssdkd_jax.train_state import TrainState
 
 # What the key of the kept views is folded from: no other key of a synthesis comes from this number.
@@ -44,7 +44,7 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SSDKD(SSDKDSettings):
+class SSDKD(GeneratedImages, SSDKDSettings):
     """SSD-KD, with the settings of `ssdkd_settings`."""
 
     tasks: ClassVar[tuple[str, ...]] = ("classification", "segmentation")
@@ -54,7 +54,7 @@ class SSDKD(SSDKDSettings):
         student_key, generator_key = jax.random.split(key)
         return State(
             student=self.init_student(student_key),
-            synthesis=inversion.init_meta(self.source.init(generator_key), self.source.optimizers.meta, teacher),
+            synthesis=self.init_synthesis(generator_key, teacher),
             buffer=replay_buffer.init(
                 self.buffer_size,
                 self.problem.image_shape,
@@ -99,25 +99,16 @@ class SSDKD(SSDKDSettings):
 
     @functools.cached_property
     def source(self):
-        """What images are made by, one of `ssdkd_sources`."""
-        return SOURCES[self.synthesis](self.problem, self)
+        """What images are made by: FastDFKD's meta generator [our reading], or NAYER's noisy layer [ours]."""
+        return MetaGenerator(self) if self.synthesis == "meta" else NoisyLayer(self)
 
-    def make_images(self, state, teacher, drawn, key):
-        """A synthesis from Draws under the modulating loss: inversion.Synthesis; the state stays as it is."""
-        source = self.source
-        return inversion.meta_synthesis(
-            state.synthesis._replace(generator=drawn.generator),
-            drawn.latents,
-            key,
-            loss_function=lambda images, key: self.inversion_loss(state, teacher, images, drawn.targets, key),
-            generate=functools.partial(source.generate, drawn),
-            optimizers=source.optimizers,
-            steps=self.inversion_steps,
-            meta_update=source.meta_update,
-            bn_momentum=self.bn_momentum,
-            first=state.epoch == 0,
-            axis_name=self.problem.axis_name,
-        )
+    def drawn_classes(self, state, key):
+        """Classes for a whole batch, (n,) int32: uniform ones, or with `lacking` in inverse proportion to 1 + n[c]."""
+        if self.targets != "lacking":
+            return super().drawn_classes(state, key)
+        counts = replay_buffer.class_counts(state.buffer, self.problem.num_classes)
+        logits = -jnp.log1p(counts.astype(jnp.float32))
+        return jax.random.categorical(key, logits, shape=(self.synthesis_batch_size,))
 
     def inversion_loss(self, state, teacher, images, drawn_targets, key):
         """What images are optimized for: `bn * L_BN + oh * mean(phi * L_task) + adv * L_adv`, by default.
@@ -145,9 +136,7 @@ class SSDKD(SSDKDSettings):
             term=self.modulated_term,
             through_phi=self.gradient_through_phi,
         )
-        bn_momentum = jnp.where(state.epoch == 0, 0.0, self.bn_momentum)
-        blended = batchnorm.blend(seen.statistics, state.synthesis.statistics_average, bn_momentum)
-        bn_loss = batchnorm.statistics_loss(blended, teacher["batch_stats"])
+        bn_loss = self.bn_loss(state, teacher, seen.statistics)
         adv = jnp.where(state.epoch < self.warmup_epochs, 0.0, self.adv)
         loss = self.bn * jnp.maximum(bn_loss - self.bn_floor, 0.0) + self.oh * task_loss + adv * adversarial_loss
         metrics = {
@@ -220,7 +209,8 @@ class SSDKD(SSDKDSettings):
             "divergence": jnp.mean(divergence),
             "importance_ratio": jnp.min(weights) / jnp.max(weights),
         }
-        return state._replace(student=student, buffer=buffer, draws=state.draws.at[indices].add(1)), metrics
+        draws = state.draws.at[indices].add(1)
+        return state._replace(student=student, buffer=buffer, draws=draws), metrics
 
     def beta(self, epoch):
         """Exponent of the importance weights: linear over the epochs after the warm-up."""
@@ -238,7 +228,7 @@ class SSDKD(SSDKDSettings):
         """The replay buffer."""
         return state.buffer
 
-    def draws(self, state):
+    def draw_counts(self, state):
         """How often each entry was drawn."""
         return state.draws
 

@@ -15,7 +15,8 @@ from ssdkd_jax import kept_views, models, replay_buffer
 from ssdkd_jax.data.preprocessing import normalize
 from ssdkd_jax.interop import naming
 from ssdkd_jax.methods import METHODS
-from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, Draws, FastDFKD, reset_first_layers
+from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
+from ssdkd_jax.methods.generator_sources import Draws
 from tests import tiny_problem
 
 # ---- against PyTorch
@@ -54,7 +55,7 @@ def test_two_rounds_of_fomaml_equal_pytorch():
     for number in range(2):
         expected = golden_round(golden, number)
         targets = jnp.asarray(expected["targets"], jnp.int32)
-        drawn = Draws(state.synthesis.generator, jnp.asarray(expected["z_in"]), targets)
+        drawn = Draws(state.synthesis.generator, targets, jnp.asarray(expected["z_in"]))
         synthesis, images, _, latents = make_images(state, teacher, drawn, jax.random.key(0))
 
         made = {"z_out": latents, "best_images_nchw": images.transpose(0, 3, 1, 2)}
