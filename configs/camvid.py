@@ -18,6 +18,6 @@ from configs.segmentation import get_segmentation_config
 
 def get_config(argument=None):
     """The config; `small` has 320 synthetic images, fewer than the 367 real training images."""
-    c = get_segmentation_config("camvid", argument)
-    set_all_methods(c, SSDKD, buffer_size=320 if c.image_size == 64 else 2000)
+    c, small = get_segmentation_config("camvid", argument)
+    set_all_methods(c, SSDKD, buffer_size=320 if small else 2000)
     return c

@@ -17,6 +17,6 @@ from configs.segmentation import get_segmentation_config
 
 def get_config(argument=None):
     """The config."""
-    c = get_segmentation_config("nyuv2", argument)
-    set_all_methods(c, SSDKD, buffer_size=320 if c.image_size == 64 else 16_000)
+    c, small = get_segmentation_config("nyuv2", argument)
+    set_all_methods(c, SSDKD, buffer_size=320 if small else 16_000)
     return c

@@ -8,7 +8,7 @@ SMALL_PAIR = ("encoder_decoder_32", "encoder_decoder_8")
 
 
 def get_segmentation_config(dataset, argument, *, always_small=False):
-    """The config of a data set with label maps: of DeepLabV3 at 128x128, or of the small pair at 64x64."""
+    """(config of a data set with label maps, whether it is small): DeepLabV3 at 128x128, or the small pair at 64x64."""
     small = always_small or "small" in (argument or "").split(",")
     pair, _ = parse(argument, SMALL_PAIR if small else PUBLISHED_PAIR, sizes=() if always_small else ("small",))
     c = get_common_config()
@@ -22,7 +22,7 @@ def get_segmentation_config(dataset, argument, *, always_small=False):
     set_all_methods(c, synthesis_batch_size=64, kd_batch_size=64)
     if small:
         _fit_two_cores(c)
-    return c
+    return c, small
 
 
 def _fit_two_cores(c):

@@ -11,7 +11,7 @@ from configs.segmentation import get_segmentation_config
 
 def get_config(argument=None):
     """The config; 320 synthetic images are two thirds of the 480 made training images."""
-    c = get_segmentation_config("shapes", argument, always_small=True)
+    c, _ = get_segmentation_config("shapes", argument, always_small=True)
     c.teacher.epochs = 20
     c.epochs = 30
     set_all_methods(c, SSDKD, buffer_size=320)

@@ -53,6 +53,11 @@ def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
     return np.repeat(gray[..., :1], channels, axis=-1)
 
 
+def shown(image: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, c) as a picture shows it: colors (h, w, 3) as they are, else in gray, (h, w, 1)."""
+    return image if image.shape[-1] == 3 else with_channels(image[None], 1)[0]
+
+
 def stack(images: Iterable[np.ndarray], names: Sequence) -> np.ndarray:
     """An iterable of images uint8 (h, w, c) -> (n, h, w, c); `names` (n,) are for the message if their sizes differ."""
     stacked = None

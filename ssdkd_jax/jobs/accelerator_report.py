@@ -17,9 +17,11 @@ from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.files import digest_of, expand, write_together
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.config_checks import check_once
+from ssdkd_jax.jobs.experiment import identity, in_full
 from ssdkd_jax.jobs.image_spec import shape_and_classes
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.jobs.run_folder import REPORTED, alone, check_kind
+from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.teacher import check_fits, load_teacher
 from ssdkd_jax.outputs import check_replaces, check_written_by_us, make_folder
 from ssdkd_jax.reports.results_files import read_result
@@ -220,8 +222,8 @@ def _begun(path, stages, hardware):
 
 
 def _settings_of(stage):
-    """What is the same whenever a stage's config is."""
-    return digest_of(stage.config and stage.config.to_json_best_effort(sort_keys=True))
+    """A digest of what decides a stage's outcome."""
+    return digest_of(stage.config and in_full(identity(with_fitting_warmup(stage.config)[0])))
 
 
 def _note(report, stage, folder, deadline):

@@ -77,8 +77,8 @@ def claim(workdir, identity, *, unread=(), write=True):
     found = [] if path.exists() else [name for name in run_folder.OWN if (pathlib.Path(workdir) / name).exists()]
     if found:
         raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
-    identity = _in_full(json.loads(json.dumps(identity)))
-    there, here = _flat(_in_full(noted(workdir))), _flat(identity)
+    identity = in_full(json.loads(json.dumps(identity)))
+    there, here = _flat(in_full(noted(workdir))), _flat(identity)
     for field in _to_compare(there, here, unread) if path.exists() else ():
         if there.get(field) != here.get(field):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
@@ -117,7 +117,7 @@ def _to_compare(there, here, unread):
     return sorted(fields - set(unread), key=lambda field: (field.startswith(CODE), field not in first, field))
 
 
-def _in_full(identity):
+def in_full(identity):
     """An identity whose paths are written from the root on, the same in every directory, without a slash at the end."""
     identity = with_whole_paths(identity)
     teacher, dataset = identity.get("teacher", {}), str(identity.get("dataset"))

@@ -11,7 +11,7 @@ import fsspec
 
 from ssdkd_jax.errors import UserError, first_few
 from ssdkd_jax.outputs import EXPERIMENT
-from ssdkd_jax.reports.run_files import METRICS, SUMMARY
+from ssdkd_jax.reports.run_files import METRICS_FILE, SUMMARY
 
 # Between two looks for what has changed.
 SECONDS = 60
@@ -109,8 +109,10 @@ class Mirror:
                 try:
                     self._send_file(folder, name)
                     self._sent[name] = files[name]
-                except FileNotFoundError:  # a checkpoint that a newer one has replaced since
-                    replaced = True
+                except FileNotFoundError:
+                    if (folder / name).exists():  # it is the bucket that is not there
+                        raise
+                    replaced = True  # a checkpoint, by a newer one
         if replaced:  # the older checkpoint there may be the only whole one
             return
         for name in self._names_there():
@@ -228,7 +230,7 @@ def _progress(names):
 
 def _order(name):
     """Where a file comes in a copy: before what needs it."""
-    if name in (EXPERIMENT, METRICS):
+    if name in (EXPERIMENT, METRICS_FILE):
         return 0
     if name.startswith(_CHECKPOINTS):
         return 1

@@ -36,7 +36,7 @@ from ssdkd_jax.jobs.teacher import (
 )
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.outputs import make_folder, removed_if_refused
-from ssdkd_jax.reports.run_files import BUFFER, MAPS, METRICS, REPORT, check_own, digests, read_metrics
+from ssdkd_jax.reports.run_files import BUFFER, MAPS, METRICS_FILE, REPORT, check_own, digests, read_metrics
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
@@ -158,14 +158,12 @@ def _tell_foreign_images(folder):
 def _tell_damaged_log(folder, summary):
     """Prints what is wrong with the log of a finished run, whose student does not depend on it."""
     try:
-        records = read_metrics(folder)
+        records, log = read_metrics(folder), folder / METRICS_FILE
         last = int(records[-1]["epoch"]) if records else 0
         if last < summary.epochs:
-            print(f"{folder / METRICS} ends at epoch {last} of {summary.epochs}, so its curves do too", flush=True)
+            print(f"{log} ends at epoch {last} of {summary.epochs}, so its curves do too", flush=True)
         elif last > summary.epochs:
-            print(
-                f"{folder / METRICS} has {last} epochs, and the run has {summary.epochs}: it is another's", flush=True
-            )
+            print(f"{log} has {last} epochs, and the run has {summary.epochs}: it is another's", flush=True)
     except UserError as error:
         wrong = str(error).split("; ")[0]  # the rest is advice for what needs the log
         print(f"{wrong}; only the curves of the report need it", flush=True)

@@ -16,7 +16,7 @@ from ssdkd_jax.reports.run_files import (
     COMPARISON,
     IMAGES,
     MAPS,
-    METRICS,
+    METRICS_FILE,
     REPORT,
     STUDY,
     SUMMARY,
@@ -35,7 +35,7 @@ _BEGINNINGS = {
     MAPS: r"PK.{,60}class_names\.npy",
 }
 # What else a run writes into its folder.
-OWN = (SUMMARY, METRICS, REPORT, IMAGES, BUFFER, MAPS, *RUN_FOLDERS, "student")
+OWN = (SUMMARY, METRICS_FILE, REPORT, IMAGES, BUFFER, MAPS, *RUN_FOLDERS, "student")
 
 # What a folder can be of, and the file that says so.
 RUN, COMPARED, STUDIED, REPORTED = "a single run", "a comparison", "a study", "an accelerator's report"
@@ -143,7 +143,7 @@ def check_can_write(workdir):
     Known only then, it would cost the whole run.
     """
     check_ours(workdir / "student", saved_network.OWN)
-    for name in (SUMMARY, METRICS):
+    for name in (SUMMARY, METRICS_FILE):
         if found := in_place_of_a_file(workdir / name):
             raise UserError(f"{workdir / name} is {found}, expected a file or nothing; choose another --workdir=DIR")
     for name in (*RUN_FOLDERS, "checkpoints/latest", "checkpoints/best"):
@@ -167,12 +167,12 @@ def _check_not_lost(workdir):
             "them: move them elsewhere, or choose another --workdir=DIR"
         )
     # Which is made before the first line of the log is written.
-    latest, log = workdir / "checkpoints" / "latest", workdir / METRICS
+    latest, log = workdir / "checkpoints" / "latest", workdir / METRICS_FILE
     if log.exists() and log.stat().st_size and not latest.exists():
         raise UserError(
-            f"{workdir} holds the {METRICS} of a run, but no checkpoints/latest to go on from; a run would begin again "
-            f"and replace it; nothing was changed: put {latest} back, move {log} elsewhere to begin again, or choose "
-            "another --workdir=DIR"
+            f"{workdir} holds the {METRICS_FILE} of a run, but no checkpoints/latest to go on from; a run would begin "
+            f"again and replace it; nothing was changed: put {latest} back, move {log} elsewhere to begin again, or "
+            "choose another --workdir=DIR"
         )
 
 

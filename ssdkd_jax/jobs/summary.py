@@ -118,7 +118,7 @@ class Summary:
         """The result in words."""
         unit, teacher, student = METRICS[self.metric].unit, self.score("teacher"), self.score("student")
         if self.epochs == 0:
-            return f"teacher {teacher:.2f} {unit}"
+            return "teacher not measured" if teacher is None else f"teacher {teacher:.2f} {unit}"
         if student is None:
             score = METRICS[self.metric].agreement.format(self.student_agreement)
         else:

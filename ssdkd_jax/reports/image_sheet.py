@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ssdkd_jax.data.pixels import with_channels
+from ssdkd_jax.data.pixels import shown
 from ssdkd_jax.files import replaced_file
 from ssdkd_jax.reports.run_files import IMAGES, Buffer
 
@@ -60,8 +60,7 @@ def fitted(image: np.ndarray) -> np.ndarray:
       uint8 (h', w', 3): every pixel repeated the same whole number of times, or an image of more than 64 pixels a side
       shrunk to 64 on its longer one.
     """
-    image = image if image.shape[-1] == 3 else with_channels(image[None], 1)[0]
-    image = np.broadcast_to(image, (*image.shape[:2], 3))
+    image = np.broadcast_to(shown(image), (*image.shape[:2], 3))
     longest = max(image.shape[:2])
     if longest > _SIDE:
         picture = Image.fromarray(np.ascontiguousarray(image))

@@ -16,7 +16,7 @@ from ssdkd_jax.files import file_sha256, read_object
 from ssdkd_jax.metrics import Metric, metric_named
 from ssdkd_jax.reports.image_statistics import class_shares
 
-SUMMARY, METRICS, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
+SUMMARY, METRICS_FILE, BUFFER, COMPARISON = "summary.json", "metrics.jsonl", "buffer.npz", "comparison.json"
 REPORT, IMAGES = "report.html", "images.png"
 MAPS = "maps.npz"
 STUDY, STUDY_PLOT, STUDY_RESULTS = "study.md", "study.png", "study.json"
@@ -69,7 +69,7 @@ def _renamed(fields: dict, names: dict[str, str]) -> dict:
 class Collected(NamedTuple):
     """A sample of collected images.
 
-    images: uint8 (k, h, w, 1 or 3).
+    images: uint8 (k, h, w, c).
     predicted_class: the teacher's class of each, int64 (k,).
     counts: of all collected images by that class, int64 (C,).
     """
@@ -82,7 +82,7 @@ class Collected(NamedTuple):
 class Buffer(NamedTuple):
     """Content of buffer.npz.
 
-    images: uint8 (n, h, w, 1 or 3).
+    images: uint8 (n, h, w, c).
     predicted_class: the teacher's class of each image, int64 (n,); for segmentation that of most of its pixels.
     confidence: the teacher's probability of that class, float64 (n,); for segmentation the mean over the pixels.
     class_names: one a class.
@@ -148,7 +148,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
     Raises:
       UserError: it is missing or damaged, or another run's.
     """
-    path = _existing(pathlib.Path(workdir), METRICS)
+    path = _existing(pathlib.Path(workdir), METRICS_FILE)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     records = {}
     for position, line in enumerate(lines, start=1):
@@ -263,7 +263,7 @@ def unneeded(path: pathlib.Path) -> str:
 
 def digests(workdir: pathlib.Path) -> dict[str, str]:
     """The sha256 of each of the files that a run's report is made from, by name; without those that are not there."""
-    paths = (pathlib.Path(workdir) / name for name in (METRICS, BUFFER, MAPS))
+    paths = (pathlib.Path(workdir) / name for name in (METRICS_FILE, BUFFER, MAPS))
     return {path.name: file_sha256(path) for path in paths if path.exists()}
 
 

@@ -4,11 +4,11 @@ import pathlib
 from collections.abc import Iterable
 
 from ssdkd_jax.files import write_at_once
-from ssdkd_jax.metrics import METRICS as SCORES
+from ssdkd_jax.metrics import METRICS
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.image_sheet import write_image_sheet
 from ssdkd_jax.reports.run_files import (
-    METRICS,
+    METRICS_FILE,
     REPORT,
     baselines_of,
     curve,
@@ -39,7 +39,7 @@ _TIME_PARTS = (
     *("evaluation", "checkpoint", "report", "baselines", "host"),
 )
 _SHOWN_ELSEWHERE = {
-    *(f"{whose}_{metric}" for whose in ("teacher", "student", "best_student") for metric in SCORES),
+    *(f"{whose}_{metric}" for whose in ("teacher", "student", "best_student") for metric in METRICS),
     *("best_student_epoch", "student_agreement", "metric"),
     *("seconds", "baselines", "versions", "command", "student_sha256", "files_sha256"),
 }
@@ -65,7 +65,7 @@ def write_report(workdir: pathlib.Path) -> pathlib.Path:
     """
     workdir = pathlib.Path(workdir)
     summary, buffer = read_summary(workdir), read_buffer(workdir)
-    metrics = read_metrics(workdir) if (workdir / METRICS).exists() else []
+    metrics = read_metrics(workdir) if (workdir / METRICS_FILE).exists() else []
     source = image_source(summary)
     student = summary.get("student_network") or summary.get("student") or "Student"
     page = pages.render(

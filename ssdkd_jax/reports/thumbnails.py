@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ssdkd_jax.data.pixels import shown
 from ssdkd_jax.reports.run_files import Buffer
 
 # The longer side in pixels up to which every pixel is kept, and to which larger images are shrunk.
@@ -36,11 +37,12 @@ def keeps_pixels(buffer: Buffer) -> bool:
 
 
 def image_uri(image: np.ndarray) -> str:
-    """Returns a data URI of one image, uint8 (h, w, 1 or 3).
+    """Returns a data URI of one image, uint8 (h, w, c), shown in color where it has three channels.
 
     Images up to 48 pixels a side are stored without loss as PNG; larger ones are shrunk to at most 96 pixels and
     stored as JPEG, because a page holds up to 200 of them.
     """
+    image = shown(image)
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     lossless = max(picture.size) <= _LOSSLESS_SIDE
     if not lossless:

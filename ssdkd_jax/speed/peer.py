@@ -12,6 +12,7 @@ import tempfile
 import ssdkd_jax
 from ssdkd_jax.errors import UserError, did_you_mean
 from ssdkd_jax.jobs.provenance import usable_cores
+from ssdkd_jax.methods import section_of
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.methods.ssdkd_settings import PAPER
 from ssdkd_jax.models import model_names
@@ -64,7 +65,7 @@ def make_spec(work, budget, variants=()) -> dict:
         if getattr(method, name) != value:
             raise UserError(
                 f"--against=torch compares ssdkd with {name}={value}, and the config has {getattr(method, name)}: "
-                f"--config.ssdkd.{name}={value}"
+                f"--config.{section_of(config.method)}.{name}={value}"
             )
     if len(work.context.devices) > 1 and device.platform != "cpu":
         raise UserError(

@@ -105,6 +105,8 @@ def test_what_another_machine_or_other_settings_gave_is_not_passed_off_as_ours(t
     calls = []
     stages = [stage._replace(config=config("")) for stage in stages_that(calls, a="fast")]
     accelerator_report(stages, tmp_path, 1)
+    elsewhere = [stage._replace(config=config(tmp_path, data_dir=str(tmp_path))) for stage in stages]
+    assert accelerator_report(elsewhere, tmp_path, 1)["stages"]["a"]["says"] == "fast"
     before = (tmp_path / "accelerator_report.json").read_bytes()
     other = [stage._replace(config=config("", dtype="bfloat16")) for stage in stages]
     with pytest.raises(UserError, match=r"a was done with other settings, such as another --dtype; choose an"):

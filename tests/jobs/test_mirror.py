@@ -154,6 +154,18 @@ def test_checkpoints_that_are_not_in_the_bucket_are_no_fetch_that_was_stopped(tm
     assert set(content(two)) == {"checkpoints/latest/9/state"}
 
 
+def test_a_bucket_that_is_gone_is_told(tmp_path, monkeypatch):
+    copy = Mirror(ADDRESS)
+    run_at(tmp_path, 3)
+
+    def gone(*_):
+        raise FileNotFoundError("no such bucket")
+
+    monkeypatch.setattr(copy, "_send_file", gone)
+    with pytest.raises(UserError, match=r"cannot be written \(no such bucket\)"):
+        copy.send(tmp_path)
+
+
 def test_a_checkpoint_that_is_replaced_while_it_is_sent_leaves_the_one_before_it(tmp_path, monkeypatch):
     one = run_at(tmp_path / "one", 3)
     copy = Mirror(ADDRESS)

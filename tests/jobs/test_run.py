@@ -2,10 +2,20 @@
 
 import errno
 
+import jax
 import pytest
 
 from ssdkd_jax.jobs import run
+from tests import tiny_job
 from tests.jobs.test_run_folder import a_summary
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("high", "high"), ("default", "highest")])
+def test_a_runs_precision_is_its_own(tmp_path, monkeypatch, chosen, expected):
+    monkeypatch.setattr(run, "_run", lambda *_: jax.config.jax_default_matmul_precision)
+    with jax.default_matmul_precision("highest"):  # as the environment may say
+        assert run.run_job(tiny_job.config("", matmul_precision=chosen), tmp_path / "run") == expected
+        assert jax.config.jax_default_matmul_precision == "highest"
 
 
 @pytest.mark.parametrize(

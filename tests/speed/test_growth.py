@@ -3,6 +3,7 @@
 import functools
 import json
 
+import jax
 import pytest
 
 from ssdkd_jax.errors import UserError
@@ -44,6 +45,19 @@ def test_sizes_beyond_the_memory_are_left_out(tmp_path, monkeypatch):
     content = growth(config(), tmp_path / "growth.json", budget=BRIEF, values={"buffer size": (40_000,)})
     refused = content["points"]["buffer size"]["40000"]["refused"]
     assert refused.startswith("the run's arrays take at least 0.0 GB, but there are 0.0 GB; time a smaller buffer")
+
+
+def test_points_have_the_precision_of_the_config(tmp_path, monkeypatch):
+    class Found(Exception):
+        pass
+
+    def epochs(_):
+        raise Found(jax.config.jax_default_matmul_precision)
+
+    monkeypatch.setattr(module, "make_workload", lambda _: None)
+    monkeypatch.setattr(module.ours, "Epochs", epochs)
+    with pytest.raises(Found, match=r"^high$"):
+        growth(config(matmul_precision="high"), tmp_path / "g.json", budget=BRIEF, values={"buffer size": (40,)})
 
 
 def test_what_was_refused_is_tried_again(tmp_path, monkeypatch):
