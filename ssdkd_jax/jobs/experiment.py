@@ -5,6 +5,8 @@ import os
 import pathlib
 import shlex
 
+from flax.traverse_util import flatten_dict
+
 from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import digest_of, expand, read_object, write_at_once
@@ -54,7 +56,7 @@ def claim_for(config, folder, *, write=True):
     Their flags are refused, so nobody could be told to repeat them.
     """
     decides = identity(config)
-    fields = _flat({name: value for name, value in decides.items() if name in config})
+    fields = flatten_dict({name: value for name, value in decides.items() if name in config}, sep=".")
     unread = config_checks.without_effect(config, fields)
     claim(folder, decides, unread=unread, write=write)
 
@@ -78,7 +80,7 @@ def claim(workdir, identity, *, unread=(), write=True):
     if found:
         raise UserError(f"{workdir} holds {', '.join(found)}, but no {EXPERIMENT} that says of which run; {UNCHANGED}")
     identity = in_full(json.loads(json.dumps(identity)))
-    there, here = _flat(in_full(noted(workdir))), _flat(identity)
+    there, here = (flatten_dict(tree, sep=".") for tree in (in_full(noted(workdir)), identity))
     for field in _to_compare(there, here, unread) if path.exists() else ():
         if there.get(field) != here.get(field):
             raise UserError(f"the workdir {workdir} belongs to another experiment: {_difference(field, there, here)}")
@@ -173,13 +175,3 @@ def with_whole_paths(value):
     if isinstance(value, dict):
         return {name: with_whole_paths(inner) for name, inner in value.items()}
     return absolute(value) if isinstance(value, str) and is_user_code(value) else value
-
-
-def _flat(tree, prefix=""):
-    """{"section.field": value} of a nested dict."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    found = {}
-    for name, inner in tree.items():
-        found |= _flat(inner, f"{prefix}.{name}".strip("."))
-    return found
