@@ -58,6 +58,12 @@ def shown(image: np.ndarray) -> np.ndarray:
     return image if image.shape[-1] == 3 else with_channels(image[None], 1)[0]
 
 
+def picture(image: np.ndarray) -> Image.Image:
+    """`shown` as an image of Pillow's."""
+    image = shown(image)
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def stack(images: Iterable[np.ndarray], names: Sequence) -> np.ndarray:
     """An iterable of images uint8 (h, w, c) -> (n, h, w, c); `names` (n,) are for the message if their sizes differ."""
     stacked = None

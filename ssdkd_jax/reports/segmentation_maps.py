@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ssdkd_jax.data.pixels import shown
+from ssdkd_jax.data import pixels
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.run_files import DAMAGES, MAPS, check_own, number, subobject, unneeded
@@ -85,8 +85,7 @@ def _css(color) -> str:
 
 def _uri(image: np.ndarray) -> str:
     """A PNG whose pixels are repeated, or left out, to about 160 on the longer side."""
-    image = shown(image)
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = pixels.picture(image)
     longest = max(picture.size)
     size = tuple(max(1, round(side * _SIDE / longest)) for side in picture.size)
     picture = picture.resize(size, Image.Resampling.NEAREST)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ssdkd_jax.data.pixels import shown
+from ssdkd_jax.data import pixels
 from ssdkd_jax.reports.run_files import Buffer
 
 # The longer side in pixels up to which every pixel is kept, and to which larger images are shrunk.
@@ -42,8 +42,7 @@ def image_uri(image: np.ndarray) -> str:
     Images up to 48 pixels a side are stored without loss as PNG; larger ones are shrunk to at most 96 pixels and
     stored as JPEG, because a page holds up to 200 of them.
     """
-    image = shown(image)
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture = pixels.picture(image)
     lossless = max(picture.size) <= _LOSSLESS_SIDE
     if not lossless:
         picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.LANCZOS)

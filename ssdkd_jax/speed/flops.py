@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax.methods.base import generate
-from ssdkd_jax.methods.fastdfkd import FastDFKD
-from ssdkd_jax.methods.ssdkd import SSDKD
+from ssdkd_jax.methods.generator_sources import MetaGenerator
 from ssdkd_jax.speed.timing import measure
 from ssdkd_jax.speed.workload import keeps_views
 from ssdkd_jax.training.devices import pmap
@@ -43,7 +42,7 @@ def student_step_flops(method, state, teacher, devices) -> float | None:
 
 def inversion_step_flops(method, state, teacher, devices) -> float | None:
     """Of one optimization step of a synthesis, up to the optimizers; None without FastDFKD's meta generator."""
-    if not isinstance(method, FastDFKD) and not (isinstance(method, SSDKD) and method.synthesis == "meta"):
+    if not isinstance(getattr(method, "source", None), MetaGenerator):
         return None
     problem = method.problem
 

@@ -9,7 +9,7 @@ from experiments import config_flag
 from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import model_names
-from tests import programs
+from tests import own_method, programs
 
 FILES = {
     "returns something else": ("def get_config(a=None):\n    return {'a': 1}\n", "get_config() returned a dict"),
@@ -171,11 +171,7 @@ def test_what_only_looks_like_a_flag_given_twice(refusal):
 def test_a_users_own_method_has_its_section(refusal, tmp_path, monkeypatch, separator):
     monkeypatch.setitem(methods.METHODS, "MyMethod", None)  # so that it is forgotten afterwards
     del methods.METHODS["MyMethod"]
-    (tmp_path / "mine.py").write_text(
-        "import dataclasses\nfrom ssdkd_jax.methods.ssdkd import SSDKD\n\n\n"
-        "@dataclasses.dataclass(frozen=True)\nclass MyMethod(SSDKD):\n    pass\n"
-    )
-    method = f"--config.method{separator}{tmp_path}/mine.py:MyMethod".split(" ")
+    method = f"--config.method{separator}{own_method.written(tmp_path)}".split(" ")
     config_flag.read_flags(["main.py", "--config=digits", *method, "--config.MyMethod.gamma=2"], "main.py")
     assert flags.FLAGS.config.MyMethod.gamma == 2
 

@@ -9,6 +9,7 @@ from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.study import Study, check_study, folder_name, grid, load_study, variant_configs
 from studies.switches import switches
+from tests import own_method
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEAD = "from configs import digits\nfrom ssdkd_jax.jobs.study import Study\n\n\ndef get_study():\n    "
@@ -95,11 +96,7 @@ def test_variants_change_copies_of_the_config():
 
 def test_a_users_own_method_brings_its_settings(tmp_path, monkeypatch):
     monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
-    (tmp_path / "mine.py").write_text(
-        "import dataclasses\nfrom ssdkd_jax.methods.ssdkd import SSDKD\n\n\n"
-        "@dataclasses.dataclass(frozen=True)\nclass MyMethod(SSDKD):\n    pass\n"
-    )
-    method = f"{tmp_path}/mine.py:MyMethod"
+    method = own_method.written(tmp_path)
     configs = variant_configs(a_study({"default": {}, "mine": {"method": method, "MyMethod.kd_steps": 3}}))
     assert configs["mine"].MyMethod.kd_steps == 3 and "MyMethod" not in configs["default"]
 
