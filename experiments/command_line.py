@@ -156,16 +156,12 @@ def _version():
     """Package, Python, JAX and devices in one line each."""
     import jax
 
-    import ssdkd_jax
     from ssdkd_jax.jobs.provenance import versions
     from ssdkd_jax.training.devices import local_devices
 
     devices = local_devices()
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return (
-        f"ssdkd_jax {ssdkd_jax.__version__}\n{packages}\n"
-        f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()})"
-    )
+    own, *packages = (f"{name} {version}" for name, version in versions().items())
+    return f"{own}\n{', '.join(packages)}\n{len(devices)} x {devices[0].device_kind} ({jax.default_backend()})"
 
 
 def _help(main, example):

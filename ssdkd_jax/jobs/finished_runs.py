@@ -112,13 +112,14 @@ def shared_fields(runs: list[Run]) -> dict:
                 "cannot be compared; choose another --workdir=DIR for all of it, with one teacher"
             )
     versions = [run.summary.versions for run in runs]
+    names = dict.fromkeys(name for one in versions for name in one)
     return {
         **{field: getattr(first.summary, field) for field in _SHARED},
         # Percent of the metric, as all that is called an accuracy here.
         "teacher_accuracy": first.summary.score("teacher"),
         "hardware": _all_of(run.summary.hardware for run in runs),
         "date": _all_of(sorted(run.summary.date for run in runs)),
-        "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in versions[0]},
+        "versions": {name: _all_of(one.get(name, "unknown") for one in versions) for name in names},
     }
 
 

@@ -1,12 +1,18 @@
 """What a result was made with: versions, hardware and date."""
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import pathlib
 import platform
+import subprocess
+
+import ssdkd_jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+# What of a checkout decides a result.
+_CODE = ("ssdkd_jax", "configs")
 
 
 def made_with(devices):
@@ -15,8 +21,29 @@ def made_with(devices):
 
 
 def versions():
-    """Versions of Python and of the packages that decide a result."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    """Versions of this package, of Python, and of the packages that decide a result."""
+    own = code_version(pathlib.Path(ssdkd_jax.__file__).parent.parent)
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"ssdkd_jax": own, "python": platform.python_version(), **packages}
+
+
+@functools.cache
+def code_version(folder: pathlib.Path) -> str:
+    """Version of the code in a folder, such as "0.1.0 at commit 2ae8db4a1b with changes"; without git, "0.1.0"."""
+    # An installed package may lie in the checkout of something else.
+    if not (folder / ".git").exists():
+        return ssdkd_jax.__version__
+    try:
+        commit = _git(folder, "rev-parse", "--short=10", "HEAD")
+        changes = " with changes" if _git(folder, "status", "--porcelain", "--", *_CODE) else ""
+    except (OSError, subprocess.SubprocessError):
+        return ssdkd_jax.__version__
+    return f"{ssdkd_jax.__version__} at commit {commit}{changes}"
+
+
+def _git(folder, *arguments):
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
 
 def hardware(devices):

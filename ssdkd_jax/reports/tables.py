@@ -78,7 +78,10 @@ def curve(result: dict) -> str:
 
 
 def _source(result: dict) -> str:
-    return f"`{result['command']}`, {result['hardware']}, {result['date']}."
+    # Older results do not say which code made them.
+    code = result.get("versions", {}).get("ssdkd_jax")
+    made_with = f", ssdkd_jax {code}" if code else ""
+    return f"`{result['command']}`, {result['hardware']}, {result['date']}{made_with}."
 
 
 def _training_seconds(point: dict) -> float:

@@ -1,0 +1,64 @@
+"""Tests of what a result says it was made with."""
+
+import subprocess
+
+import pytest
+
+import ssdkd_jax
+from ssdkd_jax.jobs import provenance
+
+
+def _git(folder, *arguments):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
+    subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A git repository with one commit of a file in ssdkd_jax/ and one beside it."""
+    (tmp_path / "ssdkd_jax").mkdir()
+    for name in ("ssdkd_jax/module.py", "README.md"):
+        (tmp_path / name).write_text("first\n")
+    _git(tmp_path, "init")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "first")
+    provenance.code_version.cache_clear()
+    return tmp_path
+
+
+def _commit(folder):
+    command = ["git", "-C", folder, "rev-parse", "--short=10", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_code_version_is_the_commit_of_a_checkout(checkout):
+    assert provenance.code_version(checkout) == f"{ssdkd_jax.__version__} at commit {_commit(checkout)}"
+
+
+@pytest.mark.parametrize("name", ["ssdkd_jax/module.py", "ssdkd_jax/new.py"])
+def test_code_version_tells_of_changes_to_the_code(checkout, name):
+    (checkout / name).write_text("second\n")
+    assert provenance.code_version(checkout).endswith(" with changes")
+
+
+def test_code_version_is_silent_about_changes_beside_the_code(checkout):
+    (checkout / "README.md").write_text("second\n")
+    assert not provenance.code_version(checkout).endswith(" with changes")
+
+
+def test_code_version_within_the_checkout_of_something_else_is_the_version_alone(checkout):
+    assert provenance.code_version(checkout / "ssdkd_jax") == ssdkd_jax.__version__
+
+
+def test_code_version_without_git_is_the_version_alone(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert provenance.code_version(checkout) == ssdkd_jax.__version__
+
+
+def test_code_version_of_a_damaged_repository_is_the_version_alone(checkout):
+    (checkout / ".git" / "HEAD").unlink()
+    assert provenance.code_version(checkout) == ssdkd_jax.__version__
+
+
+def test_versions_name_this_package_first():
+    assert next(iter(provenance.versions())) == "ssdkd_jax"
