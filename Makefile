@@ -15,8 +15,8 @@ demo: $(VENV)/.installed
 test: SELECTED = -m "not slow"
 
 test test-all: $(VENV)/.installed-test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --extend-exclude $(VENV) .
+	$(BIN)/ruff format --check --extend-exclude $(VENV) .
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(SELECTED)
 
 test-tpu: $(VENV)-tpu/.installed

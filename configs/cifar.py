@@ -32,7 +32,8 @@ def get_cifar_config(dataset, argument, *, buffer_size=5000):
         # As FastDFKD's public code trains its teachers.
         c.teacher.update(epochs=200, batch_size=256, weight_decay=1e-4, nesterov=False, schedule="steps")
     if "small" in words:
-        c.teacher.epochs = 10
+        if "published_teacher" not in words:
+            c.teacher.epochs = 10
         c.epochs = 100
         c.generator.latent_size = 128
         c.generator.width = 32

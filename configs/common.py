@@ -34,11 +34,17 @@ HIDFD = ("hidfd", "hidfd_released")
 
 
 def set_all_methods(c, methods=None, **fields):
-    """Sets fields in the sections of the methods that have them, so that methods are compared on the same schedule."""
-    for name in METHODS if methods is None else methods:
-        for field, value in fields.items():
-            if field in c[name]:
-                c[name][field] = value
+    """Sets fields in the sections of the methods that have them, so that methods are compared on the same schedule.
+
+    Raises:
+      KeyError: a field that none of them has.
+    """
+    for field, value in fields.items():
+        having = [c[name] for name in (METHODS if methods is None else methods) if field in c[name]]
+        if not having:
+            raise KeyError(f"none of the methods has a field {field}")
+        for section in having:
+            section[field] = value
 
 
 def shorten_synthesis(c):

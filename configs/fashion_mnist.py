@@ -55,8 +55,8 @@ def get_config(argument=None):
         c.epochs = 40
         c.evaluate_every = 5
         set_all_methods(c, SSDKD, buffer_size=3000, inversion_steps=5, generator_learning_rate=3e-3)
-        c.cmi.inversion_steps = 25
-        c.deepinversion.inversion_steps = 50
+        set_all_methods(c, ("cmi", "cmi500"), inversion_steps=25)
+        set_all_methods(c, ("deepinversion", "deepinversion2k"), inversion_steps=50)
         set_all_methods(c, kd_steps=60)
         set_all_methods(c, FAST_FAMILY, warmup_epochs=5)
         shorten_hidfd(c, warmup_epochs=5, gan_steps=100, width=16, generated_images=10_000)

@@ -8,12 +8,12 @@ Writes accelerator_report.md after every stage; the same command goes on where t
 given are trained, which needs CIFAR-10 (prepared, see the message that names it); without it, give both.
 """
 
-import os
-
 from absl import flags
 
 from experiments.command_line import launch
+from experiments.measuring import leave_memory_to_pytorch
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import environment
 
 FLAGS = flags.FLAGS
 PAIRS = ("wrn40_2-wrn16_1", "resnet34-resnet18")
@@ -27,8 +27,8 @@ flags.DEFINE_list("pairs", list(PAIRS), "Pairs of networks, as TEACHER-STUDENT."
 
 def main(command, interruption):
     """Makes the report of the flags."""
-    # Or JAX takes most of a GPU's memory for itself, and PyTorch's process finds none.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    environment.check_alone("experiments.accelerator_report")
+    leave_memory_to_pytorch()
     from configs import cifar10, digits
     from ssdkd_jax.jobs.accelerator_report import accelerator_report, check_pairs, given_teachers, make_stages
 

@@ -9,20 +9,19 @@
 fastest variant takes.  --capacity=N times a buffer of N entries next to the student step that it serves.
 """
 
-import os
-
 from absl import flags
 
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
+from experiments.measuring import compile_anew, define_budget, leave_memory_to_pytorch
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.training import environment
 
 FLAGS = flags.FLAGS
 config_flag.define("Config file whose method, networks, batch sizes and dtype are used.")
 flags.DEFINE_string("out", None, "JSON file with the results.")
-flags.DEFINE_integer("repeats", 20, "The most timed calls of a figure.", lower_bound=1, upper_bound=10**6)
-flags.DEFINE_float("seconds", None, "Seconds after which no more calls of a figure begin; 2 unless set.", lower_bound=0)
+define_budget(repeats=20)
 flags.DEFINE_enum("against", None, ["torch"], "What the programs are compared with.")
 flags.DEFINE_list("variants", [], "Of PyTorch; those that fit the device unless set.")
 flags.DEFINE_integer("capacity", None, "Only the replay buffer, with so many entries.", lower_bound=1)
@@ -31,6 +30,7 @@ flags.DEFINE_integer("capacity", None, "Only the replay buffer, with so many ent
 def main(command, interruption):
     """Runs the benchmark of the flags."""
     del interruption
+    environment.check_alone("experiments.benchmark")
     if FLAGS.capacity:
         _time_buffer(command)
     else:
@@ -54,24 +54,20 @@ def _time_programs(command):
     if FLAGS.variants and not FLAGS.against:
         raise UserError("--variants are PyTorch's, which is not timed without --against=torch")
     if FLAGS.against:
-        # Or JAX takes most of a GPU's memory for itself, and PyTorch's process finds none.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    import jax
-
-    from ssdkd_jax.jobs.config_checks import check_overrides
+        leave_memory_to_pytorch()
+    from ssdkd_jax.jobs.config_checks import check_once, check_overrides
     from ssdkd_jax.speed.benchmark import benchmark
     from ssdkd_jax.speed.timing import Budget
     from ssdkd_jax.speed.workload import UNUSED
 
-    # Or the time of a compilation is that of reading its result.
-    jax.config.update("jax_enable_compilation_cache", False)
+    check_once("--variants", FLAGS.variants, "variant")
+    compile_anew()
     why = "on the benchmark, which times steps of a run under way and trains no network"
     check_overrides(FLAGS.config, overridden_fields(), unused=dict.fromkeys(UNUSED, why))
-    seconds = 2.0 if FLAGS.seconds is None else FLAGS.seconds
     benchmark(
         FLAGS.config,
         FLAGS.out,
-        budget=Budget(FLAGS.repeats, seconds),
+        budget=Budget(FLAGS.repeats, FLAGS.seconds),
         against=FLAGS.against or "",
         variants=FLAGS.variants,
         command=command,

@@ -31,10 +31,10 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # And where no more files may be open.
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
-# Variables without which the same command gives other numbers: XLA_FLAGS may say how many devices there are.
+# Variables without which the same command gives other numbers: the first two may say how many devices there are.
 OF_THE_COMMAND = (
-    *("XLA_FLAGS", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE", "JAX_DEFAULT_MATMUL_PRECISION"),
-    "JAX_DISABLE_MOST_OPTIMIZATIONS",
+    *("XLA_FLAGS", "JAX_NUM_CPU_DEVICES", "JAX_DEFAULT_PRNG_IMPL", "JAX_THREEFRY_PARTITIONABLE"),
+    *("JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_MOST_OPTIMIZATIONS"),
 )
 # Flags that every program knows, and that do nothing but print.
 COMMON_FLAGS = """every program:

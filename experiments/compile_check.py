@@ -8,14 +8,14 @@ Needs libtpu: pip install -r requirements-tpu.txt.  --out keeps the rows that ar
 large networks several times faster; memory and its traffic are then upper bounds.
 """
 
-import pathlib
-
 from absl import flags
 from ml_collections import config_flags
 
+import configs
 from experiments import config_flag
 from experiments.command_line import launch
 from experiments.config_flag import overridden_fields
+from experiments.shipped_files import shipped_name
 
 FLAGS = flags.FLAGS
 config_flag.define("Config file whose programs are compiled, with an argument after a colon.")
@@ -29,10 +29,11 @@ def main(command, interruption):
     del interruption
     import jax
 
-    from ssdkd_jax.jobs.config_checks import check_overrides
+    from ssdkd_jax.jobs.config_checks import check_once, check_overrides
     from ssdkd_jax.speed.compile_check import compile_check
     from ssdkd_jax.speed.workload import UNUSED
 
+    check_once("--topology", FLAGS.topology, "topology")
     # Or JAX looks for a TPU as soon as libtpu is installed.
     jax.config.update("jax_platforms", "cpu")
     # What was compiled for a device that is not there can be kept, but not read again.
@@ -42,9 +43,9 @@ def main(command, interruption):
 
 
 def _name():
-    """The config without its folder and suffix, its argument, and a dtype that is not its own."""
+    """The config's file, a shipped one without its folder and suffix; its argument, and what the flags changed."""
     path, _, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
-    name = pathlib.PurePath(path).stem + (f":{argument}" if argument else "")
+    name = shipped_name(path, configs, "get_config") + (f":{argument}" if argument else "")
     changed = [f"{field}={config_flags.get_override_values(FLAGS['config'])[field]}" for field in overridden_fields()]
     return " ".join([name, *changed])
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import pathlib
 import re
 import traceback
 
@@ -10,7 +9,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 import configs
+from experiments.shipped_files import shipped_file, shipped_files
 from ssdkd_jax.errors import UserError, closest, did_you_mean
+from ssdkd_jax.files import expand
 
 # What defines flags of its own when it is imported, none of which does anything here.
 _LIBRARIES = ("absl", "chex", "orbax")
@@ -132,26 +133,6 @@ def names_of(kind):
     return known[kind]()
 
 
-def shipped_files(package, function):
-    """{name: file} of the files in a package's folder that define a function, by name; others help them."""
-    files = sorted(pathlib.Path(package.__file__).parent.glob("*.py"))
-    return {file.stem: file for file in files if f"\ndef {function}(" in file.read_text()}
-
-
-def shipped_file(path, package, function):
-    """The file that a user means by its name, or by its path in a checkout.
-
-    Raises:
-      UserError: there is none; the message goes on after "there is no ...; ".
-    """
-    name, files = pathlib.PurePath(path), shipped_files(package, function)
-    if str(name.parent) in (".", package.__name__) and name.suffix in ("", ".py") and name.stem in files:
-        return files[name.stem]
-    close = closest(name.stem, files)
-    meant = f"did you mean {package.__name__}/{close}.py? " if close else ""
-    raise UserError(f"{meant}shipped are: {', '.join(files)}")
-
-
 def _joined(argv):
     """The command line with `--config X` as `--config=X`, and so the flags that name methods."""
     joined, rest = [], list(argv)
@@ -265,8 +246,9 @@ def _with_file(argument, example):
     if found is None:
         return argument
     path, preset = found
-    if os.path.isfile(path):
-        return argument
+    own = expand(path)  # which the shell does not do behind a "="
+    if own.is_file():
+        return f"--config={own}{preset}"
     try:
         return f"--config={shipped_file(path, configs, 'get_config')}{preset}"
     except UserError as error:

@@ -7,12 +7,14 @@ logits are relative to the largest logit.  Checkpoints are akamaster's public on
 test images here, and in PyTorch after the way through an exported file.
 """
 
+import importlib
 import pathlib
 import tempfile
 
 from absl import flags
 
 from experiments.command_line import launch
+from ssdkd_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "JSON file to write.")
@@ -31,6 +33,7 @@ def main(command, interruption):
 
     del interruption
     local_devices()  # or its error is one of the first network
+    _check_in_checkout()
     check_asked(FLAGS.networks, FLAGS.checkpoints)
     out, names = check_results_file(FLAGS.out, KIND), FLAGS.networks or model_names("classification")
     check_keeps_results(out, names, FLAGS.checkpoints)
@@ -44,6 +47,13 @@ def main(command, interruption):
     write(out, command, networks, checkpoints)
 
 
+def _check_in_checkout():
+    try:
+        importlib.import_module("tests.golden_values")
+    except ModuleNotFoundError as error:
+        raise UserError("weights and definitions are those of tests/: run it in the root of a checkout") from error
+
+
 def _measure(name):
     """What `interop.exactness.compare` finds with weights by the golden files' rule."""
     import numpy as np
@@ -55,7 +65,7 @@ def _measure(name):
     layout = {key: tuple(value.shape) for key, value in definition.state_dict().items()}
     channels = next(iter(layout.values()))[1]
     # Networks that reduce the resolution by 32 need more than one pixel at the end.
-    size = 64 if "imagenet" in name or "mobilenet" in name or name.startswith("deeplab") else 32
+    size = 64 if "imagenet" in name or "mobilenet" in name else 32
     images = np.random.default_rng(1).standard_normal((32, size, size, channels)).astype(np.float32)
     return exactness.compare(name, definition, golden_values.state_dict(layout), images)
 
@@ -87,8 +97,12 @@ def _measure_checkpoint(path):
     from ssdkd_jax.jobs.torch_import import describe_conversion
 
     network = load_teacher(path)
-    test = data.load_split("cifar10", "test")
     metadata = describe_conversion(network, path, normalization="imagenet")
+    if metadata["num_classes"] != CLASSES:
+        raise UserError(
+            f"{path} has {metadata['num_classes']} classes, expected CIFAR-10's {CLASSES}: --checkpoints=FILE"
+        )
+    test = data.load_split("cifar10", "test")
     images = np.asarray(data.normalize(data.to_unit(test.images), metadata["mean"], metadata["std"]))
     definition = _definition(network.architecture)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,14 +6,13 @@ Writes study.json (elsewhere with --out), study.md and study.png into the workdi
 are reused, so an interrupted study resumes where it stopped, and variants and seeds can be added later.
 """
 
-import os
-
 from absl import flags
 
 import studies
 from experiments.command_line import launch
-from experiments.config_flag import shipped_file
+from experiments.shipped_files import shipped_file
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
 
 FLAGS = flags.FLAGS
 EXAMPLE = "--study=studies/digits_ablation.py --workdir=runs/ablation"
@@ -48,8 +47,9 @@ def main(command, interruption):
 
 def _file(path):
     """The study's file: the user's own, or a shipped one."""
-    if os.path.isfile(path) and path.endswith(".py"):
-        return path
+    own = expand(path)
+    if own.is_file() and own.suffix == ".py":
+        return str(own)
     try:
         return str(shipped_file(path, studies, "get_study"))
     except UserError as error:

@@ -8,7 +8,7 @@ SSD-KD as in the short run of `studies/cifar10_16_race.py`; a class has 50 place
 
 from configs import cifar100
 from ssdkd_jax.jobs.study import Study
-from studies.cifar10_16 import at_16_pixels, ours, short
+from studies.cifar10_16 import at_16_pixels, ours, short_run
 
 
 def get_study():
@@ -22,5 +22,5 @@ def get_study():
         "drawn targets": {"targets": "drawn"},
         "lacking targets and task loss doubled": {"targets": "lacking", "oh": 2 * config.ssdkd.oh},
     }
-    variants = {name: ours(**{**short(config), **change}) for name, change in changes.items()}
+    variants = {name: ours(**{**short_run(config), **change}) for name, change in changes.items()}
     return Study(config, {**variants, "fastdfkd5": {"method": "fastdfkd5"}}, seeds=3)

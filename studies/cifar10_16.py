@@ -15,8 +15,8 @@ FULL = 40
 STUDENT_EPOCHS = 50
 
 
-def shortened(config):
-    """A CIFAR config `small` as it was, with half of the epochs."""
+def half_as_long(config):
+    """A CIFAR config `small` with the schedule that it had (`as_cifar_small_was`), for half as many epochs."""
     as_cifar_small_was(config)
     config.evaluate_every = 5
     config.epochs = config.ssdkd.warmup_epochs + STUDENT_EPOCHS
@@ -24,10 +24,10 @@ def shortened(config):
 
 
 def at_16_pixels(config, teacher_epochs):
-    """`shortened`, and with a quarter of the pixels."""
+    """`half_as_long`, and with a quarter of the pixels."""
     config.image_size, config.crop_padding = 16, 2
     config.teacher.epochs = teacher_epochs
-    return shortened(config)
+    return half_as_long(config)
 
 
 def get_config():
@@ -46,7 +46,7 @@ def many_small_steps(config):
     return {**small, "kd_steps": 2 * small["kd_steps"]}
 
 
-def short(config):
+def short_run(config):
     """Fields of SSD-KD's short run: ten long epochs after the warm-up, with half of the views, for `ours`."""
     return {**NO_WEIGHTS, **many_small_steps(config), "student_epochs": 10, "kd_steps": 400, "views": 4}
 

@@ -5,7 +5,7 @@
 """
 
 from ssdkd_jax.jobs.study import Study
-from studies.cifar10_16 import STUDENT_EPOCHS, get_config, many_small_steps, ours, short
+from studies.cifar10_16 import STUDENT_EPOCHS, get_config, many_small_steps, ours, short_run
 from studies.readings import NO_WEIGHTS, on_real_images, small_steps
 
 
@@ -18,7 +18,7 @@ def get_study():
     others = ("fastdfkd5", "fastdfkd10", "fastdfkd2", "fast", "nayer")
     variants = {
         # As many student steps as in 25 epochs, with 15 syntheses less and half of the views.
-        "ssdkd for 10 long epochs of 4 views": ours(**short(config)),
+        "ssdkd for 10 long epochs of 4 views": ours(**short_run(config)),
         "ssdkd for 10 epochs of 500 steps and 4 views": ours(
             student_epochs=10, **{**many, "kd_steps": 500, "views": 4}
         ),

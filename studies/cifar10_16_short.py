@@ -6,14 +6,14 @@
 
 from ssdkd_jax.jobs.study import Study
 from studies import cifar10_16_race
-from studies.cifar10_16 import ours, short
+from studies.cifar10_16 import ours, short_run
 from studies.readings import NO_META_STEP
 
 
 def get_study():
     """The study of `cifar10_16_race` with changes of its short run's student steps, schedule and generator."""
     config = cifar10_16_race.get_study().config
-    of_short = short(config)
+    of_short = short_run(config)
 
     def changed(**fields):
         return ours(**of_short | fields)

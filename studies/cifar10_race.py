@@ -8,21 +8,21 @@ The teacher is akamaster's resnet56-4bfd9763.th, expected in runs/; it takes ten
 
 from configs import cifar10
 from ssdkd_jax.jobs.study import Study
-from studies.cifar10_16 import STUDENT_EPOCHS, many_small_steps, ours, short, shortened
+from studies.cifar10_16 import STUDENT_EPOCHS, half_as_long, many_small_steps, ours, short_run
 from studies.readings import NO_WEIGHTS, on_real_images
 
 
 def get_study():
     """The study of `cifar10.py:resnet56_option_a-resnet8,small` with schedules of `studies/cifar10_16_race.py`."""
-    config = shortened(cifar10.get_config("resnet56_option_a-resnet8,small"))
+    config = half_as_long(cifar10.get_config("resnet56_option_a-resnet8,small"))
     config.teacher.path = "runs/resnet56-4bfd9763.th"
-    config.evaluate_every = 2  # five epochs would be five per cent of a run's time
+    config.evaluate_every = 2  # five epochs are five per cent of Fast-10's time
     steps = many_small_steps(config)
     many = NO_WEIGHTS | steps
     variants = {
         # As many student steps as `ssdkd`, with 40 syntheses less.
         "ssdkd for 10 epochs of 800 steps": ours(student_epochs=10, **{**many, "kd_steps": 800}),
-        "ssdkd for 10 long epochs of 4 views": ours(**short(config)),
+        "ssdkd for 10 long epochs of 4 views": ours(**short_run(config)),
         **{name: {"method": name} for name in ("fastdfkd5", "fastdfkd10", "fastdfkd2", "fast")},
         "ssdkd": ours(**many),
         # As many real images as SSD-KD keeps synthetic ones.

@@ -9,7 +9,7 @@ from ssdkd_jax.jobs.study import Study
 from studies.readings import as_the_paper, questions
 
 TRAINING_IMAGES = 1437
-# python -m studies.real_bn_loss runs/teachers/digits-convnet_32-7c1d693c1940 digits 64
+# python -m experiments.real_bn_loss runs/teachers/digits-convnet_32-7c1d693c1940 digits 64
 BN_FLOOR = 1.41
 
 

@@ -10,7 +10,7 @@ from ssdkd_jax.jobs.study import Study
 from studies.readings import as_the_paper, questions
 
 TRAINING_IMAGES = 60_000
-# python -m studies.real_bn_loss runs/teachers/fashion_mnist-strided_convnet_64-f69225a2ecd9 fashion_mnist 128
+# python -m experiments.real_bn_loss runs/teachers/fashion_mnist-strided_convnet_64-f69225a2ecd9 fashion_mnist 128
 BN_FLOOR = 0.65
 
 

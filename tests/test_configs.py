@@ -89,6 +89,23 @@ def test_small_is_shorter():
         assert build(name, "small").epochs < build(name, None).epochs
 
 
+def test_a_small_run_shortens_no_published_teacher():
+    assert build("cifar10", "small").teacher.epochs < 200
+    assert build("cifar10", "small,published_teacher").teacher == build("cifar10", "published_teacher").teacher
+
+
+@pytest.mark.parametrize("preset", ["small", "short"])
+@pytest.mark.parametrize(("name", "longer"), [("cmi", "cmi500"), ("deepinversion", "deepinversion2k")])
+def test_syntheses_of_hundreds_of_steps_are_cut_alike(name, longer, preset):
+    config = build("fashion_mnist", preset)
+    assert config[name].inversion_steps == config[longer].inversion_steps
+
+
+def test_a_field_that_no_method_has_is_not_set_without_a_word():
+    with pytest.raises(KeyError, match="none of the methods has a field kd_step"):
+        common.set_all_methods(build("digits", None), kd_step=1)
+
+
 @pytest.mark.parametrize("teacher", ["resnet34", "vgg11", "wrn40_2"])
 def test_loss_weights_follow_the_teachers_family(teacher):
     published = {"resnet34": (1.33, 0.5), "vgg11": (1.0, 0.5), "wrn40_2": (1.1, 0.4)}

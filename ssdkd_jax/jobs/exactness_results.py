@@ -8,7 +8,7 @@ import jax
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import provenance
-from ssdkd_jax.models import create_model
+from ssdkd_jax.models import create_model, model_names
 from ssdkd_jax.reports.results_files import read_result
 
 KIND = "exactness"
@@ -22,13 +22,17 @@ def check_asked(networks: Sequence[str], checkpoints: Sequence[str]) -> None:
       checkpoints: paths of PyTorch files, which results know by their names without folders.
 
     Raises:
-      UserError: an unknown network, a file that is not there, or two of one name.
+      UserError: a network that is none of this package's classifiers, a file that is not there, or two of one name.
     """
     for name in networks:
         try:
             create_model(name)
         except UserError as error:
             raise UserError(f"--networks: {error}") from error
+        if name not in model_names("classification"):
+            raise UserError(
+                f"--networks: {name} has no definition to compare with; expected a classifier of this package"
+            )
     paths = [pathlib.Path(path) for path in checkpoints]
     for path in paths:
         if not path.is_file():

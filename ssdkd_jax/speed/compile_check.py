@@ -10,6 +10,7 @@ import importlib.metadata
 import jax
 import jax.numpy as jnp
 
+from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs import config_checks, provenance
 from ssdkd_jax.jobs.context import Context
@@ -64,6 +65,8 @@ def compile_check(config, name: str, topologies, out: str = "", command: str = "
         for topology in topologies:
             find(topology)
     content = _content(out, command)
+    if quick:
+        _check_replaces_no_better(content["rows"], [f"{name} {topology}" for topology in topologies], out)
     for topology in topologies:
         row = check_topology(config, topology, quick)
         content["rows"][f"{name} {topology}"] = {"config": name, "topology": topology, **row}
@@ -85,6 +88,15 @@ def _content(out, command):
         "versions": provenance.versions(),
         "rows": rows,
     }
+
+
+def _check_replaces_no_better(rows, names, out):
+    for name in names:
+        if name in rows and not rows[name]["quick"]:
+            raise UserError(
+                f"{out} has {name} compiled with full effort, of which --quick knows upper bounds only; leave --quick "
+                "out, or choose another file: --out=FILE.json"
+            )
 
 
 def _has_libtpu():

@@ -101,8 +101,10 @@ def test_interruption_says_how_to_resume(end):
 
 def test_variables_that_change_numbers_belong_to_the_command(end, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--a=1 --b=2")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     monkeypatch.setenv("JAX_DEFAULT_PRNG_IMPL", "rbg")
-    expected = "to resume: XLA_FLAGS='--a=1 --b=2' JAX_DEFAULT_PRNG_IMPL=rbg python -m experiments.main"
+    variables = "XLA_FLAGS='--a=1 --b=2' JAX_NUM_CPU_DEVICES=2 JAX_DEFAULT_PRNG_IMPL=rbg"
+    expected = f"to resume: {variables} python -m experiments.main"
     assert expected in end(Interrupted("stopped"))[1]
 
 

@@ -12,6 +12,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
 from ssdkd_jax.speed import compile_check, tpus
 from ssdkd_jax.speed.workload import UNUSED
+from tests import programs, tiny_job
 from tests.tiny_job import FIELDS, PAIR, ROOT
 
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
@@ -91,3 +92,21 @@ def test_a_quick_check_gives_no_bound_on_the_memory_traffic():
     said = " ".join(compile_check.report("digits", "v5e:2x2", {**ROW, "quick": True}))
     assert "up to 819 GB moved" in said and "0.0102 s of arithmetic" in said and "traffic" not in said
     assert "1 s of memory traffic" in " ".join(compile_check.report("digits", "v5e:2x2", ROW))
+
+
+def test_quick_bounds_replace_no_row_of_full_effort(tmp_path, monkeypatch):
+    out = tmp_path / "out.json"
+    out.write_text(json.dumps(RESULT | {"rows": {"digits v5e:2x2": ROW}}))
+    monkeypatch.setattr(compile_check, "check_topology", lambda *_: pytest.fail("compiled"))
+    for name in ("chip_of", "devices_of"):  # which need libtpu
+        monkeypatch.setattr(compile_check, name, lambda _: None)
+    config = tiny_job.config("")
+    with pytest.raises(
+        UserError, match=r"out\.json has digits v5e:2x2 compiled with full effort, of which --quick kno"
+    ):
+        compile_check.compile_check(config, "digits", ["v5e:2x2"], str(out), quick=True)
+
+
+def test_a_topology_given_twice():
+    status, _, err = programs.run("compile_check", "--config=digits", "--topology=v5e:2x2,v5e:2x2")
+    assert (status, err) == (2, "error: --topology names v5e:2x2 more than once, expected each topology once\n")

@@ -83,6 +83,13 @@ def test_a_config_file_that_is_not_in_order(refusal, tmp_path, case):
     assert expected in message and str(tmp_path / "c.py") in message
 
 
+def test_a_config_file_in_ones_home(refusal, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text("from configs.digits import get_config\n")
+    config_flag.read_flags(["main.py", "--config=~/mine.py:convnet_8-convnet_8"], "main.py")
+    assert flags.FLAGS.config.teacher.name == "convnet_8"
+
+
 @pytest.mark.parametrize(("returned", "kind"), [("(1, 2)", "a tuple"), ("None", "nothing"), ("{}", "a dict")])
 def test_a_config_that_is_none_is_not_blamed_on_a_field(refusal, tmp_path, returned, kind):
     (tmp_path / "c.py").write_text(f"def get_config(a=None):\n    return {returned}\n")

@@ -121,3 +121,9 @@ def test_shipped_studies_are_known_by_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for path in ("digits_ablation", "digits_ablation.py", "studies/digits_ablation.py"):
         assert program._file(path) == str(tiny_job.ROOT / "studies" / "digits_ablation.py")
+
+
+def test_a_study_in_ones_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").touch()
+    assert program._file("~/mine.py") == str(tmp_path / "mine.py")

@@ -12,6 +12,7 @@ from ssdkd_jax.jobs.exactness_results import check_asked, check_keeps_results
     ("networks", "checkpoints", "expected"),
     [
         (["resnet8", "resnet2"], [], "--networks: unknown model 'resnet2'"),
+        (["deeplabv3_resnet50"], [], "--networks: deeplabv3_resnet50 has no definition to compare with; expected a cl"),
         (["resnet8", "resnet8"], [], "--networks has resnet8 twice, expected each name once"),
         (["resnet8"], ["there.pth", "gone.pth"], "there is no file gone.pth; expected PyTorch files: --checkpoints="),
         ([], ["there.pth", "./there.pth"], "--checkpoints has there.pth twice, expected each name once"),

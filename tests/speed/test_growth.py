@@ -120,6 +120,13 @@ def test_points_of_wrong_types_are_not_gone_on_with(measured, tmp_path):
         growth(config(), tmp_path / "out.json", budget=BRIEF, values={})
 
 
+def test_a_refused_command_leaves_no_folder(tmp_path):
+    options = ("--config=configs/digits.py", f"--out={tmp_path}/g.json", f"--plot={tmp_path}/new/g.png")
+    status, _, err = programs.run("growth", *options, "--config.evaluate_every=1")
+    assert status == 2 and "evaluate_every" in err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_picture_of_somebody_else_is_not_replaced(tmp_path):
     (tmp_path / "mine.png").write_bytes(b"mine")
     options = ("--config=configs/digits.py", f"--out={tmp_path}/g.json", f"--plot={tmp_path}/mine.png")

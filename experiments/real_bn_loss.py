@@ -1,0 +1,74 @@
+"""The BatchNorm loss of real images, a floor for that of synthetic ones (`--config.ssdkd.bn_floor`).
+
+    python -m experiments.real_bn_loss TEACHER DATASET BATCH_SIZE
+    python -m experiments.real_bn_loss runs/teachers/digits-convnet_32-7c1d693c1940 digits 64
+
+prints the mean over six batches of training images: what a teacher's own data would be charged for.
+"""
+
+from absl import flags
+
+from experiments.command_line import launch
+from ssdkd_jax.errors import UserError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data_dir", None, "Where prepared TFDS sets are stored.")
+
+BATCHES = 6
+
+
+def main(command, interruption, teacher, dataset, batch_size):
+    """Prints the loss of the arguments."""
+    from ssdkd_jax import data
+    from ssdkd_jax.training.saved_network import load_network
+
+    del command, interruption
+    variables, metadata = load_network(teacher)
+    images = data.load_split(dataset, "train", data_dir=FLAGS.data_dir).images
+    loss = real_bn_loss(variables, metadata, images, _checked(batch_size, len(images)))
+    print(f"{loss:.2f}", flush=True)
+
+
+def _checked(batch_size, most):
+    if not batch_size.isdecimal() or not 1 <= int(batch_size) <= most:
+        raise UserError(f"BATCH_SIZE is {batch_size}, expected a number from 1 to {most}, that of the training images")
+    return int(batch_size)
+
+
+def real_bn_loss(variables, metadata, images, batch_size: int) -> float:
+    """Mean of `batchnorm.statistics_loss` over `BATCHES` batches that a fixed seed draws.
+
+    Args:
+      variables, metadata: of a saved network, with `batch_stats`.
+      images: (n, h, w, c) uint8.
+      batch_size: at most n.
+    """
+    import jax
+    import numpy as np
+
+    from ssdkd_jax import batchnorm, data, models
+
+    model = models.create_model(metadata["architecture"], metadata["num_classes"])
+    rng = np.random.default_rng(0)
+
+    @jax.jit
+    def loss(batch):
+        seen = data.normalize(data.to_unit(batch), metadata["mean"], metadata["std"])
+        statistics = batchnorm.apply_with_batch_statistics(model, variables, seen)[1]
+        return batchnorm.statistics_loss(statistics, variables["batch_stats"])
+
+    return float(np.mean([loss(images[rng.permutation(len(images))[:batch_size]]) for _ in range(BATCHES)]))
+
+
+def run():
+    """The program."""
+    launch(
+        main,
+        required=(),
+        arguments=("TEACHER", "DATASET", "BATCH_SIZE"),
+        example="runs/teachers/digits-convnet_32-7c1d693c1940 digits 64",
+    )
+
+
+if __name__ == "__main__":
+    run()
