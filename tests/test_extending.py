@@ -4,9 +4,12 @@ import json
 import re
 import shlex
 
+import jax
 import numpy as np
 import pytest
 
+from ssdkd_jax.jobs.teacher import load_teacher
+from ssdkd_jax.models import create_model
 from tests.tiny_job import ROOT, command_line
 
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
@@ -50,6 +53,23 @@ def test_a_method_a_network_and_a_data_set_from_outside(finished):
     assert lines[-1]["inversion_loss"] < 1e3 and "student_loss" in lines[-1]
     with np.load(finished / "buffer.npz") as buffer:
         assert list(buffer["class_names"]) == ["rows", "columns"]
+
+
+def test_a_pytorch_teacher_of_a_network_from_outside(tmp_path):
+    torch = pytest.importorskip("torch")
+    (definition,) = re.findall(r"```python\n(import torch\n.*?)```", GUIDE, flags=re.DOTALL)
+    scope = {}
+    exec(definition, scope)
+    theirs = scope["Pooled"](5)
+    theirs(torch.randn(64, 3, 32, 32))  # so that the running statistics are some
+    torch.save(theirs.state_dict(), tmp_path / "teacher.pth")
+    (tmp_path / "pooled.py").write_text(documented_files()["mine/pooled.py"])
+    architecture = f"{tmp_path}/pooled.py:make"
+    teacher = load_teacher(tmp_path / "teacher.pth", architecture)
+    images = np.random.default_rng(0).standard_normal((4, 32, 32, 3), np.float32)
+    logits = jax.jit(create_model(architecture, 5).apply)(teacher.variables, images)
+    expected = theirs.eval()(torch.from_numpy(images.transpose(0, 3, 1, 2))).detach()
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_method_is_short():
