@@ -20,7 +20,7 @@ test test-all: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(SELECTED)
 
 test-tpu: $(VENV)-tpu/.installed
-	JAX_PLATFORMS=cpu $(VENV)-tpu/bin/python -m pytest tests/experiments/test_compile_check.py
+	JAX_PLATFORMS=cpu $(VENV)-tpu/bin/python -m pytest tests/speed/test_compile_check.py
 
 $(BIN)/python $(VENV)-tpu/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

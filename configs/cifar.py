@@ -32,21 +32,32 @@ def get_cifar_config(dataset, argument, *, buffer_size=5000):
         # As FastDFKD's public code trains its teachers.
         c.teacher.update(epochs=200, batch_size=256, weight_decay=1e-4, nesterov=False, schedule="steps")
     if "small" in words:
-        if "published_teacher" not in words:
-            c.teacher.epochs = 10
-        c.epochs = 100
-        c.generator.latent_size = 128
-        c.generator.width = 32
-        c.evaluate_every = 10
-        c.checkpoint_every = 5
-        # Better at 16x16 pixels (docs/results.md): many small steps, and a student that begins with a full buffer whose
-        # priorities no importance weights undo.
-        set_all_methods(c, synthesis_batch_size=128, kd_steps=160, kd_batch_size=64)
-        set_all_methods(c, FAST_FAMILY, warmup_epochs=10)
-        set_all_methods(c, SSDKD, warmup_epochs=40)
-        c.ssdkd.update(priority="kl", beta_start=0.0, beta_end=0.0, views=8)
-        shorten_synthesis(c)
-        shorten_hidfd(c, warmup_epochs=20, gan_steps=50, width=64, generated_images=50_000)
+        _fit_two_cores(c, shorten_teacher="published_teacher" not in words)
+    _choose_method(c, words)
+    return c
+
+
+def _fit_two_cores(c, shorten_teacher):
+    """A schedule for two CPU cores."""
+    if shorten_teacher:
+        c.teacher.epochs = 10
+    c.epochs = 100
+    c.generator.latent_size = 128
+    c.generator.width = 32
+    c.evaluate_every = 10
+    c.checkpoint_every = 5
+    # Better at 16x16 pixels (docs/results.md): many small steps, and a student that begins with a full buffer whose
+    # priorities no importance weights undo.
+    set_all_methods(c, synthesis_batch_size=128, kd_steps=160, kd_batch_size=64)
+    set_all_methods(c, FAST_FAMILY, warmup_epochs=10)
+    set_all_methods(c, SSDKD, warmup_epochs=40)
+    c.ssdkd.update(priority="kl", beta_start=0.0, beta_end=0.0, views=8)
+    shorten_synthesis(c)
+    shorten_hidfd(c, warmup_epochs=20, gan_steps=50, width=64, generated_images=50_000)
+
+
+def _choose_method(c, words):
+    """The method that one of the words names, with its published number of epochs where none are set."""
     chosen = [name for name in METHODS if name in words]
     if len(chosen) > 1:
         raise UserError(f"the argument names several methods: {', '.join(chosen)}; expected one, and compare for more")
@@ -54,4 +65,3 @@ def get_cifar_config(dataset, argument, *, buffer_size=5000):
         c.method = name
         if "small" not in words:
             c.epochs = METHODS[name].method.epochs  # as published
-    return c

@@ -13,9 +13,10 @@ import traceback
 
 from absl import flags
 
-from experiments import config_flag
+from experiments import config_flag, flag_mistakes, measuring
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.provenance import code_version
 from ssdkd_jax.limits import allow_open_files
 from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.terminal import escape_names, open_closed_streams, silence_libraries
@@ -73,6 +74,7 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             allow_open_files()
             _keep_compiled_programs()
             _check_jax()
+            code_version()
             main(command, interruption, *values)
         if interruption:  # in the last epoch: what comes next on the command line is not wanted
             print("finished all the same", flush=True)
@@ -170,7 +172,8 @@ def _help(main, example):
     by_module = flags.FLAGS.flags_by_module_dict()
     own = "\n".join(
         f"  --{flag.name}: {flag.help} (default: {flag.default!r})"
-        for flag in [*by_module.get(config_flag.__name__, []), *by_module.get(module, [])]
+        for name in (config_flag.__name__, measuring.__name__, module)
+        for flag in by_module.get(name, [])
     )
     text = f"{sys.modules[main.__module__].__doc__}\nflags:\n{own}\n\n{COMMON_FLAGS}\n"
     return f"{text}\n{config_flag.describe_fields(example)}" if "config" in flags.FLAGS else text
@@ -183,7 +186,7 @@ def _parse_flags(required, arguments, example):
     unexpected = rest[len(arguments) :]
     if unexpected or missing:
         problem = f"unexpected arguments {' '.join(unexpected)}" if unexpected else f"{' and '.join(missing)} missing"
-        problem += config_flag.meant_field(unexpected) or config_flag.in_place_of_a_field(missing)
+        problem += flag_mistakes.meant_field(unexpected) or config_flag.in_place_of_a_field(missing)
         raise UserError(f"{problem}; for example: {example}")
     return rest
 

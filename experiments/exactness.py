@@ -38,8 +38,8 @@ def main(command, interruption):
     out, names = check_results_file(FLAGS.out, KIND), FLAGS.networks or model_names("classification")
     check_keeps_results(out, names, FLAGS.checkpoints)
     checkpoints, networks = {}, {}
-    for path in map(pathlib.Path, FLAGS.checkpoints):
-        checkpoints[path.name] = _measure_checkpoint(path)
+    for path, network, metadata in [_read_checkpoint(pathlib.Path(path)) for path in FLAGS.checkpoints]:
+        checkpoints[path.name] = _measure_checkpoint(network, metadata)
         print(path.name, checkpoints[path.name], flush=True)
     for name in names:
         networks[name] = _measure(name)
@@ -86,22 +86,26 @@ def _definition(name):
     return network.eval()
 
 
-def _measure_checkpoint(path):
-    """{architecture, accuracy here, accuracy in PyTorch after the export}, in percent of CIFAR-10's test images."""
-    import numpy as np
-    import torch
-
-    from ssdkd_jax import data
-    from ssdkd_jax.interop import exactness, torch_export
+def _read_checkpoint(path):
+    """(path, Teacher, what goes with it) of a PyTorch file."""
     from ssdkd_jax.jobs.teacher import load_teacher
     from ssdkd_jax.jobs.torch_import import describe_conversion
 
     network = load_teacher(path)
     metadata = describe_conversion(network, path, normalization="imagenet")
     if metadata["num_classes"] != CLASSES:
-        raise UserError(
-            f"{path} has {metadata['num_classes']} classes, expected CIFAR-10's {CLASSES}: --checkpoints=FILE"
-        )
+        raise UserError(f"{path} has {metadata['num_classes']} classes, expected CIFAR-10's {CLASSES}; leave it out")
+    return path, network, metadata
+
+
+def _measure_checkpoint(network, metadata):
+    """{architecture, accuracy here, accuracy in PyTorch after the export}, in percent of CIFAR-10's test images."""
+    import numpy as np
+    import torch
+
+    from ssdkd_jax import data
+    from ssdkd_jax.interop import exactness, torch_export
+
     test = data.load_split("cifar10", "test")
     images = np.asarray(data.normalize(data.to_unit(test.images), metadata["mean"], metadata["std"]))
     definition = _definition(network.architecture)
@@ -117,5 +121,10 @@ def _measure_checkpoint(path):
     }
 
 
-if __name__ == "__main__":
+def run():
+    """The program."""
     launch(main, required=("out",), example="--out=exactness.json")
+
+
+if __name__ == "__main__":
+    run()

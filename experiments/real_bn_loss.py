@@ -1,6 +1,6 @@
 """The BatchNorm loss of real images, a floor for that of synthetic ones (`--config.ssdkd.bn_floor`).
 
-    python -m experiments.real_bn_loss TEACHER DATASET BATCH_SIZE
+    python -m experiments.real_bn_loss TEACHER DATASET BATCH_SIZE    # a saved network, as convert from-torch makes one
     python -m experiments.real_bn_loss runs/teachers/digits-convnet_32-7c1d693c1940 digits 64
 
 prints the mean over six batches of training images: what a teacher's own data would be charged for.
@@ -24,15 +24,17 @@ def main(command, interruption, teacher, dataset, batch_size):
 
     del command, interruption
     variables, metadata = load_network(teacher)
-    images = data.load_split(dataset, "train", data_dir=FLAGS.data_dir).images
-    loss = real_bn_loss(variables, metadata, images, _checked(batch_size, len(images)))
-    print(f"{loss:.2f}", flush=True)
-
-
-def _checked(batch_size, most):
-    if not batch_size.isdecimal() or not 1 <= int(batch_size) <= most:
-        raise UserError(f"BATCH_SIZE is {batch_size}, expected a number from 1 to {most}, that of the training images")
-    return int(batch_size)
+    if not variables.get("batch_stats"):
+        raise UserError(f"{teacher} has no BatchNorm layers, whose statistics the loss compares; give another TEACHER")
+    height, width, channels = metadata["image_shape"]
+    images = data.load_split(dataset, "train", data_dir=FLAGS.data_dir, image_size=(height, width)).images
+    if images.shape[-1] != channels:
+        raise UserError(
+            f"{dataset} has {images.shape[-1]} channels, not the teacher's {channels}; give another DATASET"
+        )
+    if not batch_size.isdecimal() or not 1 <= int(batch_size) <= len(images):
+        raise UserError(f"BATCH_SIZE is {batch_size}, expected a number from 1 to {len(images)}, the training images")
+    print(f"{real_bn_loss(variables, metadata, images, int(batch_size)):.2f}", flush=True)
 
 
 def real_bn_loss(variables, metadata, images, batch_size: int) -> float:

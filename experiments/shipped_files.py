@@ -27,4 +27,5 @@ def shipped_file(path, package, function):
 
 def shipped_name(path, package, function):
     """What a file is called in results: one that is shipped by its name, any other by its path."""
-    return next((name for name, file in shipped_files(package, function).items() if file == pathlib.Path(path)), path)
+    resolved = pathlib.Path(path).resolve()
+    return next((name for name, file in shipped_files(package, function).items() if file.resolve() == resolved), path)

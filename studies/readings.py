@@ -6,6 +6,39 @@ from configs.common import SSDKD, set_all_methods
 NO_WEIGHTS = {"priority": "kl", "beta_start": 0.0, "beta_end": 0.0}
 # Ahead of the defaults in docs/ssdkd_readings.md, as are `small_steps`.
 NO_META_STEP = {"meta_update": "none"}
+_MEAN = {"phi_scale": "mean"}
+# Priorities that are not undone.
+PRIORITIES = {
+    "kl with beta 0": NO_WEIGHTS,
+    "kl with beta to 0.2": {**NO_WEIGHTS, "beta_end": 0.2},
+    "kl with beta to 0.5": {**NO_WEIGHTS, "beta_end": 0.5},
+    "kl with beta 0 and alpha 0.3": {**NO_WEIGHTS, "alpha": 0.3},
+    "kl with beta 0 and alpha 1": {**NO_WEIGHTS, "alpha": 1.0},
+    "kl with beta 0 and insertion at the mean": {**NO_WEIGHTS, "insertion": "mean"},
+    "uniform sampling": {"alpha": 0.0},
+}
+PHI = {
+    "phi of mean 1": _MEAN,
+    "phi of mean 1 on the adversarial loss": {**_MEAN, "modulated_term": "adversarial"},
+    "phi of mean 1 on both": {**_MEAN, "modulated_term": "both"},
+    "phi of mean 1 on the task and the student": {**_MEAN, "modulate_student": True},
+    "phi on the student too": {"modulate_student": True},
+    "no phi": {"modulated_term": "none"},
+    "gamma 0.5": {"gamma": 0.5},
+    "gamma 2": {"gamma": 2.0},
+}
+TARGETS = {
+    "drawn targets": {"targets": "drawn"},
+    "lacking targets": {"targets": "lacking"},
+    "quotas": {"replacement": "quota"},
+    "lacking targets and quotas": {"targets": "lacking", "replacement": "quota"},
+}
+# With as many images made in all.
+REPLACEMENT = {
+    "replace oldest": {"replacement": "oldest"},
+    "replace lowest phi": {"replacement": "lowest_phi"},
+    "replace random": {"replacement": "random"},
+}
 
 
 def as_the_paper(config):
@@ -38,7 +71,7 @@ def of_ssdkd(changes):
 
 
 def questions(config, training_images, bn_floor):
-    """name -> changed fields, in groups: priorities, phi, targets, turnover, synthesis, student steps.
+    """name -> changed fields, in groups: priorities, phi, targets, replacement, synthesis, student steps, sizes.
 
     Args:
       config: of a run with `method=ssdkd`.
@@ -46,60 +79,34 @@ def questions(config, training_images, bn_floor):
       bn_floor: BatchNorm loss of a batch of real images.
     """
     ssdkd = config.ssdkd
-    mean = {"phi_scale": "mean"}
     small = small_steps(ssdkd)
+    together = {**NO_WEIGHTS, **NO_META_STEP}
     changes = {
-        # Priorities that are not undone.
-        "kl with beta 0": NO_WEIGHTS,
-        "kl with beta to 0.2": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.2},
-        "kl with beta to 0.5": {"priority": "kl", "beta_start": 0.0, "beta_end": 0.5},
-        "kl with beta 0 and alpha 0.3": {**NO_WEIGHTS, "alpha": 0.3},
-        "kl with beta 0 and alpha 1": {**NO_WEIGHTS, "alpha": 1.0},
-        "kl with beta 0 and insertion at the mean": {**NO_WEIGHTS, "insertion": "mean"},
-        "uniform sampling": {"alpha": 0.0},
-        # phi.
-        "phi of mean 1": mean,
-        "phi of mean 1 on the adversarial loss": {**mean, "modulated_term": "adversarial"},
-        "phi of mean 1 on both": {**mean, "modulated_term": "both"},
-        "phi of mean 1 on the task and the student": {**mean, "modulate_student": True},
-        "phi on the student too": {"modulate_student": True},
-        "no phi": {"modulated_term": "none"},
+        **PRIORITIES,
+        **PHI,
         "no phi and a third of the task loss": {"modulated_term": "none", "oh": ssdkd.oh / 3},
-        "gamma 0.5": {"gamma": 0.5},
-        "gamma 2": {"gamma": 2.0},
-        # Targets and classes.
-        "drawn targets": {"targets": "drawn"},
-        "lacking targets": {"targets": "lacking"},
-        "quotas": {"replacement": "quota"},
-        "lacking targets and quotas": {"targets": "lacking", "replacement": "quota"},
-        # Replacement and turnover, with as many images made in all.
-        "replace oldest": {"replacement": "oldest"},
-        "replace lowest phi": {"replacement": "lowest_phi"},
-        "replace random": {"replacement": "random"},
-        # The synthesis.
+        **TARGETS,
+        **REPLACEMENT,
         "no meta step": NO_META_STEP,
         "noisy layer": {"synthesis": "noisy_layer", "targets": "drawn"},
         "BatchNorm floor of real batches": {"bn_floor": bn_floor},
         "task loss doubled": {"oh": 2 * ssdkd.oh},
         "no adversarial loss": {"adv": 0.0},
-        # The student's work.
         "twice the steps of half the batch": small,
         "temperature 4": {"temperature": 4.0},
         "half the learning rate": {"student_learning_rate": ssdkd.student_learning_rate / 2},
+        **_buffer_sizes(ssdkd, training_images),
+        "kl with beta 0 and no meta step": together,
+        "kl with beta 0 and no meta step and small steps": {**together, **small},
+        "kl with beta 0 and no meta step and small steps and phi of mean 1": {**together, **small, **_MEAN},
     }
+    return {"default": {}, **{name: of_ssdkd(change) for name, change in changes.items()}}
+
+
+def _buffer_sizes(ssdkd, training_images):
     sizes = {percent: round(training_images * percent / 100) for percent in (1, 2, 5, 10, 20)}
-    changes |= {
+    return {
         f"buffer {percent} %": {"buffer_size": size}
         for percent, size in sizes.items()
         if size >= ssdkd.synthesis_batch_size and size != ssdkd.buffer_size
-    }
-    together = {**NO_WEIGHTS, **NO_META_STEP}
-    changes |= {
-        "kl with beta 0 and no meta step": together,
-        "kl with beta 0 and no meta step and small steps": {**together, **small},
-        "kl with beta 0 and no meta step and small steps and phi of mean 1": {**together, **small, **mean},
-    }
-    return {
-        "default": {},
-        **{name: of_ssdkd(change) for name, change in changes.items()},
     }

@@ -3,7 +3,6 @@
 import functools
 import json
 
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from ssdkd_jax.models import create_model
 from ssdkd_jax.models.conditional_generator import ConditionalGenerator
 from ssdkd_jax.models.discriminators import GuidedDiscriminator, PlainDiscriminator
 from ssdkd_jax.models.layers import Layers
+from tests import golden_values
 
 CLASSES, LATENT_SIZE, WIDTH, FEATURES, BATCH = 10, 24, 32, 512, 6
 IMAGE_SHAPE = (32, 32, 3)

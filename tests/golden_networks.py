@@ -1,6 +1,5 @@
 """The networks of the golden files: teacher wrn16_2, student wrn16_1, a small generator, CIFAR-10's normalization."""
 
-import golden_values
 import jax
 import jax.numpy as jnp
 
@@ -9,6 +8,7 @@ from ssdkd_jax.interop import from_torch_state_dict, naming
 from ssdkd_jax.methods.base import Problem
 from ssdkd_jax.models import create_generator, create_model, loop_friendly_conv_general_dilated
 from ssdkd_jax.tasks import CLASSIFICATION
+from tests import golden_values
 
 IMAGE_SHAPE = (32, 32, 3)
 # A synthesis is a loop, where XLA's own gradients of convolutions are slow on CPU.

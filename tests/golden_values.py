@@ -24,6 +24,11 @@ def layouts():
     return json.loads((FOLDER / "layouts.json").read_text())
 
 
+# Networks whose BatchNorm loss is compared too.  One each of: normalization before the activation of a residual branch,
+# a plain chain, parameter-free shortcuts, blocks that end without activation.
+WITH_BN_LOSS = ("wrn16_1", "vgg11", "resnet20_option_a", "mobilenetv2")
+
+
 def generator_layout():
     """{state_dict name: shape} of the 32x32 generator with 256 latents and width 64."""
     return json.loads((FOLDER / "generator_layout.json").read_text())

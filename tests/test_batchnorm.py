@@ -1,7 +1,6 @@
 """The BatchNorm-statistics loss against public PyTorch code (`golden/forward.npz`) and against plain NumPy."""
 
 import flax.linen as nn
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,14 +11,13 @@ from ssdkd_jax import batchnorm
 from ssdkd_jax.interop import from_torch_state_dict
 from ssdkd_jax.inversion import update_average
 from ssdkd_jax.models import create_model
+from tests import golden_values
 
 LAYOUTS = golden_values.layouts()
 FORWARD = golden_values.load("forward")
 
 
-# One each of: normalization before the activation of a residual branch, a plain chain, parameter-free shortcuts, blocks
-# that end without activation.
-@pytest.mark.parametrize("name", ["wrn16_1", "vgg11", "resnet20_option_a", "mobilenetv2"])
+@pytest.mark.parametrize("name", golden_values.WITH_BN_LOSS)
 def test_loss_equals_pytorch(name):
     variables = from_torch_state_dict(name, golden_values.state_dict(LAYOUTS[name]))
     x = np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32).transpose(0, 2, 3, 1)

@@ -23,9 +23,9 @@ def documented_files():
 
 
 def documented_command():
-    """The arguments of the guide's command."""
-    (command,) = re.findall(r"```\npython -m experiments.main (.*?)```", GUIDE, flags=re.DOTALL)
-    return shlex.split(command.replace("\\\n", " "))
+    """The arguments of the guide's first command."""
+    first, _ = re.findall(r"```\npython -m experiments.main (.*?)```", GUIDE, flags=re.DOTALL)
+    return shlex.split(first.replace("\\\n", " "))
 
 
 @pytest.fixture(scope="module")

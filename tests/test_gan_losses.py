@@ -2,13 +2,13 @@
 
 import functools
 
-import golden_values
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from ssdkd_jax import gan_losses, losses
+from tests import golden_values
 
 
 @functools.cache

@@ -2,13 +2,12 @@
 
 import functools
 
-import golden_hidfd
-import golden_values
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from ssdkd_jax import guided_gan
+from tests import golden_hidfd, golden_values
 
 VARIANTS = {
     "script": {"guided": False, "integrate": False},

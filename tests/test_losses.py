@@ -2,7 +2,6 @@
 
 import functools
 
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.testing import assert_allclose
 
 from ssdkd_jax import losses
 from ssdkd_jax.methods.student_training import HIGHEST_TEMPERATURE
+from tests import golden_values
 
 GOLDEN = golden_values.load("losses")
 TEACHER, STUDENT = GOLDEN["teacher_logits"], GOLDEN["student_logits"]

@@ -7,6 +7,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.user_code import absolute, described, is_user_code, load_object, reported_errors
+from tests import refusals
 
 
 @pytest.fixture(autouse=True)
@@ -20,10 +21,7 @@ def file(tmp_path, content, name="mine.py"):
 
 
 def refusal(text):
-    with pytest.raises(UserError) as caught:
-        load_object(text)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusals.refusal(load_object, text)
 
 
 def test_which_names_are_user_code():

@@ -71,13 +71,22 @@ def command_line(arguments, devices=1):
     return programs.run("main", *arguments, XLA_FLAGS=xla_flags(devices))
 
 
+def wait_until(condition, seconds=300):
+    """Looks every moment whether a condition holds, and fails when it has not for so many seconds."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, f"waited in vain for {seconds} seconds"
+        time.sleep(0.02)
+
+
 def stop_when(process, number, condition):
     """Sends a signal as soon as a condition holds; (exit status, stdout, stderr)."""
-    give_up = time.monotonic() + 300
-    while not condition():
+
+    def is_time():
         assert process.poll() is None, f"ended before the signal: {process.communicate()}"
-        assert time.monotonic() < give_up, "waited too long for the moment of the signal"
-        time.sleep(0.02)
+        return condition()
+
+    wait_until(is_time)
     process.send_signal(number)
     return finish(process)
 

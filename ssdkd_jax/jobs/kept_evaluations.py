@@ -67,7 +67,7 @@ def _key(context, architecture, teacher_sha256, images, test):
         "variables": [os.environ.get(name) for name in _VARIABLES],
         "devices": [len(context.devices), provenance.hardware(context.devices)],
         "platform": getattr(context.devices[0].client, "platform_version", ""),
-        "versions": provenance.versions(),
+        "versions": provenance.versions_below(),
         "code": _code(),
     }
     return digest_of(made_from)[:20]

@@ -12,7 +12,7 @@ import ssdkd_jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 # What of a checkout decides a result.
-_CODE = ("ssdkd_jax", "configs")
+_CODE = ("ssdkd_jax", "configs", "studies", "experiments")
 
 
 def made_with(devices):
@@ -21,15 +21,21 @@ def made_with(devices):
 
 
 def versions():
-    """Versions of this package, of Python, and of the packages that decide a result."""
-    own = code_version(pathlib.Path(ssdkd_jax.__file__).parent.parent)
-    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"ssdkd_jax": own, "python": platform.python_version(), **packages}
+    """Versions of this package, and `versions_below` it."""
+    return {"ssdkd_jax": code_version(), **versions_below()}
+
+
+def versions_below():
+    """Versions of Python and of the packages that decide a result."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 @functools.cache
-def code_version(folder: pathlib.Path) -> str:
-    """Version of the code in a folder, such as "0.1.0 at commit 2ae8db4a1b with changes"; without git, "0.1.0"."""
+def code_version(folder: pathlib.Path = pathlib.Path(ssdkd_jax.__file__).parent.parent) -> str:
+    """Version of the code in a folder, such as "0.1.0 at commit 2ae8db4a1b with changes"; without git, "0.1.0".
+
+    That of the first call, which programs make before their work, counts: later commits are not of what runs.
+    """
     # An installed package may lie in the checkout of something else.
     if not (folder / ".git").exists():
         return ssdkd_jax.__version__
@@ -42,8 +48,11 @@ def code_version(folder: pathlib.Path) -> str:
 
 
 def _git(folder, *arguments):
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    # Without locks, beside which a command of the user's would fail; never of a repository around this one.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10, env=environment)
+    return found.stdout.strip()
 
 
 def hardware(devices):

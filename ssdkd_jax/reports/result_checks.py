@@ -39,7 +39,7 @@ POINT = Kind(
     lambda value: isinstance(value, list) and len(value) == 2 and None not in map(number, value),
 )
 
-_SOURCE = {"command": TEXT, "hardware": TEXT, "date": TEXT}
+_SOURCE = {"command": TEXT, "hardware": TEXT, "date": TEXT, "versions": Maybe(Named(TEXT))}
 _METHOD = {
     "accuracies": [NUMBER],
     "best_accuracies": Maybe([Maybe(NUMBER)]),

@@ -79,7 +79,7 @@ def curve(result: dict) -> str:
 
 def _source(result: dict) -> str:
     # Older results do not say which code made them.
-    code = result.get("versions", {}).get("ssdkd_jax")
+    code = (result.get("versions") or {}).get("ssdkd_jax")
     made_with = f", ssdkd_jax {code}" if code else ""
     return f"`{result['command']}`, {result['hardware']}, {result['date']}{made_with}."
 

@@ -107,11 +107,18 @@ def _start(config, out, command):
         return content
     before = read_result(out, "choose another file: --out=FILE.json")
     for name in ("config", "hardware", "versions"):
-        if before.get(name) != content[name]:
+        if _beside_the_code(before.get(name)) != _beside_the_code(content[name]):
             raise UserError(
                 f"{out} was measured with another {name}, and would be mixed; choose another file: --out=FILE.json"
             )
-    return content | {"points": before["points"]}
+    codes = [result["versions"].get("ssdkd_jax", "unknown") for result in (before, content)]
+    versions = {**content["versions"], "ssdkd_jax": "; ".join(dict.fromkeys(codes))}
+    return content | {"versions": versions, "points": before["points"]}
+
+
+def _beside_the_code(entry):
+    """Versions without this package's, whose commits mostly change no program that is timed."""
+    return {name: value for name, value in entry.items() if name != "ssdkd_jax"} if isinstance(entry, dict) else entry
 
 
 def _point(config, budget):

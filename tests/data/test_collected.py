@@ -6,6 +6,7 @@ from PIL import Image
 
 from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
+from tests.refusals import refusal
 
 
 def picture(path, color=(200, 30, 30), size=(12, 9)):
@@ -68,13 +69,6 @@ def test_gray_images_for_a_color_teacher(tmp_path, capsys):
     picture(tmp_path / "c.png")
     collected.load(str(tmp_path), (4, 4, 3))
     assert capsys.readouterr().out.startswith(f"2 of 3 images of {tmp_path} are gray, but the teacher's have 3 channel")
-
-
-def refusal(call, *arguments):
-    with pytest.raises(UserError) as error:
-        call(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_folders_without_images(tmp_path):

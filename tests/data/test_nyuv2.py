@@ -9,6 +9,7 @@ from scipy.io import savemat
 from ssdkd_jax.data import load_split, nyuv2
 from ssdkd_jax.data.label_maps import IGNORE
 from ssdkd_jax.errors import UserError
+from tests import programs
 
 h5py = pytest.importorskip("h5py")
 COUNT, HEIGHT, WIDTH = 4, 4, 6
@@ -42,6 +43,12 @@ def test_images_labels_and_splits_are_those_of_the_files(published, tmp_path):
         np.testing.assert_array_equal(found.images, images[rows])
         np.testing.assert_array_equal(found.labels, expected[rows])
     assert found.class_names[0] == "bed" and len(found.class_names) == 13
+
+
+def test_the_program_says_what_it_wrote(published, tmp_path):
+    status, out, err = programs.run("nyuv2", published[0], f"--out={tmp_path}/out")
+    assert (status, err) == (0, "")
+    assert out == f"{tmp_path}/out: 2 training and 2 test images with 13 classes\n"
 
 
 def test_an_earlier_conversion_is_replaced_and_foreign_files_are_not(published, tmp_path):

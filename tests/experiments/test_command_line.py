@@ -10,9 +10,21 @@ import jax
 import pytest
 
 from experiments import command_line
+from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training.interruption import Interrupted
 from tests.tiny_job import ROOT
+
+# A program whose work prints more than a pipe holds.
+CLOSED = """
+import sys
+from experiments import command_line
+
+sys.argv = ["experiments/main.py"]
+command_line._parse_flags = lambda *_: []
+command_line._keep_compiled_programs = lambda: None
+command_line.launch(lambda *_: print("x" * 10**6, flush=True), required=(), example="")
+"""
 
 
 @pytest.fixture
@@ -84,6 +96,36 @@ def test_work_whose_output_nobody_reads_is_not_done(end, monkeypatch):
     status, out, err = end(BrokenPipeError())
     assert (status, out) == (141, "")
     assert err.startswith("stopped, since nobody reads the output any more; to resume from the last checkpoint, if")
+
+
+def test_an_output_that_is_closed_ends_the_program():
+    """As `python -m experiments.main ... | head`, whose reader has gone before the first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLOSED], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    err = process.stderr.read()
+    assert (process.wait(), err.count("\n")) == (141, 1)
+    assert err.startswith("stopped, since nobody reads the output any more; to start again: ")
+    assert err.endswith("python -m experiments.main\n")
+
+
+def test_a_users_code_that_fails_in_the_middle_of_a_run_is_one_line(end, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("def fails():\n    return 1 / 0\n")
+    with pytest.raises(ZeroDivisionError) as error:
+        user_code.load_object(f"{tmp_path}/mine.py:fails")()
+    monkeypatch.delenv("JAX_TRACEBACK_FILTERING")
+    status, out, err = end(error.value)
+    assert (status, out) == (2, "")
+    assert err == (
+        f"error: {tmp_path}/mine.py fails with ZeroDivisionError: division by zero ({tmp_path}/mine.py, line 2); "
+        "JAX_TRACEBACK_FILTERING=off shows the whole traceback\n"
+    )
+
+
+def test_an_installed_program_resumes_by_its_own_name(end, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/bin/ssdkd-main", "--workdir=x"])
+    assert end(Interrupted("stopped"))[1] == "stopped; to resume: ssdkd-main --workdir=x\n"
 
 
 def test_a_current_folder_that_is_gone(end, tmp_path, monkeypatch):

@@ -5,11 +5,12 @@ import sys
 import pytest
 from absl import flags
 
-from experiments import config_flag
+from experiments import config_flag, flag_mistakes
 from ssdkd_jax import methods
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.jobs.provenance import code_version
 from ssdkd_jax.models import model_names
-from tests import own_method, programs
+from tests import own_method, programs, refusals
 
 FILES = {
     "returns something else": ("def get_config(a=None):\n    return {'a': 1}\n", "get_config() returned a dict"),
@@ -67,10 +68,7 @@ def refusal(monkeypatch):
     )
 
     def refuse(*arguments):
-        with pytest.raises(UserError) as error:
-            config_flag.read_flags(["main.py", *arguments], "main.py --config=configs/digits.py")
-        assert "\n" not in str(error.value)
-        return str(error.value)
+        return refusals.refusal(config_flag.read_flags, ["main.py", *arguments], "main.py --config=configs/digits.py")
 
     return refuse
 
@@ -188,8 +186,8 @@ def test_a_field_without_a_config(refusal):
 
 
 def test_fields_that_lack_the_name_of_the_config():
-    assert config_flag.meant_field(["x", "ssdkd.alpha=1"]) == "; did you mean --config.ssdkd.alpha=...?"
-    assert config_flag.meant_field(["x", "alpha=1", "epochs"]) == ""
+    assert flag_mistakes.meant_field(["x", "ssdkd.alpha=1"]) == "; did you mean --config.ssdkd.alpha=...?"
+    assert flag_mistakes.meant_field(["x", "alpha=1", "epochs"]) == ""
 
 
 @pytest.mark.parametrize("given", [["--config=digits", "--config.method=ssdkd"], ["--config=digits"], []])
@@ -247,4 +245,6 @@ def test_help_prints_every_field_with_its_meaning_and_range():
 def test_the_version_names_packages_and_devices():
     status, out, _ = program("--version")
     assert status == 0
-    assert out.startswith("ssdkd_jax 0.1.0\npython 3.") and "jax 0." in out and " x " in out.splitlines()[-1]
+    own, packages, devices = out.splitlines()
+    assert own == f"ssdkd_jax {code_version()}"
+    assert packages.startswith("python 3.") and "jax 0." in packages and " x " in devices

@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 
-import golden_values
 import jax
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from ssdkd_jax.jobs.teacher import Teacher, load_teacher
 from ssdkd_jax.jobs.torch_import import check_is_file, check_logits, describe_conversion, image_shape_of
 from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
-from tests import programs
+from tests import golden_values, programs
 from tests.random_networks import random_variables
 
 torch = pytest.importorskip("torch")
@@ -59,7 +58,7 @@ def test_there_and_back(resnet8, tmp_path):
 
 def test_to_stablehlo_and_to_onnx(resnet8, tmp_path):
     pytest.importorskip("jax2onnx")
-    network = load_teacher(resnet8)
+    network = load_teacher(resnet8, "resnet8")
     saved_network.save_network(tmp_path / "n", network.variables, describe_conversion(network, resnet8))
     for action in ("stablehlo", "onnx"):
         file = tmp_path / f"network.{action}"
@@ -80,7 +79,7 @@ def test_nothing_is_written_into_the_networks_own_folder(tmp_path):
 
 
 def test_weights_whose_logits_are_no_numbers_are_refused(resnet8):
-    network = load_teacher(resnet8)
+    network = load_teacher(resnet8, "resnet8")
     check_logits(network, (32, 32, 3), resnet8)
     params = jax.tree.map(lambda x: x * np.float32(1e30), network.variables["params"])
     with pytest.raises(UserError, match=r"the resnet8's logits are infinite or NaN on a gray image or on noise"):
@@ -149,7 +148,7 @@ def test_mistakes(resnet8, tmp_path, arguments, expected):
     ids=str,
 )  # fmt: skip
 def test_what_goes_with_the_weights(resnet8, options, expected, tmp_path):
-    metadata = describe_conversion(load_teacher(resnet8), resnet8, data_dir=str(tmp_path), **options)
+    metadata = describe_conversion(load_teacher(resnet8, "resnet8"), resnet8, data_dir=str(tmp_path), **options)
     shape, mean, class_names = expected
     assert (metadata["image_shape"], metadata["mean"]) == (shape, mean)
     assert metadata["class_names"] == (class_names or options.get("class_names") or tuple("0123456789"))
@@ -167,7 +166,7 @@ def test_what_goes_with_the_weights(resnet8, options, expected, tmp_path):
 )
 def test_what_does_not_go_with_the_weights(resnet8, options, expected, tmp_path):
     with pytest.raises(UserError) as error:
-        describe_conversion(load_teacher(resnet8), resnet8, data_dir=str(tmp_path), **options)
+        describe_conversion(load_teacher(resnet8, "resnet8"), resnet8, data_dir=str(tmp_path), **options)
     assert str(error.value).startswith(expected.replace("FILE", str(resnet8)))
 
 
@@ -211,7 +210,7 @@ def test_a_folder_of_differing_sizes_is_told_the_converters_own_flag(tmp_path):
 
 
 def test_an_image_size_that_is_assumed_is_printed(resnet8, capsys):
-    network = load_teacher(resnet8)
+    network = load_teacher(resnet8, "resnet8")
     describe_conversion(network, resnet8)
     assert "images of 32 x 32 pixels assumed; say which with --image_size" in capsys.readouterr().out
     describe_conversion(network, resnet8, image_size=32)

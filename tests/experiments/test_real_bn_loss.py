@@ -3,12 +3,25 @@
 import numpy as np
 import pytest
 
-from experiments.real_bn_loss import _checked, real_bn_loss
+from experiments.real_bn_loss import real_bn_loss
 from ssdkd_jax import batchnorm, data, models
-from ssdkd_jax.errors import UserError
+from ssdkd_jax.training.saved_network import save_network
+from tests import programs
 from tests.random_networks import random_variables
 
-METADATA = {"architecture": "convnet_8", "num_classes": 10, "mean": (0.5,), "std": (0.5,)}
+METADATA = {
+    **{"architecture": "convnet_8", "num_classes": 10, "class_names": tuple("0123456789")},
+    **{"mean": (0.5,), "std": (0.5,), "image_shape": (8, 8, 1)},
+}
+
+
+def saved(folder, architecture="convnet_8", image_shape=(8, 8, 1)):
+    """Folder of a network with random variables."""
+    variables = random_variables(models.create_model(architecture, 10), image_shape)
+    half = (0.5,) * image_shape[-1]
+    about = {"architecture": architecture, "image_shape": image_shape, "mean": half, "std": half}
+    save_network(folder, {"batch_stats": {}, **variables}, {**METADATA, **about})
+    return folder
 
 
 def test_images_whose_statistics_the_network_has_cost_nothing_and_parts_of_them_something():
@@ -22,7 +35,23 @@ def test_images_whose_statistics_the_network_has_cost_nothing_and_parts_of_them_
     assert real_bn_loss(variables, METADATA, images, 4) > 0.1
 
 
-@pytest.mark.parametrize("given", ["0", "33", "-1", "many"])
-def test_batch_sizes_that_are_none(given):
-    with pytest.raises(UserError, match=f"BATCH_SIZE is {given}, expected a number from 1 to 32, that of the training"):
-        _checked(given, 32)
+def test_images_have_the_size_that_the_teacher_takes(tmp_path):
+    status, out, err = programs.run("real_bn_loss", saved(tmp_path / "t", image_shape=(16, 16, 1)), "digits", "4")
+    assert (status, err) == (0, "")
+    assert float(out) > 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "batch_size", "expected"),
+    [
+        ("convnet_8", (8, 8, 1), "0", "BATCH_SIZE is 0, expected a number from 1 to 1437, the training images"),
+        ("convnet_8", (8, 8, 1), "many", "BATCH_SIZE is many, expected a number from 1 to 1437, the training images"),
+        ("convnet_8", (8, 8, 3), "4", "digits has 1 channels, not the teacher's 3; give another DATASET"),
+        ("lenet5", (32, 32, 1), "4", "TEACHER has no BatchNorm layers, whose statistics the loss compares"),
+    ],
+)
+def test_mistakes(tmp_path, architecture, shape, batch_size, expected):
+    teacher = saved(tmp_path / "teacher", architecture, shape)
+    status, out, err = programs.run("real_bn_loss", teacher, "digits", batch_size)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: {expected.replace('TEACHER', str(teacher), 1)}")

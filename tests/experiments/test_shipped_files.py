@@ -22,6 +22,8 @@ def test_files_that_are_not_shipped(path):
         shipped_files.shipped_file(path, configs, "get_config")
 
 
-def test_names_in_results():
-    assert shipped_files.shipped_name(str(SHIPPED), configs, "get_config") == "digits"
+def test_names_in_results(monkeypatch):
+    monkeypatch.chdir(SHIPPED.parents[1])
+    for path in (str(SHIPPED), "configs/digits.py"):
+        assert shipped_files.shipped_name(path, configs, "get_config") == "digits"
     assert shipped_files.shipped_name("mine/digits.py", configs, "get_config") == "mine/digits.py"

@@ -1,6 +1,5 @@
 """The comparison with PyTorch: equal networks agree, and a difference is noticed."""
 
-import golden_values
 import jax
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import exactness, from_torch_state_dict
 from ssdkd_jax.models import create_model
+from tests import golden_values
 
 torch = pytest.importorskip("torch")
 

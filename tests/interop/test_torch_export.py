@@ -4,7 +4,6 @@ import functools
 import re
 import sys
 
-import golden_values
 import jax
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from ssdkd_jax import data
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import from_torch_state_dict, load_torch_file, to_torch_state_dict, torch_export
 from ssdkd_jax.models import create_model, model_names, public_definition
+from tests import golden_values
 from tests.random_networks import random_variables
 
 torch = pytest.importorskip("torch")

@@ -2,7 +2,6 @@
 
 import functools
 
-import golden_values
 import jax
 import ml_dtypes
 import numpy as np
@@ -18,10 +17,13 @@ from ssdkd_jax.interop import (
 )
 from ssdkd_jax.jobs.teacher import load_teacher
 from ssdkd_jax.models import create_model, model_names
+from tests import golden_values
 from tests.random_networks import random_variables
 
 LAYOUTS = golden_values.layouts()
 PUBLIC = [name for name in model_names("classification") if name in LAYOUTS]
+# One of a family; the others are in `make test-all`.
+QUICK = ("wrn16_1", "resnet18", "resnet50_imagenet", "resnet20", "resnet20_option_a", "vgg8", "mobilenetv2", "lenet5")
 # One of a family, since to tell it from its relatives they are all traced.
 INFERRED = ("resnet18", "resnet8", "resnet20_option_a", "vgg8", "wrn16_1", "mobilenetv2", "shufflenetv2", "lenet5")
 
@@ -52,7 +54,7 @@ def changed(**tensors):
     return {name: value for name, value in replaced.items() if value is not None}
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", [pytest.param(x, marks=() if x in QUICK else pytest.mark.slow) for x in PUBLIC])
 def test_round_trip_keeps_every_bit_and_the_public_order(name):
     there = from_torch_state_dict(name, weights(name))
     back = to_torch_state_dict(name, there)
@@ -289,7 +291,7 @@ def test_architecture_is_inferred(name):
     assert infer_architecture(weights(name)) == same
 
 
-def test_no_architecture_is_inferred_from_strange_tensors():
+def test_no_architecture_is_inferred_from_strange_tensors(few_networks):
     assert infer_architecture({"w": np.ones(3)}) == []
     assert infer_architecture({}) == []
 
@@ -343,7 +345,7 @@ def test_a_network_that_is_almost_one(tmp_path, few_networks, change, expected):
     assert "it has the tensors of a resnet20, " in str(error.value) and expected in str(error.value)
 
 
-def test_a_network_that_is_not_built_in_is_to_be_brought_along(tmp_path):
+def test_a_network_that_is_not_built_in_is_to_be_brought_along(tmp_path, few_networks):
     np_file = pytest.importorskip("safetensors.numpy")
     np_file.save_file({"w": np.ones(3, np.float32)}, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=r"fits no architecture that is built in .*--arch=path/to/file.py:make"):

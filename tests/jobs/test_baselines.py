@@ -8,6 +8,7 @@ from ssdkd_jax.data import collected
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import baselines
 from ssdkd_jax.training import memory
+from tests import refusals
 
 
 def config(**fields):
@@ -18,9 +19,7 @@ def config(**fields):
 
 
 def refusal(**fields):
-    with pytest.raises(UserError) as error:
-        baselines.check_given_images(config(**fields))
-    return str(error.value)
+    return refusals.refusal(baselines.check_given_images, config(**fields))
 
 
 def test_images_of_ones_own_data_set_are_refused_however_it_is_spelled(tmp_path):

@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison, experiment
 from ssdkd_jax.jobs.compared_epochs import Schedule, epochs_that_give, schedules
 from ssdkd_jax.jobs.experiment import identity
 from ssdkd_jax.jobs.finished_runs import folder_of
-from tests import tiny_job
+from tests import refusals, tiny_job
 
 METHODS = ["scratch", "ssdkd", "fast"]
 
@@ -46,9 +45,7 @@ def begun(tmp_path):
 
 
 def refusal(one, methods, folder, seeds=1):
-    with pytest.raises(UserError) as error:
-        comparison.compare(one, methods, seeds, folder)
-    return str(error.value)
+    return refusals.refusal(comparison.compare, one, methods, seeds, folder)
 
 
 def test_other_epochs_of_a_comparison_are_told_as_its_own(begun):

@@ -102,6 +102,16 @@ def test_numbers_of_a_method():
     assert json.loads(json.dumps(result)) == result
 
 
+def test_versions_are_those_of_all_runs():
+    """Older runs do not say which code made them."""
+    newer = {"ssdkd_jax": "0.1.0 at commit 0123456789", "python": "3.12.1", "jax": "0.10.2"}
+    assert _result([_run("ssdkd", 0), _run("ssdkd", 1, versions=newer)])["versions"] == {
+        "python": "3.11.7; 3.12.1",
+        "jax": "0.10.2",
+        "ssdkd_jax": "unknown; 0.1.0 at commit 0123456789",
+    }
+
+
 def test_one_seed_has_no_spread_to_tell():
     result = _result([_run()], methods=("ssdkd",), seeds=1)
     assert result["methods"]["ssdkd"]["std"] == 0.0

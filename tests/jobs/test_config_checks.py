@@ -4,9 +4,9 @@ import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import digits
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import config_checks
 from ssdkd_jax.methods import METHODS, find_method
+from tests.refusals import refusal
 
 GONE = object()
 
@@ -24,13 +24,6 @@ def config_with(field, value):
         else:
             place[name] = value
     return config
-
-
-def message_of(check, *arguments, **keywords):
-    with pytest.raises(UserError) as error:
-        check(*arguments, **keywords)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +62,7 @@ def message_of(check, *arguments, **keywords):
     ],
 )
 def test_fields_of_any_kind(field, value, expected):
-    assert expected in message_of(config_checks.check_values, config_with(field, value))
+    assert expected in refusal(config_checks.check_values, config_with(field, value))
 
 
 # But for HiDFD, whose generator always has the loss of a GAN, and what is given its images.
@@ -82,7 +75,7 @@ def test_images_that_no_loss_shapes(name):
     fields = {"method": name, **{f"{name}.{weight}": 0.0 for weight in losses}}
     config = digits.get_config()
     config.update_from_flattened_dict(fields)
-    message = message_of(config_checks.check_values, config)
+    message = refusal(config_checks.check_values, config)
     assert message.startswith(f"{name}.{losses[0]}")
     assert message.endswith(
         ": every weight of a loss that shapes the images is 0, so they would stay noise; expected more than 0 for one "
@@ -96,7 +89,7 @@ def test_images_that_no_loss_shapes(name):
 @pytest.mark.parametrize("kind", [FrozenConfigDict, dict])
 def test_other_kinds_of_configs(kind):
     config = kind(digits.get_config().to_dict())
-    assert f"the config is a {kind.__name__}, expected an ml_collections.ConfigDict" in message_of(
+    assert f"the config is a {kind.__name__}, expected an ml_collections.ConfigDict" in refusal(
         config_checks.check_values, config
     )
 
@@ -133,7 +126,7 @@ def test_options_without_effect(field, fields, methods, expected):
     config = digits.get_config()
     config.update_from_flattened_dict(fields)
     unused = {"baselines": "on a comparison"}
-    assert expected in message_of(config_checks.check_overrides, config, [field], methods, unused)
+    assert expected in refusal(config_checks.check_overrides, config, [field], methods, unused)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +174,7 @@ def test_only_what_a_teacher_needs_has_an_effect_without_epochs(path):
         "seed",
     ):
         unused = config_checks.unread_without_epochs(config, [field])
-        message = message_of(config_checks.check_overrides, config, [field], unused=unused)
+        message = refusal(config_checks.check_overrides, config, [field], unused=unused)
         assert message == f"--config.{field} has no effect with epochs=0, which only evaluates the teacher; remove it"
 
 
@@ -191,5 +184,5 @@ def test_all_fields_are_read_with_epochs():
 
 
 def test_the_seed_that_was_given_is_named():
-    message = message_of(config_checks.check_seeds, 3, first=2**31 - 2)
+    message = refusal(config_checks.check_seeds, 3, first=2**31 - 2)
     assert message.startswith("seed is 2147483646, so the last of 3 seeds is 2147483648, expected less than 2147483648")

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ssdkd_jax.data import Dataset
-from ssdkd_jax.jobs import kept_evaluations
+from ssdkd_jax.jobs import kept_evaluations, provenance
 from ssdkd_jax.jobs.image_spec import ImageSpec
 from ssdkd_jax.jobs.kept_evaluations import kept_evaluation
 from ssdkd_jax.jobs.run_folder import try_lock
@@ -51,6 +51,12 @@ def times_evaluated(count=1, teacher=TEACHER, images=IMAGES, test=TEST, devices=
 
 def test_the_second_run_evaluates_nothing():
     assert times_evaluated(3) == 1
+
+
+def test_a_commit_that_leaves_the_package_as_it_is_costs_no_evaluation(monkeypatch):
+    assert times_evaluated() == 1
+    monkeypatch.setattr(provenance, "code_version", lambda: "0.1.0 at commit 0123456789")
+    assert times_evaluated() == 0
 
 
 @pytest.mark.parametrize(

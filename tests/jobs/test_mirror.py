@@ -9,6 +9,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import experiment, mirror
 from ssdkd_jax.jobs.mirror import Mirror
+from tests.tiny_job import wait_until
 
 ADDRESS = "memory://bucket/run"
 
@@ -217,8 +218,7 @@ def test_the_thread_sends_while_the_block_goes_on(tmp_path, monkeypatch):
     copy = Mirror(ADDRESS)
     with copy.following(tmp_path):
         run_at(tmp_path, 3)
-        while "metrics.jsonl" not in copy._names_there():
-            pass
+        wait_until(lambda: "metrics.jsonl" in copy._names_there())
 
 
 def unreachable(*_):

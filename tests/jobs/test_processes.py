@@ -12,6 +12,7 @@ from ssdkd_jax.errors import Diverged, UserError
 from ssdkd_jax.jobs import processes
 from ssdkd_jax.jobs.processes import Child, Share, call, shares
 from ssdkd_jax.training.interruption import Interrupted
+from tests.tiny_job import wait_until
 
 
 class Device(NamedTuple):
@@ -85,8 +86,7 @@ def test_what_goes_wrong_in_a_child(tmp_path):
 
 def test_a_child_saves_when_it_is_stopped_and_dies_when_it_is_killed(tmp_path):
     children = [Child(name, wait_for_the_signal, (tmp_path / name,)) for name in ("stopped", "killed")]
-    while not all((tmp_path / name).exists() for name in ("stopped", "killed")):
-        time.sleep(0.01)
+    wait_until(lambda: all((tmp_path / name).exists() for name in ("stopped", "killed")))
     assert not any(child.ended() for child in children)
     children[0].stop()
     os.kill(children[1]._process.pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Tests of what a result says it was made with."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -9,13 +10,16 @@ from ssdkd_jax.jobs import provenance
 
 
 def _git(folder, *arguments):
-    who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]
-    subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True)
+    mine = ("user.name=a", "user.email=a@b", "init.defaultBranch=main", "commit.gpgsign=false")
+    settings = [part for setting in mine for part in ("-c", setting)]
+    subprocess.run(["git", "-C", folder, *settings, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
 def checkout(tmp_path):
     """A git repository with one commit of a file in ssdkd_jax/ and one beside it."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     (tmp_path / "ssdkd_jax").mkdir()
     for name in ("ssdkd_jax/module.py", "README.md"):
         (tmp_path / name).write_text("first\n")

@@ -14,6 +14,7 @@ from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
 from tests import tiny_job
+from tests.refusals import refusal
 
 
 def planned(folder, method="scratch", group="few", seeds=2, **fields):
@@ -23,13 +24,6 @@ def planned(folder, method="scratch", group="few", seeds=2, **fields):
     for seed, one in enumerate(configs):
         one.seed = seed
     return [Planned(group, seed, one, folder_of(folder, group, seed)) for seed, one in enumerate(configs)]
-
-
-def refusal(function, *arguments):
-    with pytest.raises(UserError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs.study import Study, check_study, folder_name, grid, load_study, variant_configs
 from studies.switches import switches
 from tests import own_method
+from tests.refusals import refusal
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEAD = "from configs import digits\nfrom ssdkd_jax.jobs.study import Study\n\n\ndef get_study():\n    "
@@ -19,13 +20,6 @@ def a_study(variants, seeds=2, **fields):
     config = digits.get_config()
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
     return Study(config, variants, seeds)
-
-
-def message_of(function, *arguments):
-    with pytest.raises(UserError) as caught:
-        function(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_grid_is_every_combination_under_a_name_of_its_own():
@@ -74,7 +68,7 @@ def test_a_grid_without_values():
     ],
 )
 def test_values_of_a_grid_under_one_name(values, expected):
-    assert message_of(grid, {"method": values, "epochs": [1, 2]}).startswith(expected)
+    assert refusal(grid, {"method": values, "epochs": [1, 2]}).startswith(expected)
 
 
 def test_folders_are_named_in_plain_signs():
@@ -127,7 +121,7 @@ def test_the_documented_example_is_a_study(tmp_path):
 def test_files_that_are_no_studies(tmp_path, content, expected):
     path = tmp_path / "mine.py"
     path.write_text(content)
-    assert expected.format(path=path) in message_of(load_study, str(path))
+    assert expected.format(path=path) in refusal(load_study, str(path))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +172,7 @@ def test_variants_that_cannot_be(variants, expected):
         check_study(study, study.seeds)
         variant_configs(study)
 
-    assert message_of(check, a_study(variants)).startswith(expected)
+    assert refusal(check, a_study(variants)).startswith(expected)
 
 
 def test_other_networks_computations_are_fine_with_a_given_teacher(tmp_path):
@@ -188,15 +182,15 @@ def test_other_networks_computations_are_fine_with_a_given_teacher(tmp_path):
 
 def test_seeds_that_a_generator_does_not_take():
     expected = "seed is 2147483646, so the last of 3 seeds is 2147483648, expected less than"
-    assert message_of(check_study, a_study({"a": {}}, seed=2**31 - 2), 3).startswith(expected)
+    assert refusal(check_study, a_study({"a": {}}, seed=2**31 - 2), 3).startswith(expected)
 
 
 def test_unknown_names_of_variants():
     study = a_study({"default": {}, "no phi": {"ssdkd.modulated_term": "none"}})
     expected = "--only: there is no variant 'no pi'; did you mean 'no phi'? known are: default, no phi"
-    assert message_of(variant_configs, study, ["no pi"]) == expected
+    assert refusal(variant_configs, study, ["no pi"]) == expected
     expected = "--only names no phi more than once, expected each variant once"
-    assert message_of(variant_configs, study, ["no phi", "no phi"]) == expected
+    assert refusal(variant_configs, study, ["no phi", "no phi"]) == expected
 
 
 SHIPPED = sorted(path.stem for path in (ROOT / "studies").glob("*.py") if "def get_study" in path.read_text())

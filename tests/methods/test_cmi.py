@@ -2,8 +2,6 @@
 
 import functools
 
-import golden_networks
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from ssdkd_jax.data import normalize
 from ssdkd_jax.interop import naming
 from ssdkd_jax.methods.cmi import CMI, Draws, reinitialized
-from tests import tiny_problem
+from tests import golden_networks, golden_values, tiny_problem
 
 # ---- against PyTorch
 

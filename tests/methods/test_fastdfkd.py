@@ -3,8 +3,6 @@
 import functools
 import itertools
 
-import golden_networks
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +15,7 @@ from ssdkd_jax.interop import naming
 from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
 from ssdkd_jax.methods.generator_sources import Draws
-from tests import tiny_problem
+from tests import golden_networks, golden_values, tiny_problem
 
 # ---- against PyTorch
 

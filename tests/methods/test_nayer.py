@@ -38,13 +38,19 @@ def draw(**changes):
 
 
 @functools.cache
-def run():
-    """States before and after each of two epochs."""
-    return tiny_problem.run(tiny(), 2)[0]
+def start():
+    """The state before the first epoch."""
+    return jax.jit(tiny().init)(jax.random.key(0), tiny_problem.teacher())
+
+
+def test_an_epoch_keeps_the_states_shapes_and_dtypes():
+    state, _ = jax.eval_shape(tiny().epoch, start(), tiny_problem.teacher(), jax.random.key(1))
+    before, after = (jax.tree.map(lambda x: (x.shape, x.dtype), one) for one in (start(), state))
+    assert before == after
 
 
 def test_each_noisy_layer_is_to_make_every_class_once_and_the_last_what_is_left():
-    drawn = draw()(run()[0], jax.random.key(0))
+    drawn = draw()(start(), jax.random.key(0))
     assert_array_equal(drawn.layers, [0, 0, 0, 1, 1, 1, 2, 2])
     assert_array_equal(drawn.targets[:6], [0, 1, 2, 0, 1, 2])
 
@@ -52,7 +58,7 @@ def test_each_noisy_layer_is_to_make_every_class_once_and_the_last_what_is_left(
 def test_noisy_layers_are_drawn_for_every_synthesis():
     kernels = []
     for i in range(2):
-        noisy = draw()(run()[2], jax.random.key(i)).generator["params"]["noisy"]
+        noisy = draw()(start(), jax.random.key(i)).generator["params"]["noisy"]
         assert noisy["kernel"].shape == (3, 5, 6) and not np.any(noisy["bias"])
         kernels.append(noisy["kernel"])
     assert 0.7 < np.std(kernels) < 1.3 and not np.allclose(*kernels)
@@ -60,9 +66,9 @@ def test_noisy_layers_are_drawn_for_every_synthesis():
 
 def test_generator_and_embedding_live_for_their_epochs():
     """Two, counted from the first epoch and from the end of the warm-up of one: each epoch is a birthday here."""
-    params = run()[2].synthesis.generator["params"]
+    params = start().synthesis.generator["params"]
     for life, epoch, born in ((2, 1, True), (2, 2, True), (3, 2, False), (3, 3, True), (3, 4, True), (5, 4, False)):
-        state = run()[2]._replace(epoch=jnp.int32(epoch))
+        state = start()._replace(epoch=jnp.int32(epoch))
         drawn = draw(generator_life=life)(state, jax.random.key(7)).generator["params"]
         for part in ("embedding", "generator"):
             same = all(map(np.array_equal, *map(jax.tree.leaves, (drawn[part], params[part]))))
@@ -71,7 +77,7 @@ def test_generator_and_embedding_live_for_their_epochs():
 
 def test_every_image_goes_through_its_own_layer():
     method = tiny()
-    variables = run()[1].synthesis.generator
+    variables = start().synthesis.generator
     targets, layers = jnp.array([0, 1, 2, 1]), jnp.array([0, 1, 2, 0])
     params = variables["params"]
     embedding = np.asarray(params["embedding"])
@@ -88,8 +94,8 @@ def test_every_image_goes_through_its_own_layer():
 
 def test_a_synthesis_moves_generator_embedding_and_noisy_layers():
     method = tiny()
-    drawn = draw()(run()[0], jax.random.key(0))
-    made = jax.jit(method.make_images)(run()[0], tiny_problem.teacher(), drawn, jax.random.key(1))
+    drawn = draw()(start(), jax.random.key(0))
+    made = jax.jit(method.make_images)(start(), tiny_problem.teacher(), drawn, jax.random.key(1))
     for part in ("embedding", "noisy", "generator"):
         moved = [not np.array_equal(*pair) for pair in zip(
             *map(jax.tree.leaves, (made.state.generator["params"][part], drawn.generator["params"][part])), strict=True
@@ -102,7 +108,7 @@ def test_the_adversarial_loss_sees_the_student_after_the_warmup(epoch, counts):
     """And differs in nothing from a student that is the teacher."""
     make_one_step, found = jax.jit(tiny(adv=1000.0, inversion_steps=1).make_images), []
     for sure in (0.5, 1.0):
-        state = tiny_problem.with_student_like_the_teacher(run()[0], sure)._replace(epoch=jnp.int32(epoch))
+        state = tiny_problem.with_student_like_the_teacher(start(), sure)._replace(epoch=jnp.int32(epoch))
         drawn = draw()(state, jax.random.key(1))
         found.append(make_one_step(state, tiny_problem.teacher(), drawn, jax.random.key(2)).metrics)
     assert found[0]["adversarial_loss"] < -1e-5 and abs(float(found[1]["adversarial_loss"])) < 1e-6

@@ -22,17 +22,20 @@ from tests.methods.ssdkd_problem import (
     TINY,
     a_teacher,
     differs,
+    epoch_key,
     tiny_run,
-    train,
-    uncompiled_epoch,
 )
+
+# What these change is a student step; what the others change, the synthesis.
+OF_STUDENT_STEPS = ("modulate_student", "alpha", "priority", "weight_normalization")
 
 
 @functools.cache
-def one_epoch_with(**switches):
-    """(state, metrics) after an epoch of one step each, from a full buffer in which reward, age and phi all differ."""
-    method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1, "kd_steps": 1} | switches))
-    return uncompiled_epoch(method)(tiny_run()[0][3], TEACHER, jax.random.key(3))
+def half_an_epoch(half, **switches):
+    """(state, metrics) of a method's half, of one step, from a full buffer in which reward, age and phi all differ."""
+    method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1} | switches))
+    with jax.disable_jit():
+        return getattr(method, half)(tiny_run()[0][3], TEACHER, jax.random.key(3))
 
 
 # Each with one of its values; with the others in SLOW.
@@ -72,20 +75,23 @@ SLOW = (
     ("switch", "value"), [*QUICK, *(pytest.param(*switch, marks=pytest.mark.slow) for switch in SLOW)]
 )
 def test_every_switch_runs_and_makes_a_difference(switch, value):
-    switched = one_epoch_with(**{switch: value})
+    half = "distill_step" if switch in OF_STUDENT_STEPS else "synthesize"
+    switched = half_an_epoch(half, **{switch: value})
     for leaf in jax.tree.leaves(switched):
         assert np.isfinite(np.asarray(leaf, np.float32)).all()
-    assert differs(switched, one_epoch_with())
+    assert differs(switched, half_an_epoch(half))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
 def test_images_are_stored_as_asked(dtype):
-    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype, "kd_steps": 1}))
-    states, metrics = train(method, uncompiled_epoch(method), epochs=2)
-    assert np.isfinite(metrics[-1]["student_loss"])
-    stored, floats = states[1].buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
+    method = SSDKD(problem=PROBLEM, **(TINY | {"buffer_dtype": dtype}))
+    empty = jax.jit(method.init)(jax.random.key(0), TEACHER)
+    with jax.disable_jit():
+        state, _ = method.synthesize(empty, TEACHER, method.round_keys(epoch_key(0), 0)[0])
+        assert np.isfinite(method.distill_step(state, TEACHER, jax.random.key(1))[1]["student_loss"])
+    stored, floats = state.buffer.images[:8], tiny_run()[0][1].buffer.images[:8]
     assert stored.dtype == dtype
-    decoded = replay_buffer.read(states[1].buffer, jnp.arange(8))
+    decoded = replay_buffer.read(state.buffer, jnp.arange(8))
     assert_allclose(decoded, floats, atol=1 / 255)
 
 

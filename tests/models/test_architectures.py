@@ -3,7 +3,6 @@
 import functools
 import pathlib
 
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,18 +13,24 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import from_torch_state_dict
 from ssdkd_jax.models import create_model, model_names
 from ssdkd_jax.models.layers import kaiming_fan_out, torch_default
+from tests import golden_values
 
 LAYOUTS = golden_values.layouts()
 FORWARD = golden_values.load("forward")
 CLASSIFIERS = model_names("classification")
 WITH_LOGITS = [name for name in CLASSIFIERS if f"{name}/logits" in FORWARD]
 OUR_OWN = [name for name in CLASSIFIERS if "convnet" in name]
-# More blocks of what the networks with logits consist of.
+# More blocks of what the others consist of.
 DEEPER = (
-    *("resnet32", "resnet32_option_a", "resnet44", "resnet44_option_a", "resnet56", "resnet110_option_a", "wrn40_1"),
-    *("resnet34", "resnet34_imagenet", "vgg16", "vgg19"),
+    *("resnet32", "resnet32_option_a", "resnet44", "resnet44_option_a", "resnet56", "resnet110", "resnet110_option_a"),
+    *("wrn40_1", "resnet34", "resnet34_imagenet", "resnet50", "vgg13", "vgg16", "vgg19"),
 )
 WITHOUT_LOGITS = [name for name in CLASSIFIERS if name not in (*WITH_LOGITS, *OUR_OWN)]
+
+
+def quick_and_slow(names):
+    """Parameters of a test, of which the deeper networks are slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEPER else name for name in names]
 
 
 def test_the_reference_covers_every_family():
@@ -50,20 +55,19 @@ def assert_logits(name, weights, images, expected):
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", WITH_LOGITS)
+@pytest.mark.parametrize("name", quick_and_slow(name for name in WITH_LOGITS if name not in golden_values.WITH_BN_LOSS))
 def test_logits_equal_pytorch(name):
+    """Those that are left out are compared in tests/test_batchnorm.py."""
     weights = golden_values.state_dict(LAYOUTS[name])
     size = 64 if name.endswith("_imagenet") else 32
     channels = next(iter(weights.values())).shape[1]
     assert_logits(name, weights, drawn_images(2, channels, size, size), FORWARD[f"{name}/logits"])
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEPER else name for name in WITHOUT_LOGITS]
-)
+@pytest.mark.parametrize("name", quick_and_slow(WITHOUT_LOGITS))
 def test_logits_equal_a_definition_in_torch(name):
     torch = pytest.importorskip("torch")
-    import torch_reference
+    from tests.models import torch_reference
 
     # Without memory: filling it with PyTorch's initial weights takes longer than the comparison.
     with torch.device("meta"):

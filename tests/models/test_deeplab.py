@@ -1,6 +1,5 @@
 """DeepLabV3 and the small encoder-decoder against the public names, shapes and logits, and against PyTorch."""
 
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from ssdkd_jax.interop import from_torch_state_dict, infer_architecture, to_torc
 from ssdkd_jax.models import create_model, model_names, public_definition, task_of
 from ssdkd_jax.models.deeplab import dilated_stages
 from ssdkd_jax.training.compilation import jit_for_one_call
+from tests import golden_values
 
 LAYOUTS = golden_values.layouts()
 FORWARD = golden_values.load("forward")

@@ -3,7 +3,6 @@
 import functools
 import json
 
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import naming
 from ssdkd_jax.models import create_generator
+from tests import golden_values
 
 
 def layout(generator):

@@ -4,7 +4,6 @@ import copy
 import json
 
 import flax.linen as nn
-import golden_values
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.interop import naming, to_torch_state_dict
 from ssdkd_jax.models import create_model, public_definition, simkd
 from ssdkd_jax.models.layers import Layers
+from tests import golden_values
 
 JOINT = "convnet_8_simkd_strided_convnet_16"
 

@@ -8,6 +8,7 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.models import create_model, loop_friendly_conv_general_dilated, public_definition, public_normalization
 from ssdkd_jax.models.user_network import check_outputs
+from tests import refusals
 
 NET = """
 from typing import Any
@@ -56,10 +57,7 @@ def written(tmp_path, content, name="make"):
 
 
 def refusal(name):
-    with pytest.raises(UserError) as caught:
-        create_model(name, 3)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusals.refusal(create_model, name, 3)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pathlib
 
 import pytest
 
-from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
 from ssdkd_jax.reports.results_files import folder_to_record, merge, path_of, read_result, read_results, record
+from tests.refusals import refusal
 from tests.reports.sample_results import ablation, comparison, row, run, study
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
@@ -32,13 +32,6 @@ def changed(content, where, value):
     if value is ...:
         del inner[last]
     return content
-
-
-def refusal(function, *arguments):
-    with pytest.raises(UserError) as caught:
-        function(*arguments)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def finished_run(folder, **changes):

@@ -18,6 +18,11 @@ def test_a_run():
     assert text.endswith("\n\n`python -m experiments.x`, 2 cores, 2026-01-02.")
 
 
+def test_a_result_says_which_code_made_it():
+    text = tables.markdown(run(versions={"ssdkd_jax": "0.1.0 at commit 0123456789", "jax": "0.10.2"}))
+    assert text.endswith(", 2 cores, 2026-01-02, ssdkd_jax 0.1.0 at commit 0123456789.")
+
+
 def test_a_run_without_real_images_has_an_agreement():
     text = tables.markdown(run(student_accuracy=None, teacher_accuracy=None, student_agreement=94.4))
     assert "agrees with the teacher on 94.40 %" in text and "not the result" not in text

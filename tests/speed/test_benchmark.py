@@ -144,7 +144,9 @@ def test_its_table(result):
     assert "| milliseconds | median | quartiles | PyTorch | its fastest | ratio |" in text
     assert "| epoch | " in text and "Memory: planned for synthesis" in text
     assert f"Load average before: {result['host']['load_average']:.1f}." in text
-    assert f"`the command`, {result['hardware']}, {result['date']}." in text
+    assert (
+        f"`the command`, {result['hardware']}, {result['date']}, ssdkd_jax {result['versions']['ssdkd_jax']}." in text
+    )
     alone = {name: value for name, value in result.items() if name not in ("ratios", "torch")}
     assert "| milliseconds | median | quartiles |\n" in tables.markdown(alone)
 

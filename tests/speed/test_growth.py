@@ -68,6 +68,18 @@ def test_what_was_refused_is_tried_again(tmp_path, monkeypatch):
     assert content["points"]["devices"]["2"] == {"refused": "it was tried"}
 
 
+def test_a_file_is_gone_on_with_by_later_code_which_it_names_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_point", lambda *_: {"refused": "not measured here"})
+    for code, size in (("first", 40), ("second", 80)):
+        monkeypatch.setattr(module.provenance, "code_version", lambda code=code: code)
+        content = growth(config(), tmp_path / "growth.json", budget=BRIEF, values={"buffer size": (size,)})
+    assert content["versions"]["ssdkd_jax"] == "first; second"
+    assert list(content["points"]["buffer size"]) == ["40", "80"]
+    monkeypatch.setattr(module.provenance, "PACKAGES", ("jax",))
+    with pytest.raises(UserError, match="was measured with another versions, and would be mixed"):
+        growth(config(), tmp_path / "growth.json", budget=BRIEF, values={})
+
+
 @pytest.mark.slow
 def test_what_is_measured_is_not_measured_again(measured, monkeypatch, capsys):
     path, content = measured

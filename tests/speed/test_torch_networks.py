@@ -1,6 +1,5 @@
 """PyTorch's side has the networks that the weights and logits of the public implementations are of."""
 
-import golden_values
 import numpy as np
 import pytest
 import torch
@@ -8,6 +7,7 @@ import torch
 from ssdkd_jax.models import model_names
 from ssdkd_jax.speed import torch_networks
 from ssdkd_jax.speed.peer import is_there
+from tests import golden_values
 
 torch.set_num_threads(1)
 LAYOUTS, FORWARD = golden_values.layouts(), golden_values.load("forward")
