@@ -111,7 +111,7 @@ def _start(config, out, command):
             raise UserError(
                 f"{out} was measured with another {name}, and would be mixed; choose another file: --out=FILE.json"
             )
-    codes = [result["versions"].get("ssdkd_jax", "unknown") for result in (before, content)]
+    codes = [*before["versions"].get("ssdkd_jax", "unknown").split("; "), content["versions"]["ssdkd_jax"]]
     versions = {**content["versions"], "ssdkd_jax": "; ".join(dict.fromkeys(codes))}
     return content | {"versions": versions, "points": before["points"]}
 
