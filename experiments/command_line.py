@@ -16,7 +16,6 @@ from absl import flags
 from experiments import config_flag, flag_mistakes, measuring
 from ssdkd_jax import user_code
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.jobs.provenance import code_version
 from ssdkd_jax.limits import allow_open_files
 from ssdkd_jax.outputs import make_folder
 from ssdkd_jax.terminal import escape_names, open_closed_streams, silence_libraries
@@ -74,7 +73,6 @@ def launch(main, *, required, example, arguments=(), resumes=False):
             allow_open_files()
             _keep_compiled_programs()
             _check_jax()
-            code_version()
             main(command, interruption, *values)
         if interruption:  # in the last epoch: what comes next on the command line is not wanted
             print("finished all the same", flush=True)

@@ -15,6 +15,7 @@ from absl import flags
 
 from experiments.command_line import launch
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import expand
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "JSON file to write.")
@@ -38,7 +39,7 @@ def main(command, interruption):
     out, names = check_results_file(FLAGS.out, KIND), FLAGS.networks or model_names("classification")
     check_keeps_results(out, names, FLAGS.checkpoints)
     checkpoints, networks = {}, {}
-    for path, network, metadata in [_read_checkpoint(pathlib.Path(path)) for path in FLAGS.checkpoints]:
+    for path, network, metadata in [_read_checkpoint(expand(path)) for path in FLAGS.checkpoints]:
         checkpoints[path.name] = _measure_checkpoint(network, metadata)
         print(path.name, checkpoints[path.name], flush=True)
     for name in names:

@@ -30,7 +30,7 @@ def main(command, interruption, teacher, dataset, batch_size):
     images = data.load_split(dataset, "train", data_dir=FLAGS.data_dir, image_size=(height, width)).images
     if images.shape[-1] != channels:
         raise UserError(
-            f"{dataset} has {images.shape[-1]} channels, not the teacher's {channels}; give another DATASET"
+            f"{dataset} is of {images.shape[-1]} channels, not of the teacher's {channels}; give another DATASET"
         )
     if not batch_size.isdecimal() or not 1 <= int(batch_size) <= len(images):
         raise UserError(f"BATCH_SIZE is {batch_size}, expected a number from 1 to {len(images)}, the training images")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import write_at_once
+from ssdkd_jax.files import expand, write_at_once
 from ssdkd_jax.jobs import provenance
 from ssdkd_jax.models import create_model, model_names
 from ssdkd_jax.reports.results_files import read_result
@@ -33,7 +33,7 @@ def check_asked(networks: Sequence[str], checkpoints: Sequence[str]) -> None:
             raise UserError(
                 f"--networks: {name} has no definition to compare with; expected a classifier of this package"
             )
-    paths = [pathlib.Path(path) for path in checkpoints]
+    paths = [expand(path) for path in checkpoints]
     for path in paths:
         if not path.is_file():
             raise UserError(f"there is no file {path}; expected PyTorch files: --checkpoints=FILE,FILE")

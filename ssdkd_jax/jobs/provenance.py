@@ -1,7 +1,6 @@
 """What a result was made with: versions, hardware and date."""
 
 import datetime
-import functools
 import importlib.metadata
 import os
 import pathlib
@@ -22,7 +21,7 @@ def made_with(devices):
 
 def versions():
     """Versions of this package, and `versions_below` it."""
-    return {"ssdkd_jax": code_version(), **versions_below()}
+    return {"ssdkd_jax": CODE_VERSION, **versions_below()}
 
 
 def versions_below():
@@ -30,29 +29,30 @@ def versions_below():
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
-@functools.cache
-def code_version(folder: pathlib.Path = pathlib.Path(ssdkd_jax.__file__).parent.parent) -> str:
-    """Version of the code in a folder, such as "0.1.0 at commit 2ae8db4a1b with changes"; without git, "0.1.0".
-
-    That of the first call, which programs make before their work, counts: later commits are not of what runs.
-    """
+def code_version(folder: pathlib.Path) -> str:
+    """Version of the code in a folder, such as "0.1.0 at commit 2ae8db4a1b with changes"; without git, "0.1.0"."""
     # An installed package may lie in the checkout of something else.
     if not (folder / ".git").exists():
         return ssdkd_jax.__version__
     try:
         commit = _git(folder, "rev-parse", "--short=10", "HEAD")
-        changes = " with changes" if _git(folder, "status", "--porcelain", "--", *_CODE) else ""
+        changes = " with changes" if _git(folder, "status", "--porcelain", "-unormal", "--", *_CODE) else ""
     except (OSError, subprocess.SubprocessError):
         return ssdkd_jax.__version__
     return f"{ssdkd_jax.__version__} at commit {commit}{changes}"
 
 
 def _git(folder, *arguments):
-    # Without locks, beside which a command of the user's would fail; never of a repository around this one.
+    # Without locks, beside which a command of the user's would fail; never of another repository, as one around this.
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
     found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10, env=environment)
     return found.stdout.strip()
+
+
+# Of when this module was imported, as all that runs was: later commits are not of what runs.
+CODE_VERSION = code_version(pathlib.Path(ssdkd_jax.__file__).parent.parent)
 
 
 def hardware(devices):

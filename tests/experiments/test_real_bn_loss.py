@@ -46,7 +46,7 @@ def test_images_have_the_size_that_the_teacher_takes(tmp_path):
     [
         ("convnet_8", (8, 8, 1), "0", "BATCH_SIZE is 0, expected a number from 1 to 1437, the training images"),
         ("convnet_8", (8, 8, 1), "many", "BATCH_SIZE is many, expected a number from 1 to 1437, the training images"),
-        ("convnet_8", (8, 8, 3), "4", "digits has 1 channels, not the teacher's 3; give another DATASET"),
+        ("convnet_8", (8, 8, 3), "4", "digits is of 1 channels, not of the teacher's 3; give another DATASET"),
         ("lenet5", (32, 32, 1), "4", "TEACHER has no BatchNorm layers, whose statistics the loss compares"),
     ],
 )

@@ -55,7 +55,7 @@ def test_the_second_run_evaluates_nothing():
 
 def test_a_commit_that_leaves_the_package_as_it_is_costs_no_evaluation(monkeypatch):
     assert times_evaluated() == 1
-    monkeypatch.setattr(provenance, "code_version", lambda: "0.1.0 at commit 0123456789")
+    monkeypatch.setattr(provenance, "CODE_VERSION", "0.1.0 at commit 0123456789")
     assert times_evaluated() == 0
 
 

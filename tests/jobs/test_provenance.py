@@ -1,5 +1,6 @@
 """Tests of what a result says it was made with."""
 
+import os
 import shutil
 import subprocess
 
@@ -8,11 +9,15 @@ import pytest
 import ssdkd_jax
 from ssdkd_jax.jobs import provenance
 
+# Without the user's own settings and hooks, and never in another repository.
+ALONE = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+ALONE |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+
 
 def _git(folder, *arguments):
-    mine = ("user.name=a", "user.email=a@b", "init.defaultBranch=main", "commit.gpgsign=false")
+    mine = ("user.name=a", "user.email=a@b", "init.defaultBranch=main")
     settings = [part for setting in mine for part in ("-c", setting)]
-    subprocess.run(["git", "-C", folder, *settings, *arguments], check=True, capture_output=True)
+    subprocess.run(["git", "-C", folder, *settings, *arguments], check=True, capture_output=True, env=ALONE)
 
 
 @pytest.fixture
@@ -26,13 +31,12 @@ def checkout(tmp_path):
     _git(tmp_path, "init")
     _git(tmp_path, "add", ".")
     _git(tmp_path, "commit", "-m", "first")
-    provenance.code_version.cache_clear()
     return tmp_path
 
 
 def _commit(folder):
     command = ["git", "-C", folder, "rev-parse", "--short=10", "HEAD"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=ALONE).stdout.strip()
 
 
 def test_code_version_is_the_commit_of_a_checkout(checkout):
@@ -40,7 +44,10 @@ def test_code_version_is_the_commit_of_a_checkout(checkout):
 
 
 @pytest.mark.parametrize("name", ["ssdkd_jax/module.py", "ssdkd_jax/new.py"])
-def test_code_version_tells_of_changes_to_the_code(checkout, name):
+def test_code_version_tells_of_changes_to_the_code(checkout, name, monkeypatch):
+    """Whatever git is told elsewhere."""
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    _git(checkout, "config", "status.showUntrackedFiles", "no")
     (checkout / name).write_text("second\n")
     assert provenance.code_version(checkout).endswith(" with changes")
 

@@ -92,6 +92,11 @@ def test_baselines_on_real_images_learn(accuracy, baseline):
 
 
 @pytest.mark.slow
+def test_noise_reaches_no_more_than_quick_tests_take_for_it(accuracy):
+    assert accuracy("noise_kd") <= MOST_OF_NOISE
+
+
+@pytest.mark.slow
 def test_hidfd_learns(accuracy, shared):
     assert accuracy("hidfd") > max(LEAST, accuracy("noise_kd") + MARGIN)
     assert "collected, seen as" in (shared / "learning/hidfd_batch_norm/report.html").read_text()

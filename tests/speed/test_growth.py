@@ -71,7 +71,7 @@ def test_what_was_refused_is_tried_again(tmp_path, monkeypatch):
 def test_a_file_is_gone_on_with_by_later_code_which_it_names_too(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_point", lambda *_: {"refused": "not measured here"})
     for code, size in (("first", 40), ("second", 80), ("second", 120)):
-        monkeypatch.setattr(module.provenance, "code_version", lambda code=code: code)
+        monkeypatch.setattr(module.provenance, "CODE_VERSION", code)
         content = growth(config(), tmp_path / "growth.json", budget=BRIEF, values={"buffer size": (size,)})
     assert content["versions"]["ssdkd_jax"] == "first; second"
     assert list(content["points"]["buffer size"]) == ["40", "80", "120"]
