@@ -36,7 +36,7 @@ def _close_field(name):
 
 
 def flags_of_libraries():
-    """Their names, short ones too."""
+    """Names, short ones too, of the flags that libraries define when they are imported."""
     by_module = flags.FLAGS.flags_by_module_dict()
     theirs = [flag for module in by_module if module.split(".")[0] in _LIBRARIES for flag in by_module[module]]
     return {"undefok", *(name for flag in theirs for name in (flag.name, flag.short_name))}
