@@ -1,14 +1,15 @@
-"""Writing files atomically, and reading JSON that a program of ours wrote."""
+"""Writing files atomically and alone, and reading JSON that a program of ours wrote."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple
 
 from ssdkd_jax.errors import UserError
 
@@ -61,6 +62,46 @@ def kind_of(path: pathlib.Path) -> str:
     if path.is_dir():
         return "a directory"
     return "a file" if path.is_file() else "a pipe or a device"
+
+
+def try_lock(path: pathlib.Path) -> IO | None:
+    """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed.
+
+    Raises:
+      UserError: something that is no file has its name.
+    """
+    if found := in_place_of_a_file(path):
+        raise UserError(f"{path} is {found}, expected a file or nothing; move it elsewhere")
+    while True:
+        file = path.open("a")  # which leaves a file of somebody else's as it is
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass
+        file.close()  # its holder has removed it in between
+
+
+def write_if_possible(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Writes a file that only saves time, and its folders, atomically; where that fails, there is none.
+
+    Args:
+      path: of the file; while another program is writing it, that is left to it.
+      write: (open binary file) writes the content.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if lock := try_lock(path.with_suffix(".lock")):
+            with lock:
+                with replaced_file(path) as unfinished, unfinished.open("wb") as file:
+                    write(file)
+                path.with_suffix(".lock").unlink()
+    except (OSError, UserError):
+        pass
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -20,10 +20,9 @@ from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import Checkpoints
 from ssdkd_jax.training.metrics_log import MetricsLog
-from tests.jobs.test_run_folder import a_summary
+from tests.finished_run import a_summary, run_report
 from tests.reports import sample_results
-from tests.reports.test_run_page import _report
-from tests.training.test_saved_network import METADATA
+from tests.saved_arrays import METADATA
 
 
 class Disk:
@@ -86,7 +85,7 @@ def images(folder, number):
 
 def report(folder, number):
     if number == 1:
-        _report(folder)
+        run_report(folder)
     write_report(folder)
 
 

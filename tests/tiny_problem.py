@@ -13,6 +13,17 @@ CLASSES = 3
 IMAGE_SHAPE = (4, 4, 1)
 # For several devices: BatchNorm over all of them.
 ON_DEVICES = {"bn_axis_name": devices.AXIS}
+# Settings of FastDFKD.
+FASTDFKD = {
+    "epochs": 4,
+    "warmup_epochs": 1,
+    "synthesis_batch_size": 8,
+    "inversion_steps": 2,
+    "reset_after": 2,  # so in the third epoch
+    "bank_dtype": "float32",
+    "kd_steps": 2,
+    "kd_batch_size": 8,
+}
 
 
 def problem(**kwargs):

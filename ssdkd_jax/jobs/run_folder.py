@@ -2,12 +2,10 @@
 
 import contextlib
 import errno
-import fcntl
-import os
 import pathlib
 
 from ssdkd_jax.errors import UserError, first_few
-from ssdkd_jax.files import check_ours, expand, in_place_of_a_file, read_object, write_at_once
+from ssdkd_jax.files import check_ours, expand, in_place_of_a_file, read_object, try_lock, write_at_once
 from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.outputs import EXPERIMENT, RUN_FOLDERS, check_written_by_us
 from ssdkd_jax.reports.run_files import (
@@ -43,28 +41,6 @@ KINDS = {RUN: EXPERIMENT, COMPARED: COMPARISON, STUDIED: STUDY, REPORTED: ACCELE
 # Files that say of a folder that it is a run's, a comparison's or a saved network.
 _MARKS = (EXPERIMENT, COMPARISON, ACCELERATOR_REPORT, saved_network.METADATA)
 _ANOTHER = "choose another: --workdir=DIR"
-
-
-def try_lock(path):
-    """An open file as exclusive lock, or None where another program holds it; freed when closed or when killed.
-
-    Raises:
-      UserError: something that is no file has its name.
-    """
-    if found := in_place_of_a_file(path):
-        raise UserError(f"{path} is {found}, expected a file or nothing; move it elsewhere")
-    while True:
-        file = path.open("a")  # which leaves a file of somebody else's as it is
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
-        except BlockingIOError:
-            file.close()
-            return None
-        except FileNotFoundError:
-            pass
-        file.close()  # its holder has removed it in between
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ import numpy as np
 
 from ssdkd_jax import data, interop, models
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import check_ours, digest_of, expand, file_sha256, read_object
-from ssdkd_jax.jobs import run_folder
+from ssdkd_jax.files import check_ours, digest_of, expand, file_sha256, read_object, try_lock
 from ssdkd_jax.jobs.config_checks import check_teacher_path
 from ssdkd_jax.jobs.image_spec import dataset_info, load_split, split_digest
 from ssdkd_jax.jobs.networks import make_model, network_metadata
@@ -260,14 +259,14 @@ def _load_kept(folder):
 
 def _wait_for_lock(path, interruption):
     """The lock of a teacher that several runs may want to train at once: the others wait for the first."""
-    lock = run_folder.try_lock(path)
+    lock = try_lock(path)
     if lock is None:
         print(f"another run is training this teacher; waiting for it ({path})", flush=True)
     while lock is None:
         if interruption:
             raise Interrupted("stopped while another run was training the teacher")
         time.sleep(0.2)
-        lock = run_folder.try_lock(path)
+        lock = try_lock(path)
     return lock
 
 

@@ -8,53 +8,21 @@ import pytest
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.jobs import comparison
 from ssdkd_jax.jobs.comparison import summarize
-from ssdkd_jax.jobs.finished_runs import Run, curve, folder_of, tell_other_seeds, training_parts
-from ssdkd_jax.jobs.summary import Summary
+from ssdkd_jax.jobs.finished_runs import curve, folder_of, tell_other_seeds, training_parts
 from ssdkd_jax.reports import charts, comparison_table, tables
 from ssdkd_jax.reports.documents import fill
 from ssdkd_jax.reports.results_files import record
 from tests import tiny_job
-from tests.reports.test_run_page import HOSTILE, _buffer, _Page
-
-SECONDS = {
-    "teacher": 5.0,
-    "compile": 10.0,
-    "synthesis": 20.0,
-    "student": 60.0,
-    "evaluation": 3.0,
-    "checkpoint": 4.0,
-    "host": 6.0,
-    "total": 108.0,
-}
-
-
-def _run(method="ssdkd", seed=0, accuracy=90.0, curve=((2.0, 50.0), (90.0, 90.0)), **changes):
-    summary = {
-        "method": method,
-        "seed": seed,
-        "devices": 1,
-        "command": "python -m experiments.compare",
-        "dataset": "digits",
-        "teacher": "convnet_32",
-        "student": "convnet_8",
-        "teacher_accuracy": 99.0,
-        "teacher_sha256": "3a7bd3e2" * 8,
-        "student_accuracy": accuracy,
-        "epochs": 4,
-        "images_made": 6400,
-        "images_kept": 144,
-        "memory_bytes": 2_500_000,
-        "seconds": SECONDS,
-        "hardware": "2 cores",
-        "date": "2026-03-05",
-        "versions": {"python": "3.11.7", "jax": "0.10.2"},
-        **changes,
-    }
-    return Run(method, seed, Summary(**summary), [list(point) for point in curve])
+from tests.finished_run import HOSTILE, SECONDS, Page, compared_run, run_buffer
 
 
 def _result(runs=None, diverged=None, methods=("ssdkd", "cmi"), seeds=2, command="python -m experiments.compare"):
-    default = [_run("ssdkd", 0, 90.0), _run("ssdkd", 1, 92.0), _run("cmi", 0, 80.0), _run("cmi", 1, 80.0)]
+    default = [
+        compared_run("ssdkd", 0, 90.0),
+        compared_run("ssdkd", 1, 92.0),
+        compared_run("cmi", 0, 80.0),
+        compared_run("cmi", 1, 80.0),
+    ]
     planned = [(method, seed) for seed in range(seeds) for method in methods]
     return summarize(default if runs is None else runs, diverged or {}, planned, command)
 
@@ -62,12 +30,12 @@ def _result(runs=None, diverged=None, methods=("ssdkd", "cmi"), seeds=2, command
 def _page(folder, result):
     comparison.write(folder, result)
     text = (folder / "comparison.html").read_text(encoding="utf-8")
-    return text, _Page(text)
+    return text, Page(text)
 
 
 def _keep_images(folder, method, **changes):
     folder_of(folder, method, 0).mkdir(parents=True)
-    np.savez(folder_of(folder, method, 0) / "buffer.npz", **_buffer(**changes))
+    np.savez(folder_of(folder, method, 0) / "buffer.npz", **run_buffer(**changes))
 
 
 def test_time_is_the_whole_training_without_teacher_compilation_and_evaluation():
@@ -88,8 +56,8 @@ def test_curves_are_over_the_seconds_of_training():
 def test_numbers_of_a_method():
     slower = SECONDS | {"total": 118.0, "student": 70.0}
     runs = [
-        _run("ssdkd", 1, 92.0, memory_bytes=3_000_000, seconds=slower, hardware="1 x GPU", date="2026-03-04"),
-        _run("ssdkd", 0, 90.0),
+        compared_run("ssdkd", 1, 92.0, memory_bytes=3_000_000, seconds=slower, hardware="1 x GPU", date="2026-03-04"),
+        compared_run("ssdkd", 0, 90.0),
     ]
     result = _result(runs)
     row = result["methods"]["ssdkd"]
@@ -105,7 +73,7 @@ def test_numbers_of_a_method():
 def test_versions_are_those_of_all_runs():
     """Older runs do not say which code made them."""
     newer = {"ssdkd_jax": "0.1.0 at commit 0123456789", "python": "3.12.1", "jax": "0.10.2"}
-    assert _result([_run("ssdkd", 0), _run("ssdkd", 1, versions=newer)])["versions"] == {
+    assert _result([compared_run("ssdkd", 0), compared_run("ssdkd", 1, versions=newer)])["versions"] == {
         "python": "3.11.7; 3.12.1",
         "jax": "0.10.2",
         "ssdkd_jax": "unknown; 0.1.0 at commit 0123456789",
@@ -113,21 +81,21 @@ def test_versions_are_those_of_all_runs():
 
 
 def test_one_seed_has_no_spread_to_tell():
-    result = _result([_run()], methods=("ssdkd",), seeds=1)
+    result = _result([compared_run()], methods=("ssdkd",), seeds=1)
     assert result["methods"]["ssdkd"]["std"] == 0.0
     table = tables.markdown(result)
     assert "| ssdkd | 90.00 |" in table and "so the spread is unknown" in table
 
 
 def test_memory_may_be_unknown():
-    result = _result([_run(memory_bytes=None)], methods=("ssdkd",), seeds=1)
+    result = _result([compared_run(memory_bytes=None)], methods=("ssdkd",), seeds=1)
     assert result["methods"]["ssdkd"]["memory_bytes"] is None
     assert comparison_table.rows(result)[0][-1] == "–"
 
 
 def test_the_table():
     diverged = {("cmi", 1): "student_loss is nan in epoch 5: stopped; start from scratch with a lower learning rate"}
-    runs = [_run("cmi", 0, 80.0), _run("ssdkd", 0, 90.0), _run("ssdkd", 1, 92.0)]
+    runs = [compared_run("cmi", 0, 80.0), compared_run("ssdkd", 0, 90.0), compared_run("ssdkd", 1, 92.0)]
     lines = tables.markdown(_result(runs, diverged)).splitlines()
     assert lines[2] == "| ssdkd | 91.00 ± 1.41 | 6,400 | 144 | 90.0 | 20.0 | 60.0 | 2.5 |"
     assert lines[3].startswith("| cmi | 80.00 (1 diverged) |")
@@ -139,7 +107,7 @@ def test_the_table():
 
 def test_different_teachers_are_not_compared():
     with pytest.raises(UserError, match="cmi, seed 0 had another teacher than ssdkd, seed 0") as caught:
-        _result([_run("ssdkd"), _run("cmi", teacher_sha256="0" * 64)])
+        _result([compared_run("ssdkd"), compared_run("cmi", teacher_sha256="0" * 64)])
     assert "\n" not in str(caught.value)
 
 
@@ -160,14 +128,19 @@ def test_the_page_says_the_numbers_and_stands_alone(tmp_path):
 
 
 def test_a_lead_within_the_noise_is_called_that(tmp_path):
-    runs = [_run("ssdkd", 0, 90.0), _run("ssdkd", 1, 92.0), _run("cmi", 0, 89.0), _run("cmi", 1, 92.0)]
+    runs = [
+        compared_run("ssdkd", 0, 90.0),
+        compared_run("ssdkd", 1, 92.0),
+        compared_run("cmi", 0, 89.0),
+        compared_run("cmi", 1, 92.0),
+    ]
     assert "not more than twice the standard error" in _page(tmp_path, _result(runs))[1].text
     assert "not more than" not in _page(tmp_path, _result())[1].text
 
 
 def test_the_page_escapes_what_others_wrote(tmp_path):
     changes = {"dataset": HOSTILE, "teacher": HOSTILE, "student": HOSTILE, "hardware": HOSTILE}
-    run = _run(HOSTILE.replace("/", ""), versions={HOSTILE: HOSTILE}, **changes)
+    run = compared_run(HOSTILE.replace("/", ""), versions={HOSTILE: HOSTILE}, **changes)
     _keep_images(tmp_path, run.group, class_names=np.array([HOSTILE, "b", "c"]))
     diverged = {(run.group, 1): f"{HOSTILE} is nan"}
     text, page = _page(tmp_path, _result([run], diverged, methods=(run.group,), command=HOSTILE))
@@ -178,7 +151,7 @@ def test_the_page_escapes_what_others_wrote(tmp_path):
 def test_the_same_classes_in_the_same_columns_with_and_without_images(tmp_path):
     _keep_images(tmp_path, "ssdkd")
     _keep_images(tmp_path, "cmi", predicted_class=np.full(30, 2))
-    runs = [_run("ssdkd"), _run("cmi", images_kept=0), _run("dafl")]
+    runs = [compared_run("ssdkd"), compared_run("cmi", images_kept=0), compared_run("dafl")]
     text, page = _page(tmp_path, _result(runs, methods=("ssdkd", "cmi", "dafl"), seeds=1))
     rows = text[text.index('class="samples"') :].split("<tr>")[2:5]
     cells = [[cell.count("<img") for cell in row.split("<td>")[1:]] for row in rows]
@@ -188,12 +161,12 @@ def test_the_same_classes_in_the_same_columns_with_and_without_images(tmp_path):
 
 def test_many_classes_are_a_choice(tmp_path):
     _keep_images(tmp_path, "ssdkd", classes=100, count=1000)
-    text, page = _page(tmp_path, _result([_run()], methods=("ssdkd",), seeds=1))
+    text, page = _page(tmp_path, _result([compared_run()], methods=("ssdkd",), seeds=1))
     assert text.count("<img") == 20 and "kind0" in page.text and "kind99" in page.text
 
 
 def test_no_images_and_no_curves_leave_a_page(tmp_path):
-    text, page = _page(tmp_path, _result([_run(curve=())], methods=("ssdkd",), seeds=1))
+    text, page = _page(tmp_path, _result([compared_run(curve=())], methods=("ssdkd",), seeds=1))
     assert "No run evaluated an epoch" in page.text and "<img" not in text
 
 
@@ -202,7 +175,7 @@ def test_the_chart_draws_every_method(tmp_path):
     names = [f"method{index}" for index in range(16)]
     pens = [charts.pen(index) for index in range(16)]
     assert len(set(pens)) == 16
-    runs = [_run(name, 0, 50.0 + index) for index, name in enumerate(names)]
+    runs = [compared_run(name, 0, 50.0 + index) for index, name in enumerate(names)]
     text, page = _page(tmp_path, _result(runs, methods=names, seeds=1))
     (chart,) = [attributes for tag, attributes in page.tags if attributes.get("class") == "chart"]
     assert all(name in chart["aria-label"] for name in names)
@@ -213,7 +186,7 @@ def test_the_chart_draws_every_method(tmp_path):
 
 def test_a_comparison_is_kept_with_short_curves_and_becomes_a_table(tmp_path):
     long = [(float(second), 50.0 + second / 10) for second in range(1000)]
-    result = _result([_run(curve=long)], methods=("ssdkd",), seeds=1)
+    result = _result([compared_run(curve=long)], methods=("ssdkd",), seeds=1)
     comparison.write(tmp_path, result)
     record(tmp_path, tmp_path / "kept.json")
     kept = json.loads((tmp_path / "kept.json").read_text())
@@ -229,7 +202,7 @@ def test_a_folder_that_is_neither_a_run_nor_a_comparison_is_refused(tmp_path):
 
 
 def test_baselines_are_named_so_and_do_not_win(tmp_path):
-    runs = [_run("ssdkd", 0, 90.0), _run("vanilla_kd", 0, 99.0, given_images="the real training set")]
+    runs = [compared_run("ssdkd", 0, 90.0), compared_run("vanilla_kd", 0, 99.0, given_images="the real training set")]
     result = _result(runs, methods=("ssdkd", "vanilla_kd"), seeds=1)
     assert "| vanilla_kd (given the real training set) | 99.00 |" in tables.markdown(result)
     text, _ = _page(tmp_path, result)
@@ -238,7 +211,7 @@ def test_baselines_are_named_so_and_do_not_win(tmp_path):
 
 def test_collected_images_are_told_and_generated_ones_counted():
     given = "500 collected images of photographs"
-    result = _result([_run("hidfd", 0, 90.0, given_images=given)], methods=("hidfd",), seeds=1)
+    result = _result([compared_run("hidfd", 0, 90.0, given_images=given)], methods=("hidfd",), seeds=1)
     (line,) = (line for line in tables.markdown(result).splitlines() if line.startswith("| hidfd"))
     row = result["methods"]["hidfd"]
     assert line.startswith(f"| hidfd (given {given}) | 90.00 |")
@@ -246,9 +219,9 @@ def test_collected_images_are_told_and_generated_ones_counted():
 
 
 def test_other_numbers_of_student_steps_are_told():
-    runs = [_run("ssdkd", 0, 90.0, student_steps=4000), _run("hidfd", 0, 80.0, student_steps=4000)]
+    runs = [compared_run("ssdkd", 0, 90.0, student_steps=4000), compared_run("hidfd", 0, 80.0, student_steps=4000)]
     assert "with the same number of student steps for every method" in tables.markdown(_result(runs, seeds=1))
-    runs[1] = _run("hidfd", 0, 80.0, student_steps=375000)
+    runs[1] = compared_run("hidfd", 0, 80.0, student_steps=375000)
     text = tables.markdown(_result(runs, methods=("ssdkd", "hidfd"), seeds=1))
     assert "including the warm-up, with student steps: ssdkd 4,000, hidfd 375,000." in text
 
@@ -286,7 +259,7 @@ def test_a_damaged_file_of_one_run_costs_the_comparison_a_part(tmp_path, monkeyp
         for run in planned:
             _keep_run(run.folder)
         (planned[0].folder / damaged).write_bytes(b"{garbage}\n\n")
-        on_end([(run, _run(run.group, run.seed).summary) for run in planned])
+        on_end([(run, compared_run(run.group, run.seed).summary) for run in planned])
 
     monkeypatch.setattr(comparison, "run_all", run_all)
     result = comparison.compare(tiny_job.config(tmp_path), ["ssdkd", "cmi"], 2, tmp_path / "work")
@@ -306,7 +279,7 @@ def _keep_run(folder):
     folder.mkdir(parents=True)
     line = {"epoch": 4, "training_seconds": 9.5, "student_accuracy": 90.0}
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    np.savez(folder / "buffer.npz", **_buffer())
+    np.savez(folder / "buffer.npz", **run_buffer())
 
 
 def test_seeds_that_stay_out_of_the_table_are_named(tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from ssdkd_jax.jobs import run
 from tests import tiny_job
-from tests.jobs.test_run_folder import a_summary
+from tests.finished_run import a_summary
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [("high", "high"), ("default", "highest")])

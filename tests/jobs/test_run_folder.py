@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.files import try_lock
 from ssdkd_jax.jobs import run_folder
-from ssdkd_jax.jobs.summary import Summary
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
 from tests import tiny_job
-from tests.training.test_saved_network import METADATA, variables
+from tests.finished_run import a_summary
+from tests.saved_arrays import METADATA, variables
 
 IDENTITY = {"method": "ssdkd", "seed": 0, "ssdkd": {"alpha": 0.6, "targets": "own"}, "baselines": (0.1,)}
 
@@ -96,12 +97,6 @@ def test_a_summary_with_a_field_of_another_type_is_damaged(tmp_path, field, valu
     (tmp_path / "summary.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=re.escape(f"summary.json is damaged: {expected}; move it elsewhere")):
         run_folder.read_summary(tmp_path)
-
-
-def a_summary(**changes):
-    names = dict.fromkeys(("method", "dataset", "teacher", "student", "hardware", "command", "date"), "x")
-    numbers = {"epochs": 3, "seed": 0, "devices": 1, "teacher_sha256": "0" * 64, "versions": {}}
-    return Summary(**{**names, **numbers, **changes})
 
 
 @pytest.mark.parametrize(
@@ -191,11 +186,11 @@ def test_a_lock_that_is_no_file_is_not_waited_for(tmp_path, make, what):
 
 def test_a_lock_that_its_holder_has_removed_is_none(tmp_path):
     path = tmp_path / ".lock"
-    with run_folder.try_lock(path):
+    with try_lock(path):
         path.unlink()
-        other = run_folder.try_lock(path)
+        other = try_lock(path)
         with other:
-            assert run_folder.try_lock(path) is None
+            assert try_lock(path) is None
 
 
 def test_foreign_files_in_the_students_place_are_found_before_the_run(tmp_path):

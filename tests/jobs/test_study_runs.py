@@ -12,9 +12,8 @@ from ssdkd_jax.jobs.study import Study
 from ssdkd_jax.reports import result_checks
 from ssdkd_jax.reports.study_plot import study_plot
 from tests import tiny_job
-from tests.jobs.test_comparison import _run
+from tests.finished_run import compared_run, run_buffer
 from tests.reports.sample_results import row, study
-from tests.reports.test_run_page import _buffer
 
 VARIANTS = {"default": {}, "no $\\phi": {"ssdkd.modulated_term": "none"}, "slow": {"ssdkd.kd_steps": 9}}
 ACCURACIES = {"default": (90.0, 91.0, 92.0), "no $\\phi": (88.0, 89.5, None), "slow": (None, None, 70.0)}
@@ -28,13 +27,13 @@ def ended(planned, accuracies):
         if accuracy is None:
             outcomes.append((run, Diverged("student_loss is nan; lower the learning rate")))
             continue
-        summary = _run(run.config.method, run.seed, accuracy, student_steps=20).summary
+        summary = compared_run(run.config.method, run.seed, accuracy, student_steps=20).summary
         run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / "summary.json").write_text(json.dumps(summary.to_dict()))
         line = {"epoch": 4, "training_seconds": 9.5, "student_steps": 20, "student_accuracy": accuracy}
         (run.folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
         classes, confidence = np.array([0, 0, 0, 1]), np.array([0.05, 0.95, 1.0, 1.0])
-        buffer = _buffer(count=4, predicted_class=classes, confidence=confidence)
+        buffer = run_buffer(count=4, predicted_class=classes, confidence=confidence)
         draws = {"draws": np.array([2, 0, 10, 4])} if run.group == "default" else {}
         np.savez(run.folder / "buffer.npz", **buffer, **draws)
         outcomes.append((run, summary))

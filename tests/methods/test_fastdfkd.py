@@ -16,6 +16,7 @@ from ssdkd_jax.methods import METHODS
 from ssdkd_jax.methods.fastdfkd import FIRST_LAYERS, FastDFKD, reset_first_layers
 from ssdkd_jax.methods.generator_sources import Draws
 from tests import golden_networks, golden_values, tiny_problem
+from tests.tiny_problem import FASTDFKD
 
 # ---- against PyTorch
 
@@ -85,22 +86,14 @@ def test_two_rounds_of_fomaml_equal_pytorch():
 
 # ---- on tiny networks
 
-TINY = {
-    "epochs": 4,
-    "warmup_epochs": 1,
-    "synthesis_batch_size": 8,
-    "inversion_steps": 2,
-    "reset_after": 2,  # so in the third epoch
-    "bank_dtype": "float32",
-    "kd_steps": 2,
-    "kd_batch_size": 8,
-}
-
 
 @functools.cache
 def run(**changes):
     """(states, metrics) of all epochs of the tiny run."""
-    return tiny_problem.run(FastDFKD(problem=tiny_problem.problem(), **{**TINY, **changes}), TINY["epochs"])
+    return tiny_problem.run(
+        FastDFKD(problem=tiny_problem.problem(), **{**FASTDFKD, **changes}),
+        FASTDFKD["epochs"],
+    )
 
 
 def test_the_bank_keeps_every_image():
@@ -129,7 +122,7 @@ def test_the_student_rests_in_the_warmup_and_learns_after():
 
 @functools.cache
 def adversarial_method(adv, **changes):
-    method = FastDFKD(problem=tiny_problem.problem(), **{**TINY, "warmup_epochs": 3, "adv": adv, **changes})
+    method = FastDFKD(problem=tiny_problem.problem(), **{**FASTDFKD, "warmup_epochs": 3, "adv": adv, **changes})
     return method, jax.jit(method.draw), jax.jit(method.make_images)
 
 
@@ -189,7 +182,7 @@ def test_only_fastdfkd_itself_resets_its_generator(name):
 def test_eight_devices_are_one_also_in_what_they_keep_of_the_teacher():
     """And the teacher says of the kept views what was kept of it."""
     problem = tiny_problem.problem(**tiny_problem.ON_DEVICES)
-    method = FastDFKD(problem=problem._replace(crop_padding=1), **TINY, views=3)
+    method = FastDFKD(problem=problem._replace(crop_padding=1), **FASTDFKD, views=3)
     (one, _), (eight, _) = (tiny_problem.after_an_epoch(method, count, first_epoch=1) for count in (1, 8))
     assert_allclose(one.bank.images, eight.bank.images, atol=1e-2)
     assert_array_equal(one.views.number, eight.views.number)

@@ -6,11 +6,11 @@ from PIL import Image
 
 from ssdkd_jax.reports.image_sheet import fitted, write_image_sheet
 from ssdkd_jax.reports.run_files import read_buffer
-from tests.reports.test_run_page import HOSTILE, _buffer, _report
+from tests.finished_run import HOSTILE, run_buffer, run_report
 
 
 def sheet(folder, **buffer):
-    np.savez(folder / "buffer.npz", **_buffer(**buffer))
+    np.savez(folder / "buffer.npz", **run_buffer(**buffer))
     path = write_image_sheet(folder, read_buffer(folder))
     assert path == folder / "images.png"
     return np.asarray(Image.open(path).convert("RGB"))
@@ -86,9 +86,9 @@ def test_an_empty_class_is_an_empty_row(tmp_path):
 
 
 def test_the_report_leaves_a_sheet_where_there_are_images(tmp_path):
-    _report(tmp_path)
+    run_report(tmp_path)
     assert not (tmp_path / "images.png").exists()
-    _report(tmp_path, buffer=_buffer(count=0))
+    run_report(tmp_path, buffer=run_buffer(count=0))
     assert not (tmp_path / "images.png").exists()
-    _report(tmp_path, buffer=_buffer())
+    run_report(tmp_path, buffer=run_buffer())
     assert Image.open(tmp_path / "images.png").width > 10 * 64

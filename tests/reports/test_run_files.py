@@ -8,7 +8,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports.run_files import digests, image_source, number, read_buffer, read_metrics, with_current_names
-from tests.reports.test_run_page import _buffer
+from tests.finished_run import run_buffer
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 OLD_NAMES = ("synthetic_images", "synthesised_images", "references")
@@ -109,7 +109,7 @@ def test_a_line_of_the_log_without_an_epoch_is_named(tmp_path, line):
 def test_the_file_of_another_run_is_told_from_the_runs_own(tmp_path, name, read):
     for folder, seed in (("run", 0), ("other", 1)):
         (tmp_path / folder).mkdir()
-        np.savez_compressed(tmp_path / folder / "buffer.npz", **_buffer(confidence=np.full(30, 0.5 + 0.1 * seed)))
+        np.savez_compressed(tmp_path / folder / "buffer.npz", **run_buffer(confidence=np.full(30, 0.5 + 0.1 * seed)))
         (tmp_path / folder / "metrics.jsonl").write_text(f'{{"epoch": 1, "student_loss": {seed}}}\n')
     run = tmp_path / "run"
     (run / "summary.json").write_text(json.dumps({"files_sha256": digests(run)}))
@@ -124,18 +124,18 @@ def test_the_file_of_another_run_is_told_from_the_runs_own(tmp_path, name, read)
 
 
 def test_draws_are_one_an_image_and_earlier_versions_have_none(tmp_path):
-    np.savez_compressed(tmp_path / "buffer.npz", **_buffer())
+    np.savez_compressed(tmp_path / "buffer.npz", **run_buffer())
     assert read_buffer(tmp_path).draws is None
-    np.savez_compressed(tmp_path / "buffer.npz", **_buffer(), draws=np.arange(30, dtype=np.int32))
+    np.savez_compressed(tmp_path / "buffer.npz", **run_buffer(), draws=np.arange(30, dtype=np.int32))
     assert read_buffer(tmp_path).draws.tolist() == list(range(30))
-    np.savez_compressed(tmp_path / "buffer.npz", **_buffer(), draws=np.arange(29))
+    np.savez_compressed(tmp_path / "buffer.npz", **run_buffer(), draws=np.arange(29))
     with pytest.raises(UserError, match="images, predicted_class, confidence, draws differ in length"):
         read_buffer(tmp_path)
 
 
 def test_a_buffer_with_flipped_bytes_is_whole_or_refused(tmp_path):
     """Whatever zipfile, zlib and NumPy make of it."""
-    np.savez_compressed(tmp_path / "buffer.npz", **_buffer())
+    np.savez_compressed(tmp_path / "buffer.npz", **run_buffer())
     whole, refused, random = (tmp_path / "buffer.npz").read_bytes(), 0, np.random.default_rng(0)
     for _ in range(120):
         damaged = np.frombuffer(whole, np.uint8).copy()

@@ -1,7 +1,5 @@
 """The HTML report: what it says, that it stands alone, and what it does with incomplete or hostile inputs."""
 
-import html.parser
-import json
 import pathlib
 import re
 
@@ -12,111 +10,11 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.reports.thumbnails import image_uri
-
-HOSTILE = '<script>alert("$x_$")</script>'
-VOID = {"meta", "img", "br", "link", "input"}
-
-
-def _summary(**changes):
-    return {
-        "method": "ssd_kd",
-        "dataset": "digits",
-        "teacher": "lenet5",
-        "student": "lenet5_half",
-        "teacher_accuracy": 98.33,
-        "student_accuracy": 96.11,
-        "best_student_accuracy": 96.67,
-        "best_student_epoch": 3,
-        "student_sha256": "3a7bd3e2" * 8,
-        "images_kept": 1234,
-        "buffer_capacity": 2000,
-        "epochs": 4,
-        "seed": 7,
-        "devices": 1,
-        "platform": "cpu",
-        "command": "python -m experiments.main --note='a<b'",
-        "date": "2026-03-05",
-        "seconds": {"teacher": 1.0, "compile": 2.0, "synthesis": 30.0, "student": 60.0, "total": 100.0},
-        "baselines": {"same student on 10 % real images": 92.6},
-        "versions": {"jax": "0.10.2"},
-        **changes,
-    }
-
-
-def _metrics(key="student_accuracy"):
-    records = [
-        {"epoch": e, "seconds": 10.0 * e, "bn_loss": 9.0 / e, "style_loss": 1.0, "phi": 0.5} for e in range(1, 5)
-    ]
-    for record in records[1::2]:
-        record[key] = 50.0 + record["epoch"]
-    del records[2]["bn_loss"]
-    return records
-
-
-def _buffer(classes=3, side=8, channels=1, count=30, **changes):
-    rng = np.random.default_rng(0)
-    return {
-        "images": rng.integers(0, 256, (count, side, side, channels), dtype=np.uint8),
-        "predicted_class": np.arange(count) % classes,
-        "confidence": rng.random(count, dtype=np.float32),
-        "class_names": np.array([f"kind{index}" for index in range(classes)]),
-        **changes,
-    }
-
-
-def _collected(**changes):
-    """A sample of collected images of the second class alone."""
-    arrays = {
-        "images": np.zeros((2, 8, 8, 1), np.uint8),
-        "class": np.ones(2, np.int64),
-        "counts": np.array([0, 4321, 0]),
-        **changes,
-    }
-    return {f"collected_{name}": value for name, value in arrays.items()}
-
-
-def _report(workdir, summary=None, metrics=None, buffer=None):
-    """Writes the inputs, makes the report and returns its text."""
-    (workdir / "summary.json").write_text(json.dumps(_summary() if summary is None else summary))
-    lines = _metrics() if metrics is None else metrics
-    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if buffer is not None:
-        np.savez(workdir / "buffer.npz", **buffer)
-    path = write_report(workdir)
-    assert path == workdir / "report.html"
-    return path.read_text(encoding="utf-8")
-
-
-class _Page(html.parser.HTMLParser):
-    """Collects what a browser would: links, ids, visible text, and whether the tags are balanced."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.links, self.ids, self.text, self.open = [], [], [], "", []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
-            self.text += data
+from tests.finished_run import HOSTILE, Page, collected_sample, run_buffer, run_metrics, run_report, run_summary
 
 
 def test_says_the_numbers(tmp_path):
-    page = _Page(_report(tmp_path, buffer=_buffer()))
+    page = Page(run_report(tmp_path, buffer=run_buffer()))
     for expected in (
         "96.11 %",
         "98.33 %",
@@ -133,7 +31,7 @@ def test_says_the_numbers(tmp_path):
 
 
 def test_shows_every_loss_and_every_part_of_the_time(tmp_path):
-    page = _Page(_report(tmp_path))
+    page = Page(run_report(tmp_path))
     labels = [attributes.get("aria-label", "") for tag, attributes in page.tags if tag == "svg"]
     assert len(labels) == 4 and any("style loss" in label for label in labels)
     assert any("52.00 % to 54.00 %" in label for label in labels)
@@ -141,8 +39,8 @@ def test_shows_every_loss_and_every_part_of_the_time(tmp_path):
 
 
 def test_stands_alone_and_names_everything_once(tmp_path):
-    text = _report(tmp_path, buffer=_buffer(real_class=np.arange(3), real_confidence=np.full(3, 0.9)))
-    page = _Page(text)
+    text = run_report(tmp_path, buffer=run_buffer(real_class=np.arange(3), real_confidence=np.full(3, 0.9)))
+    page = Page(text)
     assert page.links and all(value.startswith(("data:image/", "#")) for value in page.links)
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
     assert not re.search(r"@import|url\((?!#)", text)
@@ -157,20 +55,20 @@ def test_stands_alone_and_names_everything_once(tmp_path):
 @pytest.mark.parametrize("classes", [3, 40])
 def test_escapes_what_others_wrote(tmp_path, classes):
     names = np.array([HOSTILE, *(f"kind{index}" for index in range(1, classes))])
-    summary = _summary(
+    summary = run_summary(
         student=HOSTILE, dataset=HOSTILE, baselines={HOSTILE: 90.0}, versions={HOSTILE: HOSTILE}, extra_note=HOSTILE
     )
     summary["seconds"][HOSTILE] = 3.0
-    metrics = [*_metrics(), {"epoch": 5, f"{HOSTILE}_loss": 1.0}]
-    text = _report(tmp_path, summary, metrics, _buffer(classes, class_names=names))
+    metrics = [*run_metrics(), {"epoch": 5, f"{HOSTILE}_loss": 1.0}]
+    text = run_report(tmp_path, summary, metrics, run_buffer(classes, class_names=names))
     assert "<script" not in text
-    assert HOSTILE in _Page(text).text
+    assert HOSTILE in Page(text).text
 
 
 def test_without_real_data_the_agreement_stands_in(tmp_path):
     nothing = dict.fromkeys(("teacher_accuracy", "student_accuracy", "best_student_accuracy", "best_student_epoch"))
-    summary = _summary(**nothing, baselines={}, student_agreement=94.4)
-    page = _Page(_report(tmp_path, summary, _metrics("student_agreement"), _buffer()))
+    summary = run_summary(**nothing, baselines={}, student_agreement=94.4)
+    page = Page(run_report(tmp_path, summary, run_metrics("student_agreement"), run_buffer()))
     assert "94.40 %" in page.text and "No accuracy is known" in page.text
     assert "Agreement with the teacher over time" in page.text
     assert "Best on the test set" not in page.text and "real test images" not in page.text
@@ -178,51 +76,51 @@ def test_without_real_data_the_agreement_stands_in(tmp_path):
 
 @pytest.mark.parametrize("metrics", [[], [{"epoch": 1}], [{"epoch": 1, "seconds": None, "bn_loss": float("nan")}]])
 def test_missing_keys_do_not_stop_it(tmp_path, metrics):
-    page = _Page(_report(tmp_path, {}, metrics))
+    page = Page(run_report(tmp_path, {}, metrics))
     assert "not measured" in page.text and "no evaluated epoch" in page.text
 
 
 def test_time_starts_at_the_distillation_where_it_is_known(tmp_path):
-    metrics = [{**record, "training_seconds": record["seconds"] - 9.0} for record in _metrics()]
-    text = _report(tmp_path, metrics=metrics)
+    metrics = [{**record, "training_seconds": record["seconds"] - 9.0} for record in run_metrics()]
+    text = run_report(tmp_path, metrics=metrics)
     assert "wall-clock time of the distillation (s)" in text and "from 52.00 % to 54.00 % in 31.0 s" in text
     del metrics[1]["training_seconds"]
-    text = _report(tmp_path, metrics=metrics)
+    text = run_report(tmp_path, metrics=metrics)
     assert "wall-clock time of the run (s)" in text and "in 40.0 s" in text
 
 
 def test_a_single_epoch_is_a_point_in_every_chart(tmp_path):
-    text = _report(tmp_path, metrics=[{**_metrics()[0], "student_accuracy": 50.0}])
+    text = run_report(tmp_path, metrics=[{**run_metrics()[0], "student_accuracy": 50.0}])
     drawn = [svg.partition("</svg>")[0] for svg in text.split('<svg class="chart"')[1:]]
     color = re.compile(rf'<use href="#[^"]*"[^>]*fill: ({"|".join(charts.COLORS)})')
     assert len(drawn) == 4 and all(color.search(svg) for svg in drawn)
 
 
 def test_summaries_of_older_versions_are_shown(tmp_path):
-    old = _summary(synthetic_images=99, references={"same student": 90.0}, synthesised_images=640)
+    old = run_summary(synthetic_images=99, references={"same student": 90.0}, synthesised_images=640)
     old["seconds"] = {"inversion": 30.0, "distillation": 60.0, "total": 90.0}
     for name in ("images_kept", "baselines"):
         del old[name]
-    text = _Page(_report(tmp_path, old)).text
+    text = Page(run_report(tmp_path, old)).text
     assert "Synthetic images99" in text and "same student90.00 %" in text
     assert "synthesis30.0 s33.3 %" in text and "images made640" in text
 
 
 def test_a_fact_without_content_has_no_row(tmp_path):
-    assert "differs" not in _Page(_report(tmp_path, _summary(differs=""))).text
-    assert "differslearned embeddings" in _Page(_report(tmp_path, _summary(differs="learned embeddings"))).text
+    assert "differs" not in Page(run_report(tmp_path, run_summary(differs=""))).text
+    assert "differslearned embeddings" in Page(run_report(tmp_path, run_summary(differs="learned embeddings"))).text
 
 
 def test_concerns_are_told(tmp_path):
-    text = _report(tmp_path, _summary(concerns=["epoch 5: the <generator> has collapsed"]))
+    text = run_report(tmp_path, run_summary(concerns=["epoch 5: the <generator> has collapsed"]))
     assert "<strong>Epoch 5: the &lt;generator&gt; has collapsed.</strong>" in text
-    assert "<strong>" not in _report(tmp_path, _summary(concerns="damaged"))
+    assert "<strong>" not in run_report(tmp_path, run_summary(concerns="damaged"))
 
 
 def test_a_method_that_keeps_no_images(tmp_path):
-    text = _Page(_report(tmp_path, _summary(images_kept=0, images_made=6400), buffer=_buffer())).text
+    text = Page(run_report(tmp_path, run_summary(images_kept=0, images_made=6400), buffer=run_buffer())).text
     assert "6,400made, none of them kept" in text and "The sample of generated images: 30 images" in text
-    text = _Page(_report(tmp_path, _summary(images_kept=0, images_made=0), buffer=_buffer())).text
+    text = Page(run_report(tmp_path, run_summary(images_kept=0, images_made=0), buffer=run_buffer())).text
     assert "The sample of the given images" in text and "in the final buffer" not in text
 
 
@@ -232,15 +130,15 @@ def test_no_template_switches_escaping_off():
 
 
 def test_half_a_last_line_and_repeated_epochs(tmp_path):
-    _report(tmp_path)
+    run_report(tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "seconds": 45.0, "student_accuracy": 77.0}\n{"epoch": 5, "sec')
-    text = _Page(write_report(tmp_path).read_text()).text
+    text = Page(write_report(tmp_path).read_text()).text
     assert "student, 77.00 % at the end" in text
 
 
 def test_a_missing_summary_is_named(tmp_path):
-    _report(tmp_path)
+    run_report(tmp_path)
     (tmp_path / "summary.json").unlink()
     with pytest.raises(
         UserError, match=r"summary\.json is missing.*make one with `python -m experiments\.main"
@@ -251,7 +149,7 @@ def test_a_missing_summary_is_named(tmp_path):
 
 def test_without_a_log_and_images_there_are_no_curves_and_images(tmp_path):
     """As where a damaged file was moved elsewhere, which is what `run_files.unneeded` says."""
-    assert "style loss" in _report(tmp_path, buffer=_buffer())
+    assert "style loss" in run_report(tmp_path, buffer=run_buffer())
     for name in ("metrics.jsonl", "buffer.npz"):
         (tmp_path / name).unlink()
         text = write_report(tmp_path).read_text()
@@ -268,13 +166,13 @@ def test_without_a_log_and_images_there_are_no_curves_and_images(tmp_path):
         {"class_names": np.array([None], dtype=object)},
         {"images": np.zeros((30, 0, 8, 1), np.uint8)},
         {"predicted_class": np.zeros((30, 1), np.int64)},
-        _collected(images=np.zeros((2, 8, 8, 3), np.uint8)),
-        _collected(counts=np.zeros(7, np.int64)),
+        collected_sample(images=np.zeros((2, 8, 8, 3), np.uint8)),
+        collected_sample(counts=np.zeros(7, np.int64)),
     ],
 )
 def test_a_wrong_buffer_is_refused_in_one_line(tmp_path, changes):
     with pytest.raises(UserError, match=r"buffer\.npz") as caught:
-        _report(tmp_path, buffer=_buffer(**changes))
+        run_report(tmp_path, buffer=run_buffer(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -287,18 +185,18 @@ def test_a_wrong_summary_is_refused_in_one_line(tmp_path, content):
 
 
 def test_many_classes_are_a_choice_and_the_page_stays_small(tmp_path):
-    text = _report(tmp_path, buffer=_buffer(classes=100, side=32, channels=3, count=5000))
+    text = run_report(tmp_path, buffer=run_buffer(classes=100, side=32, channels=3, count=5000))
     assert "20 of 100 classes" in text
     assert text.count("<img") == 200 and len(text) < 3e6
 
 
 def test_an_empty_class_and_an_empty_buffer(tmp_path):
-    assert "no image of this class" in _report(tmp_path, buffer=_buffer(predicted_class=np.zeros(30, np.int32)))
-    assert "The buffer is empty" in _report(tmp_path, buffer=_buffer(count=0))
+    assert "no image of this class" in run_report(tmp_path, buffer=run_buffer(predicted_class=np.zeros(30, np.int32)))
+    assert "The buffer is empty" in run_report(tmp_path, buffer=run_buffer(count=0))
 
 
 def test_collected_images_stand_beside_generated_ones(tmp_path):
-    text = _report(tmp_path, buffer=_buffer(**_collected()))
+    text = run_report(tmp_path, buffer=run_buffer(**collected_sample()))
     assert text.count("<h4>collected") == 3 and "4,321" in text and text.count('alt="collected, seen as kind1"') == 2
     assert "Collected images: entropy 0.0 % of the largest possible." in text
 

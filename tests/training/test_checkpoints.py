@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.training import checkpoints
 from ssdkd_jax.training.checkpoints import Checkpoints
+from tests.saved_arrays import assert_equal, flip_a_byte
 
 
 class State(NamedTuple):
@@ -33,13 +33,6 @@ def a_state(seed=0):
         step=np.array(3, np.int32),
         weights={"layer1.0": {"kernel": rng.normal(size=(2, 3)).astype(np.float32)}},
     )
-
-
-def assert_equal(one, two):
-    assert jax.tree.structure(one) == jax.tree.structure(two)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        assert_array_equal(a, b)
-        assert a.dtype == b.dtype
 
 
 def save(folder, step, state, info, keep=1):
@@ -125,14 +118,6 @@ def test_arrays_that_are_read_after_the_error_say_nothing(tmp_path, monkeypatch)
     with_manager.close()
     time.sleep(0.2)
     assert [str(one.exc_value) for one in said] == []
-
-
-def flip_a_byte(folder):
-    """In the largest file of a checkpoint's arrays, near its end."""
-    largest = max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[-20] ^= 0xFF
-    largest.write_bytes(content)
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated", "half deleted", "other arrays", "empty info"])

@@ -16,9 +16,9 @@ from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.loop import Plan, distill
 from tests import tiny_problem
-from tests.methods.test_fastdfkd import TINY as TINY_FASTDFKD
 from tests.numbered_images import NumberedImages, a_problem, megabytes, numbers
 from tests.tiny_job import epochs_done
+from tests.tiny_problem import FASTDFKD
 
 EPOCHS, BATCH, WINDOW = 8, 8, 28
 
@@ -125,7 +125,7 @@ def test_images_keep_their_bits_in_every_dtype(tmp_path, dtype):
 def test_fastdfkd_with_a_window_on_eight_devices(tmp_path):
     problem = tiny_problem.problem(bn_axis_name=devices.AXIS)
     two_batches = 2 * 8 * 4 * 4 * 4 / 1e6
-    method = FastDFKD(problem=problem, **{**TINY_FASTDFKD, "bank_megabytes": two_batches})
+    method = FastDFKD(problem=problem, **{**FASTDFKD, "bank_megabytes": two_batches})
     run = Run(tmp_path, method, devices_used=8)
     bank, student = run.result.state.bank, run.result.state.student
     assert bank.valid.all() and len(np.unique(bank.images.reshape(32, -1), axis=0)) == 32

@@ -17,8 +17,8 @@ from ssdkd_jax.training.checkpoints import Checkpoints
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.loop import Plan, distill
+from tests.saved_arrays import flip_a_byte
 from tests.tiny_job import epochs_done
-from tests.training.test_checkpoints import flip_a_byte
 
 
 class Student(NamedTuple):

@@ -1,32 +1,14 @@
 """Saved networks come back, are replaced atomically, and nothing of anybody else's is deleted."""
 
-import functools
 import json
 
 import numpy as np
 import pytest
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.models import create_model
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
-from tests.random_networks import random_variables
-from tests.training.test_checkpoints import assert_equal
-
-METADATA = {
-    "architecture": "convnet_8",
-    "num_classes": 2,
-    "image_shape": [8, 8, 1],
-    "mean": [0.5],
-    "std": [0.5],
-    "class_names": ["a", "b"],
-}
-
-
-@functools.cache
-def variables(seed):
-    """Those of a network as METADATA says."""
-    return random_variables(create_model("convnet_8", 2), (8, 8, 1), seed)
+from tests.saved_arrays import METADATA, assert_equal, variables
 
 
 @pytest.fixture
