@@ -243,6 +243,9 @@ def _keep_compiled_programs():
     """Compiled programs are read from, and kept in, a folder; without one where it cannot be used, which is told."""
     import jax
 
+    from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
+
+    os.environ.setdefault(KEEP_PROGRAMS, "1")
     folder = jax.config.jax_compilation_cache_dir
     if not folder:
         folder = os.path.expanduser(COMPILATION_CACHE)

@@ -5,6 +5,8 @@ The names below are what most programs need; everything else is in the modules t
 
 import importlib
 
+from ssdkd_jax import source  # noqa: F401 (before all other modules, so that none is of newer files)
+
 __version__ = "0.1.0"
 
 # name -> (module, name there); imported when asked for, since JAX takes seconds.

@@ -17,6 +17,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests raise errors through JAX on purpose, and to shorten their tracebacks takes longer than most of these tests.
 os.environ["JAX_TRACEBACK_FILTERING"] = "off"
+# Tests change functions; the programs that they start (tests/programs.py) do not.
+os.environ["SSDKD_JAX_KEEP_PROGRAMS"] = "0"
 
 
 # `nohup make test` ignores it, and so would every process of these tests.
@@ -44,7 +46,7 @@ def shared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def made_once(shared):
     """(name, make) -> folder of this name, which the first test process that asks for it had made by `make(folder)`."""
-    from ssdkd_jax.jobs.run_folder import try_lock
+    from ssdkd_jax.files import try_lock
 
     def made(name, make) -> pathlib.Path:
         folder = shared / name

@@ -50,7 +50,7 @@ class Program:
             module=module,
             arguments=[str(argument) for argument in arguments],
             cwd=str(cwd),
-            environment={**os.environ, **environment},
+            environment={**os.environ, "SSDKD_JAX_KEEP_PROGRAMS": "1", **environment},
             out=str(self.out),
             err=str(self.err),
         )

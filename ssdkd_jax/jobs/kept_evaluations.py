@@ -1,26 +1,19 @@
 """What teachers make of test images, kept beside the compiled programs: a large teacher takes minutes on a CPU."""
 
-import hashlib
-import os
-import pathlib
-
-import jax
 import numpy as np
 
-from ssdkd_jax.errors import UserError
-from ssdkd_jax.files import digest_of, replaced_file
-from ssdkd_jax.jobs import provenance
-from ssdkd_jax.jobs.run_folder import try_lock
+from ssdkd_jax import source
+from ssdkd_jax.files import digest_of, write_if_possible
+from ssdkd_jax.jobs import fingerprint
 from ssdkd_jax.reports.run_files import DAMAGES
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.evaluation import Evaluation
+from ssdkd_jax.training.kept_programs import cache_folder
 from ssdkd_jax.training.multiprocess import from_first
 from ssdkd_jax.user_code import is_user_code
 
-PACKAGE = pathlib.Path(__file__).parent.parent
-# Fields of a config, and variables of the shell, that decide the numbers beside the network and the images.
+# Fields of a config that decide the numbers beside the network and the images.
 _FIELDS = ("dtype", "param_dtype", "evaluation_batch_size")
-_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 
 
 def kept_evaluation(context, teacher, teacher_sha256, images, test, evaluate):
@@ -40,17 +33,16 @@ def kept_evaluation(context, teacher, teacher_sha256, images, test, evaluate):
     if found is None:
         found = evaluate()
         if place:
-            from_first(lambda: _keep(place, found))
+            from_first(lambda: write_if_possible(place, lambda file: np.savez(file, **found._asdict())))
     return found
 
 
 def _look(context, architecture, teacher_sha256, images, test):
     """(where the Evaluation is kept or None, the Evaluation or None)."""
-    folder = jax.config.jax_compilation_cache_dir
-    kept = folder and "://" not in folder and jax.config.jax_enable_compilation_cache
-    if not kept or is_user_code(architecture):
+    folder = cache_folder()
+    if folder is None or not source.AS_IMPORTED or is_user_code(architecture):
         return None, None
-    place = pathlib.Path(folder) / "evaluations" / f"{_key(context, architecture, teacher_sha256, images, test)}.npz"
+    place = folder / "evaluations" / f"{_key(context, architecture, teacher_sha256, images, test)}.npz"
     return place, _read(place)
 
 
@@ -63,22 +55,10 @@ def _key(context, architecture, teacher_sha256, images, test):
         "normalization": [list(images.mean), list(images.std)],
         "task": [images.task.name, len(images.class_names)],
         "fields": [context.config[name] for name in _FIELDS],
-        "precision": str(jax.config.jax_default_matmul_precision),
-        "variables": [os.environ.get(name) for name in _VARIABLES],
-        "devices": [len(context.devices), provenance.hardware(context.devices)],
-        "platform": getattr(context.devices[0].client, "platform_version", ""),
-        "versions": provenance.versions_below(),
-        "code": _code(),
+        "source": source.AS_IMPORTED,
+        **fingerprint.of_machine(context.devices),
     }
     return digest_of(made_from)[:20]
-
-
-def _code():
-    """Digest of this package's source."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _read(path):
@@ -88,14 +68,3 @@ def _read(path):
             return Evaluation(**{name: arrays[name] for name in Evaluation._fields})
     except DAMAGES:
         return None
-
-
-def _keep(path, evaluation):
-    """Writes the file where that is possible and no other run is at it; otherwise the next run evaluates again."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if lock := try_lock(path.with_suffix(".lock")):
-            with lock, replaced_file(path) as unfinished, unfinished.open("wb") as file:
-                np.savez(file, **evaluation._asdict())
-    except (OSError, UserError):
-        pass

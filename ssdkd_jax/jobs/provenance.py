@@ -67,6 +67,12 @@ def hardware(devices):
     return f"{cores} core{'s' if cores > 1 else ''} of {kind}{processes}"
 
 
+def instruction_set() -> list[str]:
+    """The kind of this machine's processor and what it can do, for which programs are compiled."""
+    features = {word for line in _cpu_lines() if line.startswith(("flags", "Features")) for word in line.split()[2:]}
+    return [platform.machine(), *sorted(features)]
+
+
 def usable_cores() -> list[int]:
     """Numbers of the cores that this process may use, which is how many threads XLA has on a CPU."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))

@@ -21,6 +21,7 @@ from ssdkd_jax.jobs.networks import (
     trained_network,
 )
 from ssdkd_jax.jobs.plausibility import check_network_task, check_sizes, check_task, smaller_batches
+from ssdkd_jax.jobs.program_key import programs_of_run
 from ssdkd_jax.jobs.schedule import with_fitting_warmup
 from ssdkd_jax.jobs.scores import evaluate_teacher, student_score
 from ssdkd_jax.jobs.shown_maps import save_maps, shown_maps
@@ -200,7 +201,7 @@ def _run(context, command, shortened):
         given = baselines.labeled(config, given, predict_teacher, images.class_names)
     frozen = baselines.with_given(teacher.variables, given)
     score = student_score(context, method, student_name, images, test, predict_teacher)
-    result = _distill(context, method, frozen, score)
+    result = _distill(context, method, frozen, score, programs_of_run(context, teacher.architecture, images))
     student = result.state.student.variables
     with clock.measure("report"):
         metadata = network_metadata(student_name, images)
@@ -259,7 +260,7 @@ def _predictor(context, architecture, images, variables):
     return lambda images: predict(pmapped, images)
 
 
-def _distill(context, method, teacher, score):
+def _distill(context, method, teacher, score, kept):
     """The training loop's Result."""
     config = context.config
     plan = Plan(
@@ -271,6 +272,7 @@ def _distill(context, method, teacher, score):
         score_name=f"student_{score.name}",
         smaller=smaller_batches(config),
         experiment=experiment.digest(context.folder),
+        kept=kept,
     )
     return distill(
         method,

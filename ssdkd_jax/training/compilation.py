@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ssdkd_jax.training import multiprocess
+from ssdkd_jax.training.kept_programs import compile_program
 from ssdkd_jax.training.memory import check_memory
 
 # XLA uses several cores for one program only part of the time.
@@ -28,27 +29,40 @@ class CompileOnce:
       function: jitted or pmapped.
       clock: Clock; takes the compilation's time.
       check: called with what was compiled, before it runs.
+      name: of the function among the kept programs.
+      kept: KeptPrograms, where an earlier run's program is found, without tracing the function, and this run's is kept.
     """
 
-    def __init__(self, function, clock, check=lambda compiled: None):
+    def __init__(self, function, clock, check=lambda compiled: None, *, name="", kept=None):
         self._function, self._clock, self._check = function, clock, check
-        self._compiled, self._compiling = None, None
+        self._name, self._kept = name, kept
+        self._compiled, self._compiling, self._keep = None, None, None
 
     def start(self, *args):
         """Begins to compile for arguments like these, arrays or shapes with shardings, while the caller goes on."""
         with self._clock.measure("compile"):
-            self._compiling = COMPILERS.submit(self.lower(*args).compile, fast_to_compile())
+            entry = self._kept and self._kept.entry(self._name, args)
+            if found := entry and self._kept.read(entry, args):
+                self._compiling = concurrent.futures.Future()
+                self._compiling.set_result((found, None))
+                return
+            lowered = self.lower(*args)
+            self._compiling = COMPILERS.submit(compile_program, lowered, fast_to_compile(), bool(entry))
+            self._keep = entry and functools.partial(self._kept.keep, entry, lowered)
 
     def lower(self, *args):
         """What is compiled for arguments like these."""
         return self._function.lower(*args)
 
     def finish(self):
-        """Waits for the compilation that was started, and raises what it or the check has to say."""
+        """Waits for the compilation that was started, raises what it or the check has to say, and keeps the program."""
         with self._clock.measure("compile"):
-            compiled, self._compiling = self._compiling.result(), None
+            (compiled, serialized), self._compiling = self._compiling.result(), None
         self._check(compiled)
         self._compiled = compiled
+        if self._keep:  # beside the first epoch
+            COMPILERS.submit(self._keep, serialized)
+            self._keep = None
 
     def __call__(self, *args):
         if self._compiled is None:

@@ -17,6 +17,7 @@ from ssdkd_jax.training.compilation import CompileOnce, fits, jit_for_one_call
 from ssdkd_jax.training.devices import gather, pmap, spread, spread_shapes
 from ssdkd_jax.training.host_bank import HostBank
 from ssdkd_jax.training.interruption import Interrupted, epochs_under_way
+from ssdkd_jax.training.kept_programs import KeptPrograms
 from ssdkd_jax.training.metrics_log import MetricsLog
 from ssdkd_jax.training.multiprocess import anywhere, count
 from ssdkd_jax.training.progress import Progress
@@ -32,6 +33,7 @@ class Plan(NamedTuple):
     evaluate_every, checkpoint_every: in epochs; the last epoch is always evaluated and saved.
     seed: of everything random.
     experiment: what says whether a checkpoint is of the same run: a digest, or "" for any.
+    kept: KeptPrograms, where the run's programs are found and kept, or None.
     score: (student's variables, state, teacher), all pmapped -> percent.
     score_name: "student_accuracy" or "student_agreement".
     smaller: what makes an epoch's programs take less memory, in words.
@@ -45,6 +47,7 @@ class Plan(NamedTuple):
     score_name: str
     experiment: str = ""
     smaller: str = SMALLER
+    kept: KeptPrograms | None = None
 
 
 class Result(NamedTuple):
@@ -122,7 +125,8 @@ class _Run:
         self.method, self.plan, self.folder, self._clock = method, plan, folder, clock
         self._key = jax.random.key(plan.seed)
         first_state = (jax.random.fold_in(self._key, plan.epochs), teacher)
-        self._shapes = jax.eval_shape(method.init, *first_state)
+        first = jit_for_one_call(method.init)
+        self._shapes = first.eval_shape(*first_state)
         self._sharded = method.sharded(self._shapes)
         # Of the latest two, so that a damaged one costs a few epochs only.
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
@@ -135,8 +139,8 @@ class _Run:
         self._host_bank = HostBank(method, self._shapes, self._sharded, devices, clock) if method.window else None
         canonical = self._restore(folder)
         self._teacher = spread(teacher, devices)
-        init = CompileOnce(jit_for_one_call(method.init), clock)
-        self._synthesize, self._train_student = epoch_programs(method, devices, clock, plan.smaller)
+        init = CompileOnce(first, clock, name="init", kept=plan.kept and plan.kept._replace(devices=devices[:1]))
+        self._synthesize, self._train_student = epoch_programs(method, devices, clock, plan.smaller, plan.kept)
         if canonical is None:
             init.start(*first_state)
         # Of arrays that belong to several processes, shapes are not enough to compile for.
@@ -264,7 +268,7 @@ class _Run:
         self._log.close()
 
 
-def epoch_programs(method, devices, clock, smaller=SMALLER):
+def epoch_programs(method, devices, clock, smaller=SMALLER, kept=None):
     """An epoch's two programs, the synthesis and the student's training, as CompileOnce.
 
     Each is (pmapped state, pmapped teacher, key of the epoch, number of the round) -> (state, metrics); the state is
@@ -277,12 +281,11 @@ def epoch_programs(method, devices, clock, smaller=SMALLER):
     def train_student(state, teacher, key, number):
         return method.train_student(state, teacher, method.round_keys(key, number)[1])
 
-    return tuple(
-        CompileOnce(
-            pmap(function, devices, in_axes=(0, 0, None, None), donate_argnums=0), clock, fits(devices, what, smaller)
-        )
-        for function, what in ((synthesize, "a synthesis"), (train_student, "the student's training"))
-    )
+    def program(function, what):
+        pmapped = pmap(function, devices, in_axes=(0, 0, None, None), donate_argnums=0)
+        return CompileOnce(pmapped, clock, fits(devices, what, smaller), name=function.__name__, kept=kept)
+
+    return program(synthesize, "a synthesis"), program(train_student, "the student's training")
 
 
 def _check_same_run(restored, info, folder):

@@ -12,8 +12,11 @@ from PIL import Image
 
 from ssdkd_jax import data, interop
 from ssdkd_jax.jobs.run import run_job
+from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
+from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
+from tests.caches import cache_in, wait_until_written
 from tests.tiny_job import SHORT, assert_same_student, config, epochs_done, job, summary
 
 
@@ -21,6 +24,23 @@ def test_nothing_is_compiled_after_the_first_evaluated_epoch(one_device):
     compilations = json.loads((one_device / "compilations.json").read_text())
     assert compilations, "the listener heard nothing"
     assert set(compilations) == {0}, "the first epoch is evaluated before its line is written"
+
+
+def test_a_run_with_kept_programs_traces_nothing_and_has_the_same_student(one_device, cache_dir, tmp_path, monkeypatch):
+    """Of a run with another seed."""
+    monkeypatch.setenv(KEEP_PROGRAMS, "1")
+    traced = []
+    for name in ("synthesize", "train_student"):
+        function = getattr(SSDKD, name)
+        monkeypatch.setattr(SSDKD, name, lambda *of, f=function, n=name: traced.append(n) or f(*of))
+    with cache_in(tmp_path / "cache"):
+        job(tmp_path / "first", cache_dir, **SHORT, seed=1)
+        assert set(traced) == {"synthesize", "train_student"}
+        wait_until_written()
+        traced.clear()
+        found = job(tmp_path / "second", cache_dir, **SHORT)
+    assert not traced
+    assert found["student_sha256"] == summary(one_device)["student_sha256"]
 
 
 def test_a_short_run_shortens_its_warmup(one_device, cache_dir, tmp_path, capsys):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from ssdkd_jax import source
 from ssdkd_jax.data import Dataset
-from ssdkd_jax.jobs import kept_evaluations, provenance
+from ssdkd_jax.files import try_lock
+from ssdkd_jax.jobs import provenance
 from ssdkd_jax.jobs.image_spec import ImageSpec
 from ssdkd_jax.jobs.kept_evaluations import kept_evaluation
-from ssdkd_jax.jobs.run_folder import try_lock
 from ssdkd_jax.jobs.teacher import Teacher
 from ssdkd_jax.tasks import SEGMENTATION
 from ssdkd_jax.training.checkpoints import sha256
@@ -81,17 +82,13 @@ def test_what_decides_an_evaluation_has_it_made_anew(changed):
     assert times_evaluated() == 0
 
 
-def test_other_flags_of_the_compiler_another_precision_and_other_code(monkeypatch, tmp_path):
+def test_other_flags_of_the_compiler_another_precision_and_other_code(monkeypatch):
     assert times_evaluated() == 1
     monkeypatch.setenv("XLA_FLAGS", "--another")
     assert times_evaluated(2) == 1
     with jax.default_matmul_precision("highest"):
         assert times_evaluated(2) == 1
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "networks.py").write_text("depth = 1")
-    monkeypatch.setattr(kept_evaluations, "PACKAGE", tmp_path / "code")
-    assert times_evaluated(2) == 1
-    (tmp_path / "code" / "networks.py").write_text("depth = 2")
+    monkeypatch.setattr(source, "AS_IMPORTED", "of another package")
     assert times_evaluated(2) == 1
 
 
