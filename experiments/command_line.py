@@ -240,7 +240,10 @@ def _named(error):
 
 
 def _keep_compiled_programs():
-    """Compiled programs are read from, and kept in, a folder; without one where it cannot be used, which is told."""
+    """Compiled programs are read from, and kept in, a folder, those of runs whole (`KEEP_PROGRAMS`).
+
+    Where the folder cannot be used, that is told, and nothing is kept.
+    """
     import jax
 
     from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS

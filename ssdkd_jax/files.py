@@ -87,7 +87,7 @@ def try_lock(path: pathlib.Path) -> IO | None:
 
 
 def write_if_possible(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Writes a file that only saves time, and its folders, atomically; where that fails, there is none.
+    """Writes a file that only saves time, and its folders, atomically; where that fails, all stays as it was.
 
     Args:
       path: of the file; while another program is writing it, that is left to it.
@@ -97,9 +97,11 @@ def write_if_possible(path: pathlib.Path, write: Callable[[IO[bytes]], None]) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         if lock := try_lock(path.with_suffix(".lock")):
             with lock:
-                with replaced_file(path) as unfinished, unfinished.open("wb") as file:
-                    write(file)
-                path.with_suffix(".lock").unlink()
+                try:
+                    with replaced_file(path) as unfinished, unfinished.open("wb") as file:
+                        write(file)
+                finally:
+                    path.with_suffix(".lock").unlink()
     except (OSError, UserError):
         pass
 

@@ -1,6 +1,7 @@
 """This package's source, as it was when the package was imported."""
 
 import hashlib
+import os
 import pathlib
 
 _PACKAGE = pathlib.Path(__file__).parent
@@ -11,7 +12,7 @@ def digest(folder: pathlib.Path = _PACKAGE) -> str:
     whole, paths = hashlib.sha256(), [path for path in sorted(folder.rglob("[!.]*.py")) if path.is_file()]
     try:
         for path in paths:
-            whole.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+            whole.update(os.fsencode(path.relative_to(folder)) + b"\n" + path.read_bytes())
     except OSError:
         return ""
     return whole.hexdigest() if paths else ""

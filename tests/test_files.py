@@ -20,6 +20,23 @@ def test_a_file_appears_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_what_only_saves_time_is_written_where_that_is_possible(tmp_path):
+    path = tmp_path / "new" / "file.npz"
+    files.write_if_possible(path, lambda file: file.write(b"first"))
+    assert path.read_bytes() == b"first"
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    files.write_if_possible(path, fail)
+    with files.try_lock(path.with_suffix(".lock")):
+        files.write_if_possible(path, lambda file: file.write(b"beside another"))
+        path.with_suffix(".lock").unlink()
+    files.write_if_possible(path / "in a file", lambda file: file.write(b""))
+    assert [(found.name, found.read_bytes()) for found in path.parent.iterdir()] == [("file.npz", b"first")]
+
+
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path):
     (tmp_path / "file").write_text("before")
     with pytest.raises(RuntimeError), files.replaced_file(tmp_path / "file") as unfinished:

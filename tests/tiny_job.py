@@ -55,9 +55,9 @@ def xla_flags(devices=1):
     )
 
 
-def start(arguments, devices=1):
+def start(arguments, devices=1, **environment):
     """The job as a program of its own, a `programs.Program`."""
-    return programs.Program("experiments.main", arguments, XLA_FLAGS=xla_flags(devices))
+    return programs.Program("experiments.main", arguments, XLA_FLAGS=xla_flags(devices), **environment)
 
 
 def finish(process):

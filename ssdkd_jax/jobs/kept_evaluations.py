@@ -40,7 +40,7 @@ def kept_evaluation(context, teacher, teacher_sha256, images, test, evaluate):
 def _look(context, architecture, teacher_sha256, images, test):
     """(where the Evaluation is kept or None, the Evaluation or None)."""
     folder = cache_folder()
-    if folder is None or not source.AS_IMPORTED or is_user_code(architecture):
+    if folder is None or not source.is_unchanged() or is_user_code(architecture):
         return None, None
     place = folder / "evaluations" / f"{_key(context, architecture, teacher_sha256, images, test)}.npz"
     return place, _read(place)
@@ -55,8 +55,8 @@ def _key(context, architecture, teacher_sha256, images, test):
         "normalization": [list(images.mean), list(images.std)],
         "task": [images.task.name, len(images.class_names)],
         "fields": [context.config[name] for name in _FIELDS],
-        "source": source.AS_IMPORTED,
-        **fingerprint.of_machine(context.devices),
+        "traced": fingerprint.of_code(),
+        "compiled": fingerprint.of_compiler(context.devices),
     }
     return digest_of(made_from)[:20]
 

@@ -28,7 +28,7 @@ def programs_of_run(context, architecture, images) -> KeptPrograms | None:
       images: ImageSpec.
     """
     folder, settings = cache_folder(), experiment.identity(context.config)
-    wanted = os.environ.get(KEEP_PROGRAMS) == "1" and folder is not None and source.AS_IMPORTED
+    wanted = os.environ.get(KEEP_PROGRAMS) == "1" and folder is not None and source.is_unchanged()
     if not wanted or multiprocess.count() > 1 or _has_user_code(context.config, settings, architecture):
         return None
     traced_from = {
@@ -36,9 +36,9 @@ def programs_of_run(context, architecture, images) -> KeptPrograms | None:
         "architecture": architecture,
         "images": [list(map(int, images.shape)), list(images.mean), list(images.std)],
         "task": [images.task.name, len(images.class_names)],
-        "source": source.AS_IMPORTED,
+        **fingerprint.of_code(),
     }
-    compiled_for = fingerprint.of_machine(context.devices)
+    compiled_for = fingerprint.of_compiler(context.devices)
     return KeptPrograms(folder / "programs", digest_of(traced_from), digest_of(compiled_for), context.devices)
 
 

@@ -46,9 +46,9 @@ class CompileOnce:
                 self._compiling = concurrent.futures.Future()
                 self._compiling.set_result((found, None))
                 return
-            lowered = self.lower(*args)
-            self._compiling = COMPILERS.submit(compile_program, lowered, fast_to_compile(), bool(entry))
-            self._keep = entry and functools.partial(self._kept.keep, entry, lowered)
+            lowered, options = self.lower(*args), fast_to_compile()
+            self._compiling = COMPILERS.submit(compile_program, lowered, options, bool(entry))
+            self._keep = entry and functools.partial(self._kept.keep, entry, lowered, options)
 
     def lower(self, *args):
         """What is compiled for arguments like these."""

@@ -4,14 +4,15 @@ JAX's own cache of programs spares a run the compiler and not the tracing, which
 first epoch with a deep network.
 
 An entry says, for all that decides what a function computes, which program it was compiled to. The program is found by
-what was traced, too: after a change of the code that leaves a function as it was, JAX reads its program from its own
-cache, and such a one cannot be kept again (see `compile_program`).
+what was traced, too: after a change of the code that leaves a function as it was, JAX reads the program from its own
+cache, and what it has read cannot be kept (see `compile_program`).
 """
 
 import functools
 import hashlib
 import pathlib
 import pickle
+import re
 import threading
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from ssdkd_jax.files import digest_of, write_if_possible
 # Variable of the shell: 1 has the programs of runs kept, as the command line does where it is not set; 0 has none kept.
 KEEP_PROGRAMS = "SSDKD_JAX_KEEP_PROGRAMS"
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
+# What an entry says: the name of a program.
+_PROGRAM = re.compile(rb"[0-9a-f]{20}\.program")
 # What JAX tells of, in the thread that compiles, when it has compiled a program and written it to its own cache.
 _COMPILED_ANEW = "/jax/compilation_cache/cache_misses"
 
@@ -64,41 +67,41 @@ class KeptPrograms(NamedTuple):
         return self.folder / f"{key[:20]}.entry"
 
     def read(self, entry: pathlib.Path, args: tuple) -> jax.stages.Compiled | None:
-        """The program of an entry; None where there is none that can be loaded, which is then deleted.
+        """The program of an entry; None where there is none that can be loaded.  A damaged one is deleted.
 
         Args:
           entry: path, as above.
           args: as above.
         """
         try:
-            path = self.folder / entry.read_text()
-            found = self._loaded(path.read_bytes())
-            if found is None or found.in_tree != jax.tree.structure((args, {})):
+            name = entry.read_bytes()
+            if not _PROGRAM.fullmatch(name):
+                return None
+            path = self.folder / name.decode()
+            content = path.read_bytes()
+            checksum, program = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
+            if hashlib.sha256(program).digest() != checksum:
                 path.unlink()
                 return None
-        except (OSError, UnicodeDecodeError):
-            return None
-        return found
-
-    def _loaded(self, content):
-        checksum, program = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
-        if hashlib.sha256(program).digest() != checksum:
+        except OSError:
             return None
         on = {"backend": self.devices[0].client, "execution_devices": self.devices}
         try:
-            return serialize_executable.deserialize_and_load(*pickle.loads(program), **on)
+            found = serialize_executable.deserialize_and_load(*pickle.loads(program), **on)
+            return found if found.in_tree == jax.tree.structure((args, {})) else None
         except Exception:  # whatever a class that has moved, or the platform, raises: the function is compiled again
             return None
 
-    def keep(self, entry: pathlib.Path, lowered: jax.stages.Lowered, serialized: bytes | None) -> None:
+    def keep(self, entry: pathlib.Path, lowered: jax.stages.Lowered, options: dict, serialized: bytes | None) -> None:
         """Keeps a program, where the folder allows it, and writes its entry.
 
         Args:
           entry: path, as above.
           lowered: what was compiled.
+          options: compiler options.
           serialized: the program as `compile_program` gives it; where that is None, one that was kept before may do.
         """
-        path = self.folder / f"{self._key(lowered) or entry.stem}.program"
+        path = self.folder / f"{self._key(lowered, options) or entry.stem}.program"
         if serialized:
             content = hashlib.sha256(serialized).digest() + serialized
             write_if_possible(path, lambda file: file.write(content))
@@ -106,15 +109,16 @@ class KeptPrograms(NamedTuple):
         if path.is_file() and source.is_unchanged():
             write_if_possible(entry, lambda file: file.write(path.name.encode()))
 
-    def _key(self, lowered):
-        """Digest of what was traced, and of how the program takes its arguments; None where JAX does not say."""
+    def _key(self, lowered, options):
+        """Digest of what was traced, and of what its text does not have; None where JAX does not say."""
         try:
             # The text has only the arguments that are used, and not which those are.
             used = sorted(lowered._lowering.compile_args["kept_var_idx"])
+            options = [sorted(options.items()), sorted(lowered._lowering._compiler_options_kvs)]
+            structure = str((lowered.in_tree, lowered.out_tree))
+            return digest_of([self.compiled_for, structure, used, options, lowered.as_text()])[:20]
         except (AttributeError, KeyError, TypeError):
             return None
-        structure = hashlib.sha256(pickle.dumps((lowered.in_tree, lowered.out_tree))).hexdigest()
-        return digest_of([self.compiled_for, structure, used, lowered.as_text()])[:20]
 
 
 def compile_program(

@@ -168,7 +168,7 @@ def test_interrupted_teacher_training_resumes_and_ends_with_the_same_teacher(fin
 
 def test_signal_before_the_first_epoch(cache_dir, finished, tmp_path):
     """While it starts or compiles: it stops without a traceback and the command works again."""
-    process = start(arguments(tmp_path / "job", cache_dir))
+    process = start(arguments(tmp_path / "job", cache_dir), SSDKD_JAX_KEEP_PROGRAMS="0")
     # The teacher is found; compiling comes next.
     status, out, err = stop_when(process, SIGNALS["SIGTERM"], lambda: "teacher" in process.out.read_text())
     assert (status, err) == (143, "")

@@ -18,6 +18,7 @@ from ssdkd_jax.tasks import SEGMENTATION
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.evaluation import Evaluation
 from tests import tiny_job
+from tests.caches import cache_in
 
 IMAGES = ImageSpec((2, 2, 1), ("a", "b"), (0.5,), (0.2,))
 TEACHER = Teacher("convnet_8", {"params": {"w": np.arange(3.0, dtype=np.float32)}}, {})
@@ -26,11 +27,11 @@ FOUND = Evaluation(np.array([[1, 1], [0, 2]]), np.array([0, 1, 1, 1], np.int32),
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path):
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "cache"))
-    yield tmp_path / "cache" / "evaluations"
-    jax.config.update("jax_compilation_cache_dir", before)
+def folder(tmp_path, monkeypatch):
+    # As if nobody edited the package while this runs.
+    monkeypatch.setattr(source, "is_unchanged", lambda: True)
+    with cache_in(tmp_path / "cache"):
+        yield tmp_path / "cache" / "evaluations"
 
 
 def times_evaluated(count=1, teacher=TEACHER, images=IMAGES, test=TEST, devices=1, **fields):
@@ -90,6 +91,11 @@ def test_other_flags_of_the_compiler_another_precision_and_other_code(monkeypatc
         assert times_evaluated(2) == 1
     monkeypatch.setattr(source, "AS_IMPORTED", "of another package")
     assert times_evaluated(2) == 1
+
+
+def test_of_source_that_has_changed_since_it_was_imported_nothing_is_kept(monkeypatch):
+    monkeypatch.setattr(source, "is_unchanged", lambda: False)
+    assert times_evaluated(2) == 2
 
 
 def test_a_users_network_may_import_what_has_changed():

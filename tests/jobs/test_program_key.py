@@ -1,5 +1,8 @@
 """Runs share programs where everything that decides them is the same, and have their own elsewhere."""
 
+import os
+import subprocess
+import sys
 import types
 
 import jax
@@ -21,6 +24,8 @@ IMAGES = ImageSpec((8, 8, 1), ("a", "b"), (0.5,), (0.2,))
 @pytest.fixture(autouse=True)
 def keeping(monkeypatch, tmp_path):
     monkeypatch.setenv(KEEP_PROGRAMS, "1")
+    # As if nobody edited the package while this runs.
+    monkeypatch.setattr(source, "is_unchanged", lambda: True)
     with cache_in(tmp_path / "cache"):
         yield
 
@@ -82,11 +87,17 @@ def test_what_decides_none_does_not(changed):
     assert digests(**changed) == digests()
 
 
-@pytest.mark.parametrize("variable", ["XLA_FLAGS", "LIBTPU_INIT_ARGS", "FLAX_FIX_RNG_SEPARATOR"])
-def test_variables_of_the_shell_decide_what_is_compiled(monkeypatch, variable):
+@pytest.mark.parametrize("variable", ["XLA_FLAGS", "LIBTPU_INIT_ARGS"])
+def test_variables_of_the_compiler_decide_what_is_compiled(monkeypatch, variable):
     before = kept()
     monkeypatch.setenv(variable, "another")
     assert kept().traced_from == before.traced_from and kept().compiled_for != before.compiled_for
+
+
+def test_variables_of_flax_decide_what_is_traced(monkeypatch):
+    before = kept()
+    monkeypatch.setenv("FLAX_FIX_RNG_SEPARATOR", "1")
+    assert kept().traced_from != before.traced_from and kept().compiled_for == before.compiled_for
 
 
 def test_settings_of_jax_decide_what_is_compiled():
@@ -101,6 +112,7 @@ def test_settings_of_jax_decide_what_is_compiled():
     ("name", "value"),
     [
         ("versions_below", {"jax": "0.0.1"}),
+        ("versions_below", {"jaxlib": "0.0.1"}),
         ("hardware", "1 core of another machine"),
         ("instruction_set", ["x86_64", "sse2"]),
     ],
@@ -111,19 +123,48 @@ def test_the_machine_and_the_packages_decide_what_is_compiled(monkeypatch, name,
     assert kept().compiled_for != before
 
 
-def test_other_source_leaves_what_the_compiler_does_as_it_is(monkeypatch):
-    before = kept()
-    monkeypatch.setattr(source, "AS_IMPORTED", "of another package")
-    assert kept().compiled_for == before.compiled_for and kept().traced_from != before.traced_from
-    monkeypatch.setattr(source, "AS_IMPORTED", "")
-    assert kept() is None, "nobody knows what was imported"
+def test_other_source_and_packages_leave_what_the_compiler_does_as_it_is(monkeypatch):
+    before, versions = kept(), provenance.versions_below()
+    for module, name, value in (
+        (source, "AS_IMPORTED", "of another package"),
+        (provenance, "versions_below", lambda: {**versions, "flax": "0.0.1"}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            assert kept().compiled_for == before.compiled_for and kept().traced_from != before.traced_from
 
 
-def test_where_programs_and_caches_lie_decides_nothing(monkeypatch):
+def test_nothing_is_found_where_the_source_has_changed_since_it_was_imported(monkeypatch):
+    monkeypatch.setattr(source, "is_unchanged", lambda: False)
+    assert kept() is None
+
+
+def test_another_process_has_the_same_digests():
+    """Nothing in them is an address or another accident of one process."""
+    code = """
+import types, jax, numpy as np
+from ssdkd_jax import source
+source.is_unchanged = lambda: True
+from tests.jobs.test_program_key import kept
+from ssdkd_jax.training.devices import spread
+jax.config.update("jax_compilation_cache_dir", "anywhere")
+found = kept(devices=2)
+state = spread({"a": np.zeros((2, 3), np.float32)}, found.devices)
+print(found.traced_from, found.compiled_for, found.entry("step", (state, jax.random.key(0), np.int32(1))).name)
+"""
+    environment = {**os.environ, KEEP_PROGRAMS: "1", "PYTHONPATH": str(tiny_job.ROOT)}
+    command = [sys.executable, "-c", code]
+    runs = [
+        subprocess.run(command, env={**environment, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout and len(runs[0].stdout.split()) == 3
+
+
+def test_where_programs_are_kept_decides_nothing(tmp_path):
     before = digests()
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "3")
-    assert digests() == before
+    with cache_in(tmp_path / "elsewhere"):
+        assert digests() == before
 
 
 @pytest.mark.parametrize(
