@@ -1,7 +1,7 @@
 """Compiled programs that are kept whole from run to run, and found again without tracing their functions.
 
-JAX's own cache of programs spares a run the compiler and not the tracing, which takes longer than all else before the
-first epoch with a deep network.
+JAX's own cache of programs spares a run the compiler and not the tracing, which for a deep network takes seconds
+(docs/speed.md).
 
 An entry says, for all that decides what a function computes, which program it was compiled to. The program is found by
 what was traced, too: after a change of the code that leaves a function as it was, JAX reads the program from its own

@@ -33,10 +33,10 @@ class Plan(NamedTuple):
     evaluate_every, checkpoint_every: in epochs; the last epoch is always evaluated and saved.
     seed: of everything random.
     experiment: what says whether a checkpoint is of the same run: a digest, or "" for any.
-    kept: KeptPrograms, where the run's programs are found and kept, or None.
     score: (student's variables, state, teacher), all pmapped -> percent.
     score_name: "student_accuracy" or "student_agreement".
     smaller: what makes an epoch's programs take less memory, in words.
+    kept: KeptPrograms, where the run's programs are found and kept, or None.
     """
 
     epochs: int
@@ -273,6 +273,7 @@ def epoch_programs(method, devices, clock, smaller=SMALLER, kept=None):
 
     Each is (pmapped state, pmapped teacher, key of the epoch, number of the round) -> (state, metrics); the state is
     donated.  Where one takes more memory than there is, its first call raises UserError; `smaller` says what to do.
+    They are found and kept as `kept`, KeptPrograms or None, says.
     """
 
     def synthesize(state, teacher, key, number):
