@@ -2,16 +2,19 @@
 
 A document holds a table between `<!-- results:NAME -->` and `<!-- end -->`, of results/NAME.json; where time went
 between `<!-- results:time NAME NAME ... -->` and `<!-- end -->`; a run's evaluations between
-`<!-- results:curve NAME -->` and `<!-- end -->`; or how soon one method or variant is where the others end between
-`<!-- results:race NAME METHOD -->` and `<!-- end -->`.
+`<!-- results:curve NAME -->` and `<!-- end -->`; how soon one method or variant is where the others end between
+`<!-- results:race NAME METHOD -->` and `<!-- end -->`; or several such races, in one table and a picture beside the
+document, between `<!-- results:races PICTURE.png; OTHER, OTHER; NAME METHOD; NAME METHOD -->` and `<!-- end -->`.
 """
 
 import pathlib
+import re
 from collections.abc import Iterable
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import expand, write_at_once
-from ssdkd_jax.reports import tables
+from ssdkd_jax.reports import several_races, tables
+from ssdkd_jax.reports.several_races import Race
 
 _MARKER, _END = "<!-- results:", "<!-- end -->"
 
@@ -39,6 +42,13 @@ def fill(text: str, results: dict[str, dict]) -> str:
     return _MARKER.join(parts)
 
 
+def pictures(text: str, results: dict[str, dict]) -> dict[str, bytes]:
+    """Returns {file name: PNG file} of the races that a document shows; arguments and errors as of `fill`."""
+    found = [marker.partition(" ") for marker in re.findall(rf"{_MARKER}(.*?) -->", text)]
+    shown = [_races(rest, results) for what, _, rest in found if what == "races" and rest]
+    return {name: several_races.picture(races, others) for name, others, races in shown}
+
+
 def listed(readme: str, docs: str) -> list[pathlib.Path]:
     """Lists the documents to refresh: a file, and every *.md of a folder; either may be empty.
 
@@ -60,10 +70,10 @@ def listed(readme: str, docs: str) -> list[pathlib.Path]:
 
 
 def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pathlib.Path]:
-    """Renews the tables of all documents, or of none where one of them cannot be filled.
+    """Renews the tables and pictures of all documents, or of none where one of them cannot be filled.
 
     Returns:
-      The documents that changed.
+      The files that changed.
 
     Raises:
       UserError: as `fill`, naming the document.
@@ -81,6 +91,10 @@ def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pat
             raise UserError(f"{path}: {error}") from error
         if filled != text:
             changed[path] = filled
+        for name, content in pictures(text, results).items():
+            picture = path.with_name(name)
+            if not picture.exists() or picture.read_bytes() != content:
+                changed[picture] = content
     for path, filled in changed.items():
         write_at_once(path, filled)
     return list(changed)
@@ -91,11 +105,26 @@ def _table(marker: str, results: dict[str, dict]) -> str:
     if what == "race" and rest:
         name, _, racer = rest.partition(" ")
         return _made(name, tables.race, _known(name, results), racer)
+    if what == "races" and rest:
+        name, others, races = _races(rest, results)
+        return f"![Accuracy over seconds of training]({name})\n\n{tables.several_races(races, others)}"
     if what == "curve" and rest:
         return _made(rest, tables.curve, _known(rest, results))
     if what == "time" and rest:
         return tables.time_table(_timed(name, results) for name in rest.split())
     return _made(marker, tables.markdown, _known(marker, results))
+
+
+def _races(text: str, results: dict[str, dict]) -> tuple[str, list[str], list[Race]]:
+    """(the picture's name, names of the others, the races) of what stands in a marker of several races."""
+    picture, *parts = (part.strip() for part in text.split(";"))
+    split = [race.partition(" ") for race in parts[1:]]
+    is_name = pathlib.PurePath(picture).name == picture and picture.endswith(".png")
+    if not (is_name and split and all(map(all, split))):
+        expected = f"{_MARKER}races PICTURE.png; OTHER, OTHER; NAME METHOD -->"
+        raise UserError(f"{_MARKER}races {text} --> has not the form {expected}")
+    races = [Race(name, _known(name, results), racer) for name, _, racer in split]
+    return picture, [other.strip() for other in parts[0].split(",")], races
 
 
 def _made(name, make, *arguments):

@@ -11,14 +11,15 @@ _NEVER = "–"
 def header(result: dict, name: str) -> tuple[str, ...]:
     """The names of the columns."""
     kind = "method" if "methods" in result else "variant"
-    return (kind, "accuracy (%)", "total (s)", f"{name} has that after (s)", "share of the time", f"{name} by then (%)")
+    after, by_then = f"{name} has that after (s)", f"{name} by then (%)"
+    return (kind, "accuracy (%)", "total (s)", after, "share of the time", "of each seed's", by_then)
 
 
 def rows(result: dict, name: str) -> list[tuple[str, ...]]:
     """One row of text for each other method or variant, under `header`.
 
     The curve of `name` is the mean of its seeds; it has an accuracy where an evaluation first shows it, and what it has
-    "by then" is its last evaluation within the other's mean time.
+    "by then" is its last evaluation within the other's mean time. Each seed's share is `share_of_seed`.
 
     Args:
       result: a comparison's or a study's results file.
@@ -36,15 +37,41 @@ def rows(result: dict, name: str) -> list[tuple[str, ...]]:
         raise UserError("its times are from some of the seeds only, and its curves from all of them")
     line = charts.mean_line(charts.pen(0), all_rows[name]["curves"])
     return [
-        _row(other, row["mean"], row["seconds"]["whole"], line)
+        _row(other, row, all_rows[name], line)
         for other, row in all_rows.items()
         if other != name and row["mean"] is not None and row.get("seconds")
     ]
 
 
-def _row(other, accuracy, seconds, line):
-    reached, within = np.flatnonzero(line.y >= accuracy), np.flatnonzero(line.x <= seconds)
+def _row(other, row, racer, line):
+    accuracy, seconds = row["mean"], row["seconds"]["whole"]
+    after, within = first_time(line.x, line.y, accuracy), np.flatnonzero(line.x <= seconds)
     by_then = f"{line.y[within[-1]]:.2f}" if len(within) else _NEVER
-    first = line.x[reached[0]] if len(reached) else None
-    after, share = (_NEVER, _NEVER) if first is None else (f"{first:.0f}", f"{first / seconds:.2f}")
-    return other, f"{accuracy:.2f}", f"{seconds:.0f}", after, share, by_then
+    when, share = (_NEVER, _NEVER) if after is None else (f"{after:.0f}", f"{after / seconds:.2f}")
+    return other, f"{accuracy:.2f}", f"{seconds:.0f}", when, share, shares_in_words(row, racer), by_then
+
+
+def first_time(x: np.ndarray, y: np.ndarray, accuracy: float) -> float | None:
+    """Returns the first x (n,) whose y (n,) is an accuracy or more; None where none is."""
+    reached = np.flatnonzero(np.asarray(y) >= accuracy)
+    return float(x[reached[0]]) if len(reached) else None
+
+
+def share_of_seed(curve: list[list[float]], racing: list[list[float]]) -> float | None:
+    """Returns the share of a run's time after which another of the same seed is where it ends; None where never.
+
+    Args:
+      curve: [[seconds, accuracy], ...] of the run.
+      racing: of the other.
+    """
+    seconds, accuracy = curve[-1]
+    after = first_time(*np.array(racing).T, accuracy)
+    return None if after is None else after / seconds
+
+
+def shares_in_words(row: dict, racer: dict) -> str:
+    """Writes `share_of_seed` of all seeds that two rows of a results file share, in the order of the seeds."""
+    curves, racing = (dict(zip(one["seeds"], one["curves"], strict=True)) for one in (row, racer))
+    common = [seed for seed in sorted(curves) if curves[seed] and racing.get(seed)]
+    shares = [share_of_seed(curves[seed], racing[seed]) for seed in common]
+    return ", ".join(_NEVER if share is None else f"{share:.2f}" for share in shares)

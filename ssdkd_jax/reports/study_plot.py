@@ -1,5 +1,7 @@
 """A study's plot: accuracy over the training's time."""
 
+from matplotlib.axes import Axes
+
 from ssdkd_jax.reports import charts
 from ssdkd_jax.reports.png_figure import png_figure
 from ssdkd_jax.reports.run_files import metric_of
@@ -20,14 +22,15 @@ def study_plot(result: dict) -> bytes:
         axes.axhline(result["teacher_accuracy"], color="0.3", linestyle="--", linewidth=0.9, label="teacher")
         for index, (name, row) in enumerate(result["variants"].items()):
             if any(row["curves"]):
-                _draw(axes, charts.pen(index), name, row["curves"])
+                draw_mean(axes, charts.pen(index), name, row["curves"])
         axes.set(xlabel="seconds of training", ylabel=f"{metric_of(result).words} (%)")
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
 
     return png_figure((8.0, 4.5), draw)
 
 
-def _draw(axes, pen, name, curves):
+def draw_mean(axes: Axes, pen: charts.Pen, name: str, curves: list) -> None:
+    """Draws the mean of some curves, as of `charts.mean_line`, in a band from the lowest to the highest."""
     line = charts.mean_line(pen, curves)
     axes.fill_between(line.x, line.low, line.high, color=pen.color, alpha=0.13, linewidth=0)
     # Names are data: a "$" in one must not start Matplotlib's formulas.

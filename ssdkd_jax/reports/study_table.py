@@ -25,8 +25,8 @@ def rows(result: dict) -> list[tuple[str, ...]]:
     seeds, has_balance = len(result["seeds"]), _has_balance(result)
     return [
         (
-            *(name, accuracy(row, seeds), _difference(row.get("paired"))),
-            *([f"{statistics.mean(_entropies(row)):.2f}"] if has_balance else []),
+            *(name, accuracy(row, seeds), difference(row.get("paired"))),
+            *([f"{statistics.mean(entropies(row)):.2f}"] if has_balance else []),
             *costs(row)[:_COSTS],
         )
         for name, row in result["variants"].items()
@@ -34,17 +34,17 @@ def rows(result: dict) -> list[tuple[str, ...]]:
 
 
 def _has_balance(result: dict) -> bool:
-    return all(map(_entropies, result["variants"].values()))
+    return all(map(entropies, result["variants"].values()))
 
 
-def _entropies(row: dict) -> list[float]:
+def entropies(row: dict) -> list[float]:
     """Of the classes of each run's images; [] where one is not known."""
     found = [(of_run or {}).get("class_entropy") for of_run in row.get("images") or []]
     return [] if None in found else found
 
 
-def _difference(paired: dict | None) -> str:
-    """For example "**+1.20 (0.40 to 2.00)**", bold where zero is outside of the interval."""
+def difference(paired: dict | None) -> str:
+    """Writes paired differences, for example "**+1.20 (0.40 to 2.00)**", bold where zero is outside of the interval."""
     if paired is None:
         return ""
     mean = f"{paired['mean']:+.2f}"

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import comparison_table, compile_figures, race_table, run_files, speed_figures, study_table
+from ssdkd_jax.reports import several_races as several
 from ssdkd_jax.reports.run_files import image_source
+from ssdkd_jax.reports.several_races import Race
 
 _TIME_PARTS = ("synthesis", "student", "evaluation", "checkpoint", "host")
 _NOTHING = "–"
@@ -56,6 +58,16 @@ def race(result: dict, name: str) -> str:
     """
     lines = _table(race_table.header(result, name), race_table.rows(result, name), numbers=True)
     return "\n".join([*lines, "", _source(result)])
+
+
+def several_races(races: list[Race], others: list[str]) -> str:
+    """Writes where one method of each race ends, and the others.
+
+    Raises:
+      UserError: as of `several_races.rows`.
+    """
+    lines = several.rows(races, others)
+    return "\n".join(_numbers(several.HEADER, lines, several.notes(races)))
 
 
 def curve(result: dict) -> str:

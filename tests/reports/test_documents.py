@@ -4,7 +4,7 @@ import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports.documents import fill, listed, refresh
-from tests.reports.sample_results import ablation, comparison, row, run
+from tests.reports.sample_results import ablation, comparison, row, run, study
 
 
 def test_a_table_replaces_what_stood_between_its_markers():
@@ -39,10 +39,57 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
         "slow": row(accuracies=(50.0, 50.0), seconds={**seconds, "whole": 5.0}),
     }
     filled = fill("<!-- results:race one ssdkd --><!-- end -->", {"one": comparison(methods)})
-    assert "| method | accuracy (%) | total (s) | ssdkd has that after (s) | share of the time |" in filled
-    assert "| fast2 | 75.00 | 50 | 20 | 0.40 | 90.00 |" in filled
-    assert "| nayer | 95.00 | 30 | – | – | 80.00 |" in filled
-    assert "| slow | 50.00 | 5 | 10 | 2.00 | – |" in filled and "| ssdkd |" not in filled
+    header = "| method | accuracy (%) | total (s) | ssdkd has that after (s) | share of the time | of each seed's |"
+    assert header in filled
+    # By seed: 70 % at 9 seconds, which ssdkd has at 20, and 80 %, too.
+    assert "| fast2 | 75.00 | 50 | 20 | 0.40 | 2.22, 2.22 | 90.00 |" in filled
+    assert "| nayer | 95.00 | 30 | – | – | –, – | 80.00 |" in filled
+    assert "| slow | 50.00 | 5 | 10 | 2.00 | 1.11, 1.11 | – |" in filled and "| ssdkd |" not in filled
+
+
+def races(**changes):
+    """A study in which `ssdkd` races; its seeds are at 80 and 90 % after 20 seconds."""
+    images = [{"class_entropy": 0.9}, {"class_entropy": 0.8}]
+    variants = {
+        "default": row(method="ssdkd", accuracies=(80.0, 81.0)),
+        "ssdkd, long": row(
+            method="ssdkd",
+            accuracies=(85.0, 91.0),
+            images=images,
+            curves=[[[10.0, 50.0], [20.0, 80.0], [40.0, 85.0]], [[10.0, 50.0], [20.0, 90.0], [40.0, 91.0]]],
+        ),
+        "fast2": row(
+            method="fastdfkd2",
+            accuracies=(75.0, 85.0),
+            curves=[[[30.0, 70.0], [50.0, 75.0]], [[30.0, 70.0], [40.0, 85.0]]],
+            seconds={"whole": 45.0, "synthesis": 10.0, "student": 30.0},
+        ),
+    }
+    return study(variants, **changes)
+
+
+RACES = "<!-- results:races a.png; fast2, nayer; one ssdkd, long; two default --><!-- end -->"
+
+
+def test_several_races_become_one_table():
+    filled = fill(RACES, {"one": races(), "two": races(dataset="shapes")})
+    assert "-->\n![Accuracy over seconds of training](a.png)\n\n| race | who | accuracy (%) | class entropy |" in filled
+    assert "| one | ssdkd, long | 88.00 ± 1.00 | 0.850 | 10 |  |  |  |" in filled
+    # The lead is 10 and 6 points; the mean curves are at 80 % after 20 of 45 seconds, seeds after 20 of 50 and of 40.
+    assert "| one | fast2 | 80.00 ± 1.00 | – | 45 | +8.00 (-17.41 to 33.41) | 0.44 | 0.40, 0.50 |" in filled
+    assert "| one | nayer | not measured |  |  |  |  |  |" in filled and "| two | default | 80.50" in filled
+    assert "one: digits, convnet_32 (99.00 %) to convnet_8, 2 seeds, 2 cores, 2026-01-02; two: shapes" in filled
+
+
+def test_the_picture_of_several_races_lies_beside_the_document(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(RACES)
+    results = {"one": races(), "two": races()}
+    assert refresh([page], results) == [page, tmp_path / "a.png"]
+    first = (tmp_path / "a.png").read_bytes()
+    assert first.startswith(b"\x89PNG") and refresh([page], results) == []
+    results["two"]["variants"]["fast2"]["curves"][0][0][1] = 20.0  # which no number of the table shows
+    assert refresh([page], results) == [tmp_path / "a.png"] and (tmp_path / "a.png").read_bytes() != first
 
 
 @pytest.mark.parametrize(
@@ -53,6 +100,16 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
         ("<!-- results:race one default --><!-- end -->", r"one\.json: its default has no curve"),
         ("<!-- results:race timed ssdkd --><!-- end -->", r"timed\.json: its times are from some of the seeds only"),
         ("<!-- results:race missing a --><!-- end -->", r"no results file missing\.json"),
+        ("<!-- results:races a.png; x; missing a --><!-- end -->", r"no results file missing\.json"),
+        ("<!-- results:races a.png; x; two ssdkd --><!-- end -->", r"two\.json holds comparison, expected a study"),
+        ("<!-- results:races a.png; x; study slow --><!-- end -->", r"study\.json: it has no slow; known are: default"),
+        (
+            "<!-- results:races a.png; x; study --><!-- end -->",
+            "has not the form <!-- results:races PICTURE",
+        ),
+        ("<!-- results:races a.png; x --><!-- end -->", "has not the form"),
+        ("<!-- results:races ../a.png; x; study default --><!-- end -->", "has not the form"),
+        ("<!-- results:races a.svg; x; study default --><!-- end -->", "has not the form"),
         ("<!-- results:missing --><!-- end -->", r"no results file missing\.json; known are: one, two"),
         ("<!-- results:time one missing --><!-- end -->", r"no results file missing\.json"),
         ("<!-- results:curve two --><!-- end -->", r"two\.json: it is no run whose students were evaluated"),
@@ -65,6 +122,8 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
 )
 def test_markers_that_cannot_be_filled_are_refused(text, problem):
     results = {"one": ablation(), "two": comparison()}
+    if "study" in text:
+        results["study"] = study()
     if "timed" in text:
         results["timed"] = comparison({"ssdkd": row(), "cmi": row(seconds_of_seeds=[0])})
     if "poem" in text:
