@@ -13,9 +13,14 @@ from studies.readings import NO_WEIGHTS, on_real_images
 
 
 def get_study():
-    """The study of `cifar10.py:resnet56_option_a-resnet8,small` with schedules of `studies/cifar10_16_race.py`."""
-    config = half_as_long(cifar10.get_config("resnet56_option_a-resnet8,small"))
-    config.teacher.path = "runs/resnet56-4bfd9763.th"
+    """The study of ResNet-56 and ResNet-8."""
+    return race("resnet56_option_a-resnet8", "runs/resnet56-4bfd9763.th")
+
+
+def race(pair, teacher_path):
+    """The study of `cifar10.py:PAIR,small` with schedules of `studies/cifar10_16_race.py`, from a given teacher."""
+    config = half_as_long(cifar10.get_config(f"{pair},small"))
+    config.teacher.path = teacher_path
     config.evaluate_every = 2  # five epochs are nine per cent of Fast-10's time
     steps = many_small_steps(config)
     many = NO_WEIGHTS | steps

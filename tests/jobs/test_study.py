@@ -204,7 +204,10 @@ def test_every_shipped_study_can_be_run(name):
     assert f"studies/{name}.py" in (ROOT / "studies" / f"{name}.py").read_text(), "its command is in its docstring"
 
 
-@pytest.mark.parametrize("name", ["cifar10_16", "cifar10_16_race", "cifar10_16_short", "cifar10_race", "cifar100_16"])
+@pytest.mark.parametrize(
+    "name",
+    ["cifar10_16", "cifar10_16_race", "cifar10_16_short", "cifar10_race", "cifar10_resnet20_race", "cifar100_16"],
+)
 def test_studies_keep_the_schedule_that_cifar_small_had(name):
     config = load_study(str(ROOT / "studies" / f"{name}.py")).config
     for method in ("ssdkd", "fastdfkd5"):
