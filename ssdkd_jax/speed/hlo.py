@@ -82,8 +82,7 @@ def figures(text: str, steps: int) -> Figures:
 
     Args:
       text: `compiled.as_text()`.
-      steps: iterations of a loop whose number the compiler does not know, if there are products in it; others count
-        once.
+      steps: iterations of a loop whose number the text does not say, if there are products in it; others count once.
     """
     computations = _parse(text)
     flops = padded = float32 = moved = transfers = 0.0
@@ -138,11 +137,34 @@ def _runs(computations, steps) -> Iterator[tuple[dict, float]]:
         for instruction in computation.values():
             rest = instruction.rest
             if instruction.opcode == "while":
-                body, known = re.search(r"body=%?([^\s,]+)", rest)[1], _TRIPS.search(rest)
+                body = re.search(r"body=%?([^\s,]+)", rest)[1]
+                known = _trips(rest, computations)
                 unknown = steps if _has_products(body, computations) else 1
-                todo.append((body, times * (int(known[1]) if known else unknown)))
+                todo.append((body, times * (unknown if known is None else known)))
             elif instruction.opcode in ("call", "conditional", "async-start"):
                 todo += [(called, times) for called in _called(rest)]
+
+
+def _trips(rest, computations):
+    """How often a loop runs, as the compiler notes it or as its condition says, i < N from 0; else None."""
+    noted = _TRIPS.search(rest)
+    if noted:
+        return int(noted[1])
+    condition = computations.get(re.search(r"condition=%?([^\s,]+)", rest)[1], {})
+    root = next((instruction for instruction in condition.values() if instruction.root), None)
+    if root and root.opcode == "fusion":
+        inside = computations.get(_called(root.rest)[0], {})
+        given = dict(enumerate(root.operands))
+        constants = {
+            name: condition.get(given.get(int(inner.rest.partition(")")[0])))
+            for name, inner in inside.items()
+            if inner.opcode == "parameter"
+        }
+        root, condition = next((inner for inner in inside.values() if inner.root), None), {**inside, **constants}
+    if not root or root.opcode != "compare" or "direction=LT" not in root.rest:
+        return None
+    bound = condition.get(root.operands[1])
+    return int(bound.rest.partition(")")[0]) if bound and bound.opcode == "constant" else None
 
 
 def _called(rest):

@@ -77,6 +77,37 @@ def test_what_the_compiler_knows_of_a_loop_counts():
     assert hlo.figures(known, 1) == hlo.figures(TEXT, 5)
 
 
+COUNTED = """%condition (state: (s32[], f32[4,8,8,16], f32[3,3,16,32])) -> pred[] {
+  %state = (s32[], f32[4,8,8,16], f32[3,3,16,32]) parameter(0)
+  %i = s32[]{:T(128)} get-tuple-element(%state), index=0
+  %n = s32[]{:T(128)} constant(5)
+"""
+CONDITION = TEXT[TEXT.index("%condition") : TEXT.index("ENTRY")]
+COMPARED = "  ROOT %go = pred[]{:T(512)} compare(%i, %n), direction=LT\n}\n\n"
+FUSED = """  ROOT %go = pred[]{:T(512)} fusion(%i, %n), kind=kLoop, calls=%less
+}
+
+%less (left: s32[], right: s32[]) -> pred[] {
+  %left = s32[]{:T(128)} parameter(0)
+  %right = s32[]{:T(128)} parameter(1)
+  ROOT %compared = pred[]{:T(512)} compare(%left, %right), direction=LT
+}
+
+"""
+
+
+@pytest.mark.parametrize("last", [COMPARED, FUSED], ids=["plain", "fused"])
+def test_what_a_loop_compares_its_counter_with_counts(last):
+    """As of a loop over the kept views, in a program whose other loop has another number of steps."""
+    assert hlo.figures(TEXT.replace(CONDITION, COUNTED + last), 7) == hlo.figures(TEXT, 5)
+
+
+@pytest.mark.parametrize("last", [COMPARED, FUSED], ids=["plain", "fused"])
+@pytest.mark.parametrize(("old", "new"), [("constant(5)", "parameter(1)"), ("direction=LT", "direction=GT")])
+def test_a_loop_whose_end_is_no_number_of_the_text_takes_the_steps(last, old, new):
+    assert hlo.figures(TEXT.replace(CONDITION, (COUNTED + last).replace(old, new)), 7) == hlo.figures(TEXT, 7)
+
+
 def test_bytes_of_main_memory():
     """Rows of 16 and 32 floats are stored as 128; what is next to the arithmetic (S(1)) does not move."""
     images = 4 * 4 * 8 * 8 * 128
