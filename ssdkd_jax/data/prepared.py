@@ -15,7 +15,7 @@ from ssdkd_jax.errors import UserError
 def load(name: str, split: str, data_dir: str | None, size: tuple[int, int] | None) -> Dataset:
     """Reads one split, in the order of the prepared files."""
     builder = _open(name, data_dir)
-    records = list(_source(builder, _split_name(builder, split)))
+    records = _records(builder, _split_name(builder, split))
     labels = np.array([record["label"] for record in records], np.int32)
     return Dataset(_images(builder, split, records, size), labels, _class_names(builder))
 
@@ -29,7 +29,7 @@ def files(name: str, split: str, data_dir: str | None) -> dict[str, os.PathLike]
 def load_images(name: str, data_dir: str | None, size: tuple[int, int] | None) -> np.ndarray:
     """Reads the training images alone, uint8 (n, h, w, c), also of a set without labels."""
     builder = _open(name, data_dir, features=("image",))
-    return _images(builder, "train", list(_source(builder, _split_name(builder, "train", labeled=False))), size)
+    return _images(builder, "train", _records(builder, _split_name(builder, "train", labeled=False)), size)
 
 
 def count_images(name: str, data_dir: str | None) -> int:
@@ -115,6 +115,12 @@ def _split_name(builder, split, labeled=True):
             return name
     wanted = f"{'labeled ' if labeled else ''}split {' or '.join(names)}"
     raise UserError(f"{builder.name} has no {wanted}; it has {', '.join(sorted(builder.info.splits))}")
+
+
+def _records(builder, split_name):
+    """All records of a split, read at once: one after the other takes half as long again."""
+    source = _source(builder, split_name)
+    return source.__getitems__(range(len(source)))
 
 
 def _source(builder, split_name):

@@ -44,6 +44,14 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         holding Python objects that could run code, a TorchScript program, holding no weights or negative variances;
         torch or safetensors not installed.
     """
+    tensors, note = read_torch_file(path)
+    if note:
+        print(note, flush=True)
+    return tensors
+
+
+def read_torch_file(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], str]:
+    """Returns what `load_torch_file` does, and a sentence for the user or ""; arguments and errors as there."""
     path = expand(path)
     if path.is_dir():
         raise UserError(f"{path} is a directory, expected a file of PyTorch weights")
@@ -59,18 +67,18 @@ def load_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
             f"{path} {_what_it_holds(content)}; expected a state_dict, as torch.save(model.state_dict(), path) writes"
         )
     (where, tensors), *others = found
+    note = ""
     if others:
-        print(
+        note = (
             f"{path}: the weights in {where} are taken, not those in {', '.join(other for other, _ in others)}; for "
-            f"those, save them alone: torch.save(torch.load(path){others[0][0]}, other_path)",
-            flush=True,
+            f"those, save them alone: torch.save(torch.load(path){others[0][0]}, other_path)"
         )
     unwrapped = {}
     for name, value in tensors.items():
         if _unwrapped(name) in unwrapped:
             raise UserError(f"{path} has tensor {_unwrapped(name)!r} twice, with and without a prefix such as module.")
         unwrapped[_unwrapped(name)] = _checked(_as_numpy(value, name, path), name, path)
-    return unwrapped
+    return unwrapped, note
 
 
 def _read_safetensors(path):

@@ -76,11 +76,10 @@ def check_networks(context, architecture, images, given, variables=None):
     """
     config, name = context.config, context.config.method
     check_crop(config, images.shape)
-    _check_network(context, architecture, images, "--config.teacher.name")
+    teacher = _check_network(context, architecture, images, "--config.teacher.name")
     _check_network(context, config.student.name, images, "--config.student.name")
     method = make_method(context, architecture, images)
     check_work(config, method)
-    teacher = network_shapes(context, architecture, images)
     check_statistics(method, name, architecture, teacher)
     teacher_and_given = baselines.with_given(teacher, given)
     try:
@@ -128,14 +127,13 @@ def network_shapes(context, name, images):
 
 
 def _check_network(context, name, images, flag):
-    """Raises UserError where a network is of no use for these images."""
+    """Returns a network's `network_shapes`; raises UserError where it is of no use for these images."""
     classes = len(images.class_names)
     if is_user_code(name):
         model = make_model(context, name, classes, bn_axis_name=AXIS)
         check_outputs(name, model, images.shape, (*images.task.label_shape(images.shape), classes), AXIS)
-        return
     try:
-        network_shapes(context, name, images)
+        return network_shapes(context, name, images)
     except UserError as error:
         raise UserError(f"{error}: --config.image_size=N, {flag}=NAME") from error
 

@@ -38,7 +38,6 @@ from ssdkd_jax.jobs.teacher import (
 from ssdkd_jax.methods import find_method, section_of
 from ssdkd_jax.outputs import make_folder, removed_if_refused
 from ssdkd_jax.reports.run_files import BUFFER, MAPS, METRICS_FILE, REPORT, check_own, digests, read_metrics
-from ssdkd_jax.reports.run_page import write_report
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.checkpoints import sha256
 from ssdkd_jax.training.clock import Clock
@@ -145,6 +144,13 @@ def _make_report(folder):
         print(f"{folder / REPORT} is missing and cannot be made: {why}", flush=True)
         return False
     return True
+
+
+def write_report(folder):
+    """Writes report.html, see `run_page.write_report`."""
+    from ssdkd_jax.reports import run_page  # with Matplotlib, which takes a second that the first epoch would wait for
+
+    run_page.write_report(folder)
 
 
 def _tell_foreign_images(folder):

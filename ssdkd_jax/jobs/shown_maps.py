@@ -6,8 +6,8 @@ from ssdkd_jax.data.label_maps import default_colors
 from ssdkd_jax.files import replaced_file
 from ssdkd_jax.jobs.image_spec import dataset_info
 from ssdkd_jax.jobs.networks import make_predictor_of
+from ssdkd_jax.reports.maps_file import Maps
 from ssdkd_jax.reports.run_files import MAPS, evenly_spaced
-from ssdkd_jax.reports.segmentation_maps import Maps
 
 # Of each kind, in a report.
 SHOWN = 8

@@ -14,6 +14,7 @@ from ssdkd_jax.errors import UserError
 from ssdkd_jax.files import check_ours, digest_of, expand, file_sha256, read_object, try_lock
 from ssdkd_jax.jobs.config_checks import check_teacher_path
 from ssdkd_jax.jobs.image_spec import dataset_info, load_split, split_digest
+from ssdkd_jax.jobs.kept_tensors import kept_tensors
 from ssdkd_jax.jobs.networks import make_model, network_metadata
 from ssdkd_jax.training import saved_network, supervised
 from ssdkd_jax.training.checkpoints import Checkpoints
@@ -69,7 +70,7 @@ def load_teacher(path, architecture="", *, image_shape=None, flag="--config.teac
                 f"use {flag}={metadata['architecture']}"
             )
         return Teacher(metadata["architecture"], variables, metadata, FROM_TORCH in metadata)
-    state_dict = interop.load_torch_file(path)
+    state_dict = kept_tensors(path)
     if not architecture:
         state_dict = interop.without_common_prefix(state_dict)
         architecture = _only_one(interop.infer_architecture(state_dict), state_dict, path, flag)

@@ -7,6 +7,7 @@ from ssdkd_jax.files import write_at_once
 from ssdkd_jax.metrics import METRICS
 from ssdkd_jax.reports import charts, pages
 from ssdkd_jax.reports.image_sheet import write_image_sheet
+from ssdkd_jax.reports.maps_file import read_maps
 from ssdkd_jax.reports.run_files import (
     METRICS_FILE,
     REPORT,
@@ -22,7 +23,7 @@ from ssdkd_jax.reports.run_files import (
     subobject,
 )
 from ssdkd_jax.reports.run_images import SOURCE_NAMES, histograms, image_rows
-from ssdkd_jax.reports.segmentation_maps import read_maps, segmentation_maps
+from ssdkd_jax.reports.segmentation_maps import segmentation_maps
 
 _KNOWN_LOSSES = ("inversion_loss", "bn_loss", "task_loss", "adversarial_loss", "student_loss")
 _OTHER_CURVES = (

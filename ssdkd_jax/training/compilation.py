@@ -36,19 +36,26 @@ class CompileOnce:
     def __init__(self, function, clock, check=lambda compiled: None, *, name="", kept=None):
         self._function, self._clock, self._check = function, clock, check
         self._name, self._kept = name, kept
-        self._compiled, self._compiling, self._keep = None, None, None
+        self._compiled, self._compiling, self._keep, self._anew = None, None, None, None
 
     def start(self, *args):
-        """Begins to compile for arguments like these, arrays or shapes with shardings, while the caller goes on."""
+        """Begins to compile for arguments like these, arrays or shapes with shardings, while the caller goes on.
+
+        Or begins to read the program that an earlier run kept.
+        """
         with self._clock.measure("compile"):
             entry = self._kept and self._kept.entry(self._name, args)
-            if found := entry and self._kept.read(entry, args):
-                self._compiling = concurrent.futures.Future()
-                self._compiling.set_result((found, None))
-                return
-            lowered, options = self.lower(*args), fast_to_compile()
-            self._compiling = COMPILERS.submit(compile_program, lowered, options, bool(entry))
-            self._keep = entry and functools.partial(self._kept.keep, entry, lowered, options)
+            if entry and entry.exists():
+                self._compiling = COMPILERS.submit(lambda: (self._kept.read(entry, args), None))
+                self._anew = functools.partial(self._compile, entry, args)
+            else:
+                self._compile(entry, args)
+
+    def _compile(self, entry, args):
+        """Traces the function, in this thread, which has its settings, and begins to compile it."""
+        lowered, options = self.lower(*args), fast_to_compile()
+        self._compiling = COMPILERS.submit(compile_program, lowered, options, bool(entry))
+        self._keep = entry and functools.partial(self._kept.keep, entry, lowered, options)
 
     def lower(self, *args):
         """What is compiled for arguments like these."""
@@ -57,7 +64,11 @@ class CompileOnce:
     def finish(self):
         """Waits for the compilation that was started, raises what it or the check has to say, and keeps the program."""
         with self._clock.measure("compile"):
-            (compiled, serialized), self._compiling = self._compiling.result(), None
+            compiled, serialized = self._compiling.result()
+            if compiled is None:  # what was kept cannot be loaded
+                self._anew()
+                compiled, serialized = self._compiling.result()
+            self._compiling = self._anew = None
         self._check(compiled)
         self._compiled = compiled
         if self._keep:  # beside the first epoch

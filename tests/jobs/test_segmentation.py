@@ -17,8 +17,8 @@ from ssdkd_jax.jobs.network_checks import check_method, network_shapes
 from ssdkd_jax.jobs.networks import make_method
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.methods import find_method
+from ssdkd_jax.reports.maps_file import read_maps
 from ssdkd_jax.reports.run_files import read_buffer
-from ssdkd_jax.reports.segmentation_maps import read_maps
 from ssdkd_jax.training.clock import Clock
 from ssdkd_jax.training.devices import local_devices
 

@@ -1,0 +1,89 @@
+"""How soon runs begin: seconds from a command to the end of its first epoch, which is cut to one inversion step.
+
+    python -m tests.begin --workdir=/tmp/begin --resnet56=resnet56-4bfd9763.th --out=results/begin.json
+
+A folder of compiled programs of its own is filled by a first run.  Then runs that find whole programs (kept) and runs
+that trace them and find what the compiler made of them (traced) take turns.  Each is a program of its own with a new
+workdir, and ended after that epoch.
+"""
+
+import argparse
+import os
+import pathlib
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+import jax
+
+from ssdkd_jax.files import write_at_once
+from ssdkd_jax.jobs.provenance import made_with
+from ssdkd_jax.outputs import check_results_file
+from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
+
+# The first epoch is warm-up, and is not evaluated.
+ONE_STEP = ("epochs=2", "evaluate_every=2", "ssdkd.kd_steps=1", "ssdkd.inversion_steps=1", "baselines=()")
+
+
+def commands(workdir, resnet56):
+    """name -> arguments of experiments.main but the workdir."""
+    found = {"digits": ["--config=configs/digits.py", f"--config.teacher.cache_dir={workdir}/teachers"]}
+    if resnet56:
+        pair = "resnet56_option_a-resnet20"
+        found[pair] = [f"--config=configs/cifar10.py:{pair},small", f"--config.teacher.path={resnet56}"]
+    return {name: [*arguments, *(f"--config.{field}" for field in ONE_STEP)] for name, arguments in found.items()}
+
+
+def seconds(arguments, workdir, keep, to_its_end=False):
+    """(seconds until the teacher is there, until the first epoch is done) of a run."""
+    environment = {**os.environ, KEEP_PROGRAMS: keep, "JAX_COMPILATION_CACHE_DIR": str(workdir / "programs")}
+    command = [sys.executable, "-m", "experiments.main", *arguments, f"--workdir={workdir}/run"]
+    began, times, lines = time.monotonic(), {}, []
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        for line in run.stdout:
+            lines.append(line)
+            what = "teacher" if line.startswith("teacher ") else "epoch" if "inversion_loss=" in line else ""
+            times.setdefault(what, time.monotonic() - began)
+            if what == "epoch" and not to_its_end:
+                run.kill()
+    shutil.rmtree(workdir / "run", ignore_errors=True)
+    if not {"teacher", "epoch"} <= times.keys():
+        sys.exit(f"exit status {run.returncode}: {''.join(lines)[-2000:]}")
+    return times["teacher"], times["epoch"]
+
+
+def in_words(found):
+    """The median and all of them in order."""
+    teachers, epochs = zip(*found, strict=True)
+    each = ", ".join(f"{value:.1f}" for value in epochs)
+    return f"{statistics.median(epochs):.1f} s ({each}); the teacher is there after {statistics.median(teachers):.1f} s"
+
+
+def main():
+    """The program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--resnet56", default="", help="akamaster's resnet56-4bfd9763.th; CIFAR-10 must be prepared")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path, help="JSON file for what was found")
+    options = parser.parse_args()
+    out = options.out and check_results_file(options.out, "facts")
+    facts = {}
+    for name, arguments in commands(options.workdir, options.resnet56).items():
+        facts[f"{name}, first run"] = in_words([seconds(arguments, options.workdir, "1", to_its_end=True)])
+        kept, traced = [], []
+        for _ in range(options.repeats):
+            kept.append(seconds(arguments, options.workdir, "1"))
+            traced.append(seconds(arguments, options.workdir, "0"))
+        facts |= {f"{name}, programs kept": in_words(kept), f"{name}, programs traced": in_words(traced)}
+        print("\n".join(f"{what}: {found}" for what, found in facts.items()), flush=True)
+    if out:
+        source = {"kind": "facts", "command": shlex.join(["python", "-m", "tests.begin", *sys.argv[1:]])}
+        write_at_once(out, {**source, **made_with(jax.devices()), "facts": facts})
+
+
+if __name__ == "__main__":
+    main()
