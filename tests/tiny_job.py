@@ -32,6 +32,7 @@ FIELDS = {
     "ssdkd.buffer_size": 44,  # which 8 devices cannot share equally
     "ssdkd.kd_steps": 150,  # epochs of about half a second, so that a test can act between two of them
     "ssdkd.kd_batch_size": 16,
+    "ssdkd.views": 4,  # of 9, so that which they are is drawn
     "ssdkd.student_learning_rate": 0.05,
 }
 

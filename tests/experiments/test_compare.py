@@ -40,11 +40,11 @@ def settings(cache_dir, methods=METHODS):
     return {name: value for name, value in fields.items() if name.partition(".")[0] not in {*METHODS} - {*methods}}
 
 
-def start(workdir, cache_dir):
+def start(workdir, cache_dir, *more):
     """experiments.compare as a program of its own."""
     arguments = [f"--config=configs/digits.py:{tiny_job.PAIR}", f"--workdir={workdir}"]
     arguments += [f"--methods={','.join(METHODS)}", "--seeds=2"]
-    arguments += [f"--config.{name}={value}" for name, value in settings(cache_dir).items()]
+    arguments += [*more, *(f"--config.{name}={value}" for name, value in settings(cache_dir).items())]
     return programs.Program("experiments.compare", arguments, XLA_FLAGS=XLA_FLAGS)
 
 
@@ -76,6 +76,18 @@ def test_an_interrupted_comparison_says_how_to_resume_and_does(compared):
     assert "to resume: XLA_FLAGS=" in stopped and "python -m experiments.compare" in stopped
     assert stopped.count("== ") < 6, "it was to stop after the first of six runs"
     assert "is finished" in out
+
+
+@pytest.mark.slow
+def test_two_runs_at_once(compared, tmp_path):
+    """Each on a core of its own: the same runs, but for rounding, as one after the other."""
+    status, out, err = finish(start(tmp_path / "comparison", compared[1], "--jobs=2"))
+    assert (status, err) == (0, "") and "ssdkd, seed 1: run " in out
+    once, both = result_of(compared[0]), result_of(tmp_path / "comparison")
+    assert both["methods"].keys() == once["methods"].keys() and both["seeds"] == once["seeds"]
+    for name, row in once["methods"].items():
+        assert [run["seed"] for run in both["methods"][name]["diverged"]] == [run["seed"] for run in row["diverged"]]
+        assert both["methods"][name]["accuracies"] == pytest.approx(row["accuracies"], abs=1)
 
 
 def test_all_methods_of_a_seed_come_before_the_next_seed(compared):

@@ -1,23 +1,26 @@
 """The job in this process: devices, compilations, and runs without any real data."""
 
 import json
+import pathlib
 import re
 import shutil
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from ssdkd_jax import data, interop
+from ssdkd_jax.errors import Diverged
 from ssdkd_jax.jobs.run import run_job
 from ssdkd_jax.methods.ssdkd import SSDKD
 from ssdkd_jax.training import saved_network
 from ssdkd_jax.training.interruption import Interrupted
 from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
 from tests.caches import cache_in, wait_until_written
-from tests.tiny_job import SHORT, assert_same_student, config, epochs_done, job, summary
+from tests.tiny_job import FIELDS, SHORT, assert_same_student, config, epochs_done, job, summary
 
 
 def test_nothing_is_compiled_after_the_first_evaluated_epoch(one_device):
@@ -50,25 +53,61 @@ def test_a_short_run_shortens_its_warmup(one_device, cache_dir, tmp_path, capsys
     assert_same_student(one_device, tmp_path, 1e-7)
 
 
+class AfterEpochs(NamedTuple):
+    """An interruption once a run has so many epochs."""
+
+    folder: pathlib.Path
+    number: int
+
+    def __bool__(self):
+        return len(epochs_done(self.folder)) == self.number
+
+
 def test_resuming_with_other_devices_gives_the_student_of_one(one_device, cache_dir, tmp_path):
     """The first epoch on eight devices, the second on four, the third on eight again.
 
     The buffer's 44 images are no multiple of 8.
     """
-
-    class AfterEpochs(NamedTuple):
-        number: int
-
-        def __bool__(self):
-            return len(epochs_done(tmp_path)) == self.number
-
     for number, devices in ((1, 8), (2, 4)):
         with pytest.raises(Interrupted):
-            run_job(config(cache_dir, devices=devices, **SHORT), tmp_path, interruption=AfterEpochs(number))
+            run_job(config(cache_dir, devices=devices, **SHORT), tmp_path, interruption=AfterEpochs(tmp_path, number))
     found = job(tmp_path, cache_dir, devices=8, **SHORT)
     assert (found["devices"], epochs_done(tmp_path)) == (8, [1, 2, 3])
     assert found["images_kept"] == summary(one_device)["images_kept"] == 44
     assert_same_student(one_device, tmp_path, 1e-3)
+
+
+BANK = {f"fastdfkd5__{name}": FIELDS[f"ssdkd.{name}"] for name in ("kd_batch_size", "synthesis_batch_size")}
+BANK |= {"method": "fastdfkd5", "fastdfkd5__kd_steps": 4, "fastdfkd5__views": 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", [{**SHORT, "ssdkd__renewed_views": 8}, {**BANK, "epochs": 3}], ids=["ssdkd", "bank"])
+def test_kept_views_are_resumed(cache_dir, tmp_path, fields):
+    """Those that are renewed in turn, and those of a bank that grows."""
+    whole = job(tmp_path / "whole", cache_dir, **fields)
+    for number in (1, 2):
+        interruption = AfterEpochs(tmp_path / "parts", number)
+        with pytest.raises(Interrupted):
+            run_job(config(cache_dir, **fields), tmp_path / "parts", interruption=interruption)
+    assert job(tmp_path / "parts", cache_dir, **fields)["student_sha256"] == whole["student_sha256"]
+
+
+def test_a_pixel_that_is_no_number_is_caught_and_costs_an_epoch(one_device, cache_dir, tmp_path, monkeypatch):
+    whole = SSDKD.inversion_loss
+
+    def with_a_broken_pixel(self, state, teacher, images, *rest):
+        broken = images.at[0, 4, 4, 0].set(jnp.nan)  # which no crop leaves out
+        return whole(self, state, teacher, jnp.where(state.epoch == 2, broken, images), *rest)
+
+    fields = {**SHORT, "checkpoint_every": 1}
+    with monkeypatch.context() as patched:
+        patched.setattr(SSDKD, "inversion_loss", with_a_broken_pixel)
+        with pytest.raises(Diverged, match=r"adversarial_loss is nan in epoch 3: .* checkpoint of epoch 2 stays"):
+            job(tmp_path, cache_dir, **fields)
+    assert epochs_done(tmp_path) == [1, 2]
+    job(tmp_path, cache_dir, **fields)
+    assert_same_student(one_device, tmp_path, 1e-3)  # the programs of its first epochs were other ones
 
 
 def test_no_real_image_is_looked_for(teacher, tmp_path, monkeypatch):

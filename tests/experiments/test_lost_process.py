@@ -27,22 +27,46 @@ def test_two_processes_end_with_the_student_of_one_process(cache_dir, tmp_path, 
     assert devices > 1 or one["student_sha256"] == two["student_sha256"]
 
 
+def lose(number, workdir, cache_dir):
+    """Begins in two processes of two devices each, kills one after an epoch of student steps, and looks at the other.
+
+    The first process is the one that the other connects to, and that writes for both.
+    """
+    processes = start_two("experiments.main", *arguments(workdir, cache_dir, **FIELDS))
+    killed = stop_when(processes[number], signal.SIGKILL, (workdir / "checkpoints/latest/2").exists)
+    lost = time.monotonic()
+    left = finish(processes[1 - number])
+    assert time.monotonic() - lost < 60
+    assert killed[0] == -signal.SIGKILL and left[0] in (1, -signal.SIGABRT)
+    out = {number: killed[1], 1 - number: left[1]}
+    assert "teacher" in out[0] and "teacher" not in out[1]
+    assert epochs_done(workdir)[:2] == [1, 2] and not (workdir / "summary.json").exists()
+    return killed[2], left[2]
+
+
+def check_message(err, number):
+    """Fails unless a process says, in one line, that the job is lost, and how it goes on."""
+    (said,) = (line for line in err.splitlines() if line.startswith("error:"))
+    lost = f"process {number} of 2 ends, because it or another process of the job was lost; to resume from the last"
+    assert lost in said
+    assert "start all processes again: XLA_FLAGS=" in said and "python -m experiments.main --config=" in said
+
+
 def test_a_lost_process_ends_the_job_which_resumes_in_one(one_device, cache_dir, tmp_path):
     """Warm-up and an epoch of student steps in two processes of two devices, the rest in one of four: as one device."""
-    workdir = tmp_path / "parts"
-    first, second = start_two("experiments.main", *arguments(workdir, cache_dir, **FIELDS))
-    status, out, err = stop_when(second, signal.SIGKILL, (workdir / "checkpoints/latest/2").exists)
-    assert status == -signal.SIGKILL and "teacher" not in out, "the first process writes for both"
-    assert err.splitlines()[-1].startswith("error: process 1 of 2 ends, because it or another process of the job was")
-    lost = time.monotonic()
-    status, out, err = finish(first)
-    assert time.monotonic() - lost < 60
-    assert status in (1, -signal.SIGABRT) and "teacher" in out
-    (said,) = (line for line in err.splitlines() if line.startswith("error:"))
-    assert "process 0 of 2 ends, because it or another process of the job was lost; to resume from the last" in said
-    assert "start all processes again: XLA_FLAGS=" in said and "python -m experiments.main --config=" in said
-    assert epochs_done(workdir)[:2] == [1, 2] and not (workdir / "summary.json").exists()
+    killed, left = lose(1, tmp_path, cache_dir)
+    assert killed.splitlines()[-1].startswith("error: process 1 of 2 ends, because it or another process of the job")
+    check_message(left, 0)
+    assert job(tmp_path, cache_dir, **FIELDS, devices=4)["devices"] == 4
+    assert epochs_done(tmp_path) == [1, 2, 3]
+    assert_same_student(one_device, tmp_path, 1e-3)
 
-    assert job(workdir, cache_dir, **FIELDS, devices=4)["devices"] == 4
-    assert epochs_done(workdir) == [1, 2, 3]
-    assert_same_student(one_device, workdir, 1e-3)
+
+@pytest.mark.slow
+def test_the_first_process_lost_ends_the_job_which_resumes_in_two(one_device, cache_dir, tmp_path):
+    _, left = lose(0, tmp_path, cache_dir)
+    check_message(left, 1)
+    again = start_two("experiments.main", *arguments(tmp_path, cache_dir, **FIELDS))
+    assert [finish(process)[0] for process in again] == [0, 0]
+    assert epochs_done(tmp_path) == [1, 2, 3]
+    assert_same_student(one_device, tmp_path, 1e-3)
