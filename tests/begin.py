@@ -23,6 +23,7 @@ from ssdkd_jax.files import write_at_once
 from ssdkd_jax.jobs.provenance import made_with
 from ssdkd_jax.outputs import check_results_file
 from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
+from tests.tiny_job import epochs_done
 
 # The first epoch is warm-up, and is not evaluated.
 ONE_STEP = ("epochs=2", "evaluate_every=2", "ssdkd.kd_steps=1", "ssdkd.inversion_steps=1", "baselines=()")
@@ -38,28 +39,33 @@ def commands(workdir, resnet56):
 
 
 def seconds(arguments, workdir, keep, to_its_end=False):
-    """(seconds until the teacher is there, until the first epoch is done) of a run."""
+    """(seconds until the teacher is evaluated, until the first epoch is done) of a run."""
+    workdir.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, KEEP_PROGRAMS: keep, "JAX_COMPILATION_CACHE_DIR": str(workdir / "programs")}
     command = [sys.executable, "-m", "experiments.main", *arguments, f"--workdir={workdir}/run"]
-    began, times, lines = time.monotonic(), {}, []
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        for line in run.stdout:
-            lines.append(line)
-            what = "teacher" if line.startswith("teacher ") else "epoch" if "inversion_loss=" in line else ""
-            times.setdefault(what, time.monotonic() - began)
-            if what == "epoch" and not to_its_end:
-                run.kill()
-    shutil.rmtree(workdir / "run", ignore_errors=True)
-    if not {"teacher", "epoch"} <= times.keys():
-        sys.exit(f"exit status {run.returncode}: {''.join(lines)[-2000:]}")
+    log, began, times = workdir / "log", time.monotonic(), {}
+    with log.open("w") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as run:
+        while "epoch" not in times:
+            if run.poll() is not None:
+                sys.exit(f"exit status {run.returncode}: {log.read_text()[-2000:]}")
+            time.sleep(0.02)
+            now = time.monotonic() - began
+            if " on real test images" in log.read_text():
+                times.setdefault("teacher", now)
+            if epochs_done(workdir / "run"):
+                times["epoch"] = now
+        if not to_its_end:
+            run.kill()
+    shutil.rmtree(workdir / "run")
     return times["teacher"], times["epoch"]
 
 
 def in_words(found):
     """The median and all of them in order."""
     teachers, epochs = zip(*found, strict=True)
+    first, teacher = statistics.median(epochs), statistics.median(teachers)
     each = ", ".join(f"{value:.1f}" for value in epochs)
-    return f"{statistics.median(epochs):.1f} s ({each}); the teacher is there after {statistics.median(teachers):.1f} s"
+    return f"{first:.1f} s ({each}); the teacher is evaluated after {teacher:.1f} s"
 
 
 def main():
