@@ -22,7 +22,6 @@ HEADER = (
     "there after a share of its time",
     "of each seed's",
 )
-_NOT_MEASURED = ("not measured", *[""] * (len(HEADER) - 3))
 _PANEL = (3.6, 3.4)
 
 
@@ -44,7 +43,7 @@ def rows(races: list[Race], others: list[str]) -> list[tuple[str, ...]]:
 
     Args:
       races: of studies that have finished.
-      others: names of variants; one that a race has not is said to be not measured there.
+      others: names of variants; of a race that has not one of them, `notes` say so.
 
     Raises:
       UserError: as of `race_table.rows`, or a result is no study's.
@@ -63,12 +62,10 @@ def _rows(race, others):
     racer, seeds = variants[race.name], len(race.result["seeds"])
     yield (race.file, race.name, *_measured(racer, seeds), "", "", "")
     for other in others:
-        if other not in shares:
-            yield (race.file, other, *_NOT_MEASURED)
-            continue
-        row = variants[other]
-        of_seeds = race_table.shares_in_words(row, racer)
-        yield (race.file, other, *_measured(row, seeds), _lead(racer, row), shares[other], of_seeds)
+        if other in shares:
+            row = variants[other]
+            of_seeds = race_table.shares_in_words(row, racer)
+            yield (race.file, other, *_measured(row, seeds), _lead(racer, row), shares[other], of_seeds)
 
 
 def _measured(row, seeds):
@@ -88,8 +85,10 @@ def _lead(racer, row):
     return difference({**found._asdict(), "beyond_noise": found.beyond_noise})
 
 
-def notes(races: list[Race]) -> list[str]:
-    """Sentences that belong under the table."""
+def notes(races: list[Race], others: list[str]) -> list[str]:
+    """Sentences that belong under the table; arguments as of `rows`."""
+    missing = {race.file: [other for other in others if other not in race.result["variants"]] for race in races}
+    missing = [f"in {file} {', '.join(names)}" for file, names in missing.items() if names]
     settings = [
         f"{race.file}: {race.result['dataset']}, {race.result['teacher']} ({race.result['teacher_accuracy']:.2f} "
         f"{metric_of(race.result).unit}) to {race.result['student']}, {len(race.result['seeds'])} seeds, "
@@ -100,6 +99,7 @@ def notes(races: list[Race]) -> list[str]:
         f"{'; '.join(settings)}.",
         "A lead is seed by seed, with Student's interval; bold where zero lies outside, as it does by chance for one "
         "in twenty. The shares are of the mean curves, and of each seed's own curve, end and time.",
+        *([f"Not measured {'; '.join(missing)}."] if missing else []),
     ]
 
 

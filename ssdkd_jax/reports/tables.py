@@ -67,7 +67,7 @@ def several_races(races: list[Race], others: list[str]) -> str:
       UserError: as of `several_races.rows`.
     """
     lines = several.rows(races, others)
-    return "\n".join(_numbers(several.HEADER, lines, several.notes(races)))
+    return "\n".join(_numbers(several.HEADER, lines, several.notes(races, others)))
 
 
 def curve(result: dict) -> str:
