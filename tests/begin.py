@@ -1,4 +1,4 @@
-"""How soon runs begin: seconds from a command to the end of its first epoch, which is cut to one inversion step.
+"""How soon runs begin: seconds from a command to the beginning of its first epoch.
 
     python -m tests.begin --workdir=/tmp/begin --resnet56=resnet56-4bfd9763.th --out=results/begin.json
 
@@ -8,6 +8,7 @@ workdir, and ended after that epoch.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import shlex
@@ -25,7 +26,7 @@ from ssdkd_jax.outputs import check_results_file
 from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
 from tests.tiny_job import epochs_done
 
-# The first epoch is warm-up, and is not evaluated.
+# A short first epoch, which is warm-up and not evaluated.
 ONE_STEP = ("epochs=2", "evaluate_every=2", "ssdkd.kd_steps=1", "ssdkd.inversion_steps=1", "baselines=()")
 
 
@@ -39,7 +40,7 @@ def commands(workdir, resnet56):
 
 
 def seconds(arguments, workdir, keep, to_its_end=False):
-    """(seconds until the teacher is evaluated, until the first epoch is done) of a run."""
+    """(seconds until the teacher is evaluated, until the first epoch begins) of a run."""
     workdir.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, KEEP_PROGRAMS: keep, "JAX_COMPILATION_CACHE_DIR": str(workdir / "programs")}
     command = [sys.executable, "-m", "experiments.main", *arguments, f"--workdir={workdir}/run"]
@@ -53,7 +54,8 @@ def seconds(arguments, workdir, keep, to_its_end=False):
             if " on real test images" in log.read_text():
                 times.setdefault("teacher", now)
             if epochs_done(workdir / "run"):
-                times["epoch"] = now
+                first = json.loads((workdir / "run" / "metrics.jsonl").read_text().splitlines()[0])
+                times["epoch"] = now - first["training_seconds"]
         if not to_its_end:
             run.kill()
     shutil.rmtree(workdir / "run")
