@@ -3,7 +3,7 @@
     python -m experiments.study --study=studies/cifar10_resnet20_race.py --workdir=runs/cifar10_resnet20_race \\
         --jobs=2 --out=results/cifar10_resnet20_race.json
 
-The teacher is akamaster's resnet20-12fca82f.th, expected in runs/. It takes about as many multiplications as its
+The teacher is akamaster's resnet20-12fca82f.th, expected in runs/. It takes 1.5 times the multiplications of its
 student, so that kept views save less than from a large one.
 """
 

@@ -28,7 +28,7 @@ def _turnover(config):
     """How many images enter the buffer an epoch, how long the student waits, and a task loss that reaches the floor."""
     ssdkd = config.ssdkd
     batch, full = ssdkd.synthesis_batch_size, math.ceil(ssdkd.buffer_size / ssdkd.synthesis_batch_size)
-    # With as many student steps.
+    # With as many student steps as by default.
     waiting = {**of_ssdkd({"warmup_epochs": full}), "epochs": full + config.epochs - ssdkd.warmup_epochs}
     return {
         "half of the images an epoch": of_ssdkd({"synthesis_batch_size": batch // 2}),

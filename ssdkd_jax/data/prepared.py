@@ -118,7 +118,7 @@ def _split_name(builder, split, labeled=True):
 
 
 def _records(builder, split_name):
-    """All records of a split, read at once: one after the other takes half as long again."""
+    """All records of a split, read at once, for which TFDS has no other name: one by one takes half as long again."""
     source = _source(builder, split_name)
     return source.__getitems__(range(len(source)))
 

@@ -5,14 +5,16 @@ To import PyTorch takes two seconds, for which the first epoch of every run woul
 
 import numpy as np
 
-from ssdkd_jax import source
 from ssdkd_jax.files import digest_of, file_sha256, write_if_possible
+from ssdkd_jax.interop import foreign_files, torch_files
 from ssdkd_jax.interop.torch_files import read_torch_file
 from ssdkd_jax.reports.run_files import DAMAGES
 from ssdkd_jax.training.kept_programs import cache_folder
 
-# Bytes of the largest file whose tensors are kept: next to reading a larger one, PyTorch's import is nothing.
+# Bytes of the largest file whose tensors are kept, as every version of a file takes as much of the disk again.
 LARGEST_FILE = 2**28
+# Digest of the code that reads them, as it is when this is imported.
+_READER = digest_of([file_sha256(module.__file__) for module in (torch_files, foreign_files)])
 
 
 def kept_tensors(path):
@@ -28,7 +30,7 @@ def kept_tensors(path):
     found = _read(place) if place else None
     if found is None:
         found = read_torch_file(path)
-        if place:
+        if place and place == _place(path):  # the file was not replaced in between
             write_if_possible(place, lambda file: _write(file, *found))
     tensors, note = found
     if note:
@@ -37,11 +39,11 @@ def kept_tensors(path):
 
 
 def _place(path):
-    """Where a file's tensors are kept, or None where they are not."""
+    """Where a file's tensors are kept, or None where they are not, as those that are read without PyTorch."""
     folder = cache_folder()
-    if folder is None or not path.is_file() or path.stat().st_size > LARGEST_FILE or not source.is_unchanged():
+    if folder is None or path.suffix == ".safetensors" or not path.is_file() or path.stat().st_size > LARGEST_FILE:
         return None
-    key = digest_of([str(path), file_sha256(path), source.AS_IMPORTED])
+    key = digest_of([str(path), file_sha256(path), _READER])
     return folder / "tensors" / f"{key[:20]}.npz"
 
 

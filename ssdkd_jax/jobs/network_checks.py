@@ -132,6 +132,8 @@ def _check_network(context, name, images, flag):
     if is_user_code(name):
         model = make_model(context, name, classes, bn_axis_name=AXIS)
         check_outputs(name, model, images.shape, (*images.task.label_shape(images.shape), classes), AXIS)
+        with reported_errors(name):
+            return network_shapes(context, name, images)
     try:
         return network_shapes(context, name, images)
     except UserError as error:

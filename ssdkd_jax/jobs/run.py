@@ -136,7 +136,7 @@ def _make_report(folder):
     Everything else of the run is there, so it is no reason to refuse the run.
     """
     try:
-        write_report(folder)
+        write_page(folder)
     except (UserError, OSError) as error:
         if not isinstance(error, UserError) and error.errno not in run_folder.READ_ONLY:
             raise
@@ -146,7 +146,7 @@ def _make_report(folder):
     return True
 
 
-def write_report(folder):
+def write_page(folder):
     """Writes report.html, see `run_page.write_report`."""
     from ssdkd_jax.reports import run_page  # with Matplotlib, which takes a second that the first epoch would wait for
 
@@ -231,7 +231,7 @@ def _run(context, command, shortened):
 
 def _write(folder, summary):
     run_folder.write_summary(folder, summary)
-    write_report(folder)
+    write_page(folder)
     print(f"{summary.in_one_line()}; see {folder}/report.html", flush=True)
 
 

@@ -8,7 +8,6 @@ document, between `<!-- results:races PICTURE.png; OTHER, OTHER; NAME METHOD; NA
 """
 
 import pathlib
-import re
 from collections.abc import Iterable
 
 from ssdkd_jax.errors import UserError
@@ -44,8 +43,11 @@ def fill(text: str, results: dict[str, dict]) -> str:
 
 def pictures(text: str, results: dict[str, dict]) -> dict[str, bytes]:
     """Returns {file name: PNG file} of the races that a document shows; arguments and errors as of `fill`."""
-    found = [marker.partition(" ") for marker in re.findall(rf"{_MARKER}(.*?) -->", text)]
+    found = [part.partition(" -->")[0].partition(" ") for part in text.split(_MARKER)[1:]]
     shown = [_races(rest, results) for what, _, rest in found if what == "races" and rest]
+    names = [name for name, _, _ in shown]
+    if len({*names}) < len(names):
+        raise UserError(f"two of its tables of races have the same picture, expected one each: {', '.join(names)}")
     return {name: several_races.picture(races, others) for name, others, races in shown}
 
 
@@ -83,6 +85,7 @@ def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pat
         try:
             text = path.read_bytes().decode("utf-8")  # with the line ends that it has
             filled = fill(text, results)
+            drawn = pictures(text, results)
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not UTF-8 ({error.reason}): expected a Markdown file; save it as one"
@@ -91,7 +94,7 @@ def refresh(paths: Iterable[pathlib.Path], results: dict[str, dict]) -> list[pat
             raise UserError(f"{path}: {error}") from error
         if filled != text:
             changed[path] = filled
-        for name, content in pictures(text, results).items():
+        for name, content in drawn.items():
             picture = path.with_name(name)
             if not picture.exists() or picture.read_bytes() != content:
                 changed[picture] = content
@@ -119,12 +122,16 @@ def _races(text: str, results: dict[str, dict]) -> tuple[str, list[str], list[Ra
     """(the picture's name, names of the others, the races) of what stands in a marker of several races."""
     picture, *parts = (part.strip() for part in text.split(";"))
     split = [race.partition(" ") for race in parts[1:]]
+    others = [other.strip() for other in parts[0].split(",")] if parts else []
     is_name = pathlib.PurePath(picture).name == picture and picture.endswith(".png")
-    if not (is_name and split and all(map(all, split))):
+    if not (is_name and all(others) and split and all(map(all, split))):
         expected = f"{_MARKER}races PICTURE.png; OTHER, OTHER; NAME METHOD -->"
         raise UserError(f"{_MARKER}races {text} --> has not the form {expected}")
     races = [Race(name, _known(name, results), racer) for name, _, racer in split]
-    return picture, [other.strip() for other in parts[0].split(",")], races
+    known = {name for race in races for name in race.result.get("variants", ())}
+    if unknown := [other for other in others if other not in known]:
+        raise UserError(f"none of these races has {', '.join(unknown)}; known are: {', '.join(sorted(known))}")
+    return picture, others, races
 
 
 def _made(name, make, *arguments):

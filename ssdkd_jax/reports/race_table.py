@@ -1,5 +1,7 @@
 """How soon one method or variant is where the others end, from a comparison's or a study's curves."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ssdkd_jax.errors import UserError
@@ -8,15 +10,27 @@ from ssdkd_jax.reports import charts
 _NEVER = "–"
 
 
+class Row(NamedTuple):
+    """Text about one method or variant, under `header`."""
+
+    name: str
+    accuracy: str
+    seconds: str
+    after: str
+    share: str
+    share_of_seeds: str
+    by_then: str
+
+
 def header(result: dict, name: str) -> tuple[str, ...]:
     """The names of the columns."""
     kind = "method" if "methods" in result else "variant"
     after, by_then = f"{name} has that after (s)", f"{name} by then (%)"
-    return (kind, "accuracy (%)", "total (s)", after, "share of the time", "of each seed's", by_then)
+    return (kind, "accuracy (%)", "total (s)", after, "share of its time", "seed by seed", by_then)
 
 
-def rows(result: dict, name: str) -> list[tuple[str, ...]]:
-    """One row of text for each other method or variant, under `header`.
+def rows(result: dict, name: str) -> list[Row]:
+    """One row of text for each other method or variant that has an accuracy and a time.
 
     The curve of `name` is the mean of its seeds; it has an accuracy where an evaluation first shows it, and what it has
     "by then" is its last evaluation within the other's mean time. Each seed's share is `share_of_seed`.
@@ -48,7 +62,7 @@ def _row(other, row, racer, line):
     after, within = first_time(line.x, line.y, accuracy), np.flatnonzero(line.x <= seconds)
     by_then = f"{line.y[within[-1]]:.2f}" if len(within) else _NEVER
     when, share = (_NEVER, _NEVER) if after is None else (f"{after:.0f}", f"{after / seconds:.2f}")
-    return other, f"{accuracy:.2f}", f"{seconds:.0f}", when, share, shares_in_words(row, racer), by_then
+    return Row(other, f"{accuracy:.2f}", f"{seconds:.0f}", when, share, _shares_in_words(row, racer), by_then)
 
 
 def first_time(x: np.ndarray, y: np.ndarray, accuracy: float) -> float | None:
@@ -69,9 +83,9 @@ def share_of_seed(curve: list[list[float]], racing: list[list[float]]) -> float 
     return None if after is None else after / seconds
 
 
-def shares_in_words(row: dict, racer: dict) -> str:
-    """Writes `share_of_seed` of all seeds that two rows of a results file share, in the order of the seeds."""
-    curves, racing = (dict(zip(one["seeds"], one["curves"], strict=True)) for one in (row, racer))
+def _shares_in_words(row, racer):
+    """`share_of_seed` of all seeds of which both have curves, in the order of the seeds."""
+    curves, racing = (dict(zip(one["seeds"], one.get("curves", ()), strict=False)) for one in (row, racer))
     common = [seed for seed in sorted(curves) if curves[seed] and racing.get(seed)]
     shares = [share_of_seed(curves[seed], racing[seed]) for seed in common]
-    return ", ".join(_NEVER if share is None else f"{share:.2f}" for share in shares)
+    return ", ".join(_NEVER if share is None else f"{share:.2f}" for share in shares) or _NEVER

@@ -19,8 +19,8 @@ HEADER = (
     "class entropy",
     "total (s)",
     "lead over it (95 % interval)",
-    "there after a share of its time",
-    "of each seed's",
+    "share of its time until there",
+    "seed by seed",
 )
 _PANEL = (3.6, 3.4)
 
@@ -52,20 +52,22 @@ def rows(races: list[Race], others: list[str]) -> list[tuple[str, ...]]:
 
 
 def _rows(race, others):
+    compared, variants = _compared(race), race.result["variants"]
+    racer, seeds = variants[race.name], len(race.result["seeds"])
+    yield (race.file, race.name, *_measured(racer, seeds), "", "", "")
+    for other in filter(compared.__contains__, others):
+        row, found = variants[other], compared[other]
+        yield (race.file, other, *_measured(row, seeds), _lead(racer, row), found.share, found.share_of_seeds)
+
+
+def _compared(race):
+    """{name: race_table.Row} of the variants that a race has results of."""
     if race.result["kind"] != "study":
         raise UserError(f"{race.file}.json holds {race.result['kind']}, expected a study")
     try:
-        shares = {row[0]: row[4] for row in race_table.rows(race.result, race.name)}
+        return {row.name: row for row in race_table.rows(race.result, race.name)}
     except UserError as error:
         raise UserError(f"{race.file}.json: {error}") from error
-    variants = race.result["variants"]
-    racer, seeds = variants[race.name], len(race.result["seeds"])
-    yield (race.file, race.name, *_measured(racer, seeds), "", "", "")
-    for other in others:
-        if other in shares:
-            row = variants[other]
-            of_seeds = race_table.shares_in_words(row, racer)
-            yield (race.file, other, *_measured(row, seeds), _lead(racer, row), shares[other], of_seeds)
 
 
 def _measured(row, seeds):
@@ -87,7 +89,7 @@ def _lead(racer, row):
 
 def notes(races: list[Race], others: list[str]) -> list[str]:
     """Sentences that belong under the table; arguments as of `rows`."""
-    missing = {race.file: [other for other in others if other not in race.result["variants"]] for race in races}
+    missing = {race.file: [other for other in others if other not in _compared(race)] for race in races}
     missing = [f"in {file} {', '.join(names)}" for file, names in missing.items() if names]
     settings = [
         f"{race.file}: {race.result['dataset']}, {race.result['teacher']} ({race.result['teacher_accuracy']:.2f} "
@@ -99,7 +101,7 @@ def notes(races: list[Race], others: list[str]) -> list[str]:
         f"{'; '.join(settings)}.",
         "A lead is seed by seed, with Student's interval; bold where zero lies outside, as it does by chance for one "
         "in twenty. The shares are of the mean curves, and of each seed's own curve, end and time.",
-        *([f"Not measured {'; '.join(missing)}."] if missing else []),
+        *([f"No result {'; '.join(missing)}."] if missing else []),
     ]
 
 
@@ -120,8 +122,9 @@ def picture(races: list[Race], others: list[str]) -> bytes:
                 if any(variants.get(name, {}).get("curves", ())):
                     label = variants[name]["method"] if name == race.name else name
                     draw_mean(axes, charts.pen(index), label, variants[name]["curves"])
-                    shown.setdefault(label, axes.lines[-1])
-            axes.set(title=race.file, xlabel="seconds of training", ylabel=f"{metric_of(race.result).words} (%)")
+                    shown.setdefault(axes.lines[-1].get_label(), axes.lines[-1])
+            axes.set_title(race.file, parse_math=False)
+            axes.set(xlabel="seconds of training", ylabel=f"{metric_of(race.result).words} (%)")
         figure.legend(shown.values(), shown, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
 
     width, height = _PANEL

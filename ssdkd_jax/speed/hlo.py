@@ -146,25 +146,30 @@ def _runs(computations, steps) -> Iterator[tuple[dict, float]]:
 
 
 def _trips(rest, computations):
-    """How often a loop runs, as the compiler notes it or as its condition says, i < N from 0; else None."""
+    """How often a loop runs, as the compiler notes it, or as its condition says that counts to a whole number.
+
+    The loops of these programs count from 0 in ones; None for a loop of another kind.
+    """
     noted = _TRIPS.search(rest)
     if noted:
         return int(noted[1])
-    condition = computations.get(re.search(r"condition=%?([^\s,]+)", rest)[1], {})
+    compared, among = _comparison(computations.get(re.search(r"condition=%?([^\s,]+)", rest)[1], {}), computations)
+    if not compared or "direction=LT" not in compared.rest or len(compared.operands) != 2:
+        return None
+    counter, bound = (among.get(name) for name in compared.operands)
+    counts = counter and counter.opcode == "get-tuple-element" and counter.arrays[0].dtype.startswith(("s", "u"))
+    return int(bound.rest.partition(")")[0]) if counts and bound and bound.opcode == "constant" else None
+
+
+def _comparison(condition, computations):
+    """(the comparison in which a loop's condition ends or None, its operands by name), also from inside of a fusion."""
     root = next((instruction for instruction in condition.values() if instruction.root), None)
     if root and root.opcode == "fusion":
-        inside = computations.get(_called(root.rest)[0], {})
-        given = dict(enumerate(root.operands))
-        constants = {
-            name: condition.get(given.get(int(inner.rest.partition(")")[0])))
-            for name, inner in inside.items()
-            if inner.opcode == "parameter"
-        }
-        root, condition = next((inner for inner in inside.values() if inner.root), None), {**inside, **constants}
-    if not root or root.opcode != "compare" or "direction=LT" not in root.rest:
-        return None
-    bound = condition.get(root.operands[1])
-    return int(bound.rest.partition(")")[0]) if bound and bound.opcode == "constant" else None
+        inside = next((computations[name] for name in _called(root.rest) if name in computations), {})
+        parameters = {name: int(i.rest.partition(")")[0]) for name, i in inside.items() if i.opcode == "parameter"}
+        given = {name: condition.get(root.operands[at]) for name, at in parameters.items() if at < len(root.operands)}
+        root, condition = next((i for i in inside.values() if i.root), None), {**inside, **given}
+    return (root if root and root.opcode == "compare" else None), condition
 
 
 def _called(rest):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -41,11 +42,11 @@ class CompileOnce:
     def start(self, *args):
         """Begins to compile for arguments like these, arrays or shapes with shardings, while the caller goes on.
 
-        Or begins to read the program that an earlier run kept.
+        Where an earlier run kept the program, it begins to read that instead.
         """
         with self._clock.measure("compile"):
             entry = self._kept and self._kept.entry(self._name, args)
-            if entry and entry.exists():
+            if entry and os.path.exists(entry):  # False, too, where the folder cannot be searched
                 self._compiling = COMPILERS.submit(lambda: (self._kept.read(entry, args), None))
                 self._anew = functools.partial(self._compile, entry, args)
             else:
@@ -62,7 +63,10 @@ class CompileOnce:
         return self._function.lower(*args)
 
     def finish(self):
-        """Waits for the compilation that was started, raises what it or the check has to say, and keeps the program."""
+        """Waits for the compilation that was started, raises what it or the check has to say, and keeps the program.
+
+        It traces the function where what was kept cannot be read, so it is called with the same settings as `start`.
+        """
         with self._clock.measure("compile"):
             compiled, serialized = self._compiling.result()
             if compiled is None:  # what was kept cannot be loaded

@@ -59,7 +59,7 @@ def compared(tmp_path_factory):
     before = first.stat().st_mtime_ns
     # The rest in this process, which costs no further start, and without the runs' own pages.
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.setattr("ssdkd_jax.jobs.run.write_report", lambda folder: None)
+        patch.setattr("ssdkd_jax.jobs.run.write_page", lambda folder: None)
         config = tiny_job.config(cache_dir)
         config.update_from_flattened_dict(settings(str(cache_dir)))
         comparison.compare(config, METHODS, 2, workdir)

@@ -50,7 +50,7 @@ def studied(tmp_path_factory):
     assert json.loads((folder / "runs" / "study.json").read_text())["kind"] == "study"
     with pytest.MonkeyPatch.context() as patch:
         # The rest one after another in this process, which costs no further start, and without pages.
-        patch.setattr("ssdkd_jax.jobs.run.write_report", lambda folder: None)
+        patch.setattr("ssdkd_jax.jobs.run.write_page", lambda folder: None)
         result = run_study(load_study(f"{folder}/mine.py"), folder / "runs", folder / "runs" / "study.json")
     assert first.stat().st_mtime_ns == before, "what was finished was done again"
     return folder, stopped, result

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from ssdkd_jax import source
 from ssdkd_jax.errors import UserError
+from ssdkd_jax.interop import torch_files
 from ssdkd_jax.jobs import kept_tensors as module
 from ssdkd_jax.jobs.kept_tensors import kept_tensors
 from tests.caches import cache_in
@@ -17,9 +17,7 @@ TENSORS = {"file": torch.arange(6.0).reshape(2, 3), "layer1.0.bn1.num_batches_tr
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    # As if nobody edited the package while this runs.
-    monkeypatch.setattr(source, "is_unchanged", lambda: True)
+def folder(tmp_path):
     with cache_in(tmp_path / "cache"):
         yield tmp_path / "cache" / "tensors"
 
@@ -79,19 +77,45 @@ def test_what_cannot_be_read_is_read_from_the_file_again(path, folder):
     assert not needs_torch(path)
 
 
-def test_nothing_is_kept_of_other_source_of_large_files_or_without_a_folder(path, folder, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setattr(source, "is_unchanged", lambda: False)
-        assert_read(kept_tensors(path))
+def test_nothing_is_kept_of_large_files_or_without_a_folder(path, folder, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(module, "LARGEST_FILE", path.stat().st_size - 1)
         assert_read(kept_tensors(path))
     with cache_in(None):
         assert_read(kept_tensors(path))
     assert not folder.exists()
+
+
+def test_code_that_reads_otherwise_reads_anew(path, monkeypatch):
     kept_tensors(path)
-    monkeypatch.setattr(source, "AS_IMPORTED", "of another version")
+    monkeypatch.setattr(module, "_READER", "of another version")
     assert needs_torch(path)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_kept(path, folder, monkeypatch):
+    def replaced(path):
+        found = torch_files.read_torch_file(path)
+        torch.save({name: 2 * value for name, value in TENSORS.items()}, path)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read_torch_file", replaced)
+        assert_read(kept_tensors(path))
+    assert not folder.exists()
+    assert_read(kept_tensors(path), 2)
+
+
+def test_half_precision_is_kept_as_it_is_read(path):
+    torch.save({name: value.half() if value.is_floating_point() else value for name, value in TENSORS.items()}, path)
+    for _ in range(2):
+        assert_read(kept_tensors(path))
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(path, folder):
+    folder.parent.mkdir()
+    folder.write_text("a file where the folder should be")
+    for _ in range(2):
+        assert_read(kept_tensors(path))
 
 
 def test_what_is_no_file_of_weights_is_refused_as_ever(path, folder):

@@ -139,7 +139,7 @@ def test_nothing_is_found_where_the_source_has_changed_since_it_was_imported(mon
     assert kept() is None
 
 
-def test_another_process_has_the_same_digests():
+def test_another_process_has_the_same_digests(tmp_path):
     """Nothing in them is an address or another accident of one process."""
     code = """
 import types, jax, numpy as np
@@ -154,10 +154,8 @@ print(found.traced_from, found.compiled_for, found.entry("step", (state, jax.ran
 """
     environment = {**os.environ, KEEP_PROGRAMS: "1", "PYTHONPATH": str(tiny_job.ROOT)}
     command = [sys.executable, "-c", code]
-    runs = [
-        subprocess.run(command, env={**environment, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
-        for seed in ("1", "2")
-    ]
+    in_folder = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True}
+    runs = [subprocess.run(command, env={**environment, "PYTHONHASHSEED": seed}, **in_folder) for seed in ("1", "2")]
     assert runs[0].stdout == runs[1].stdout and len(runs[0].stdout.split()) == 3
 
 

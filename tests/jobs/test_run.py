@@ -25,7 +25,7 @@ def test_a_folder_that_cannot_be_written_needs_no_report(tmp_path, monkeypatch, 
     def read_only(folder):
         raise OSError(number, message, str(folder))
 
-    monkeypatch.setattr(run, "write_report", read_only)
+    monkeypatch.setattr(run, "write_page", read_only)
     assert not run._make_report(tmp_path)
     expected = f"report.html is missing and cannot be made: the folder cannot be written ({message})\n"
     assert capsys.readouterr().out == f"{tmp_path}/{expected}"
@@ -35,7 +35,7 @@ def test_a_full_disk_is_not_taken_for_one_that_cannot_be_written(tmp_path, monke
     def full(folder):
         raise OSError(errno.ENOSPC, "No space left on device", str(folder))
 
-    monkeypatch.setattr(run, "write_report", full)
+    monkeypatch.setattr(run, "write_page", full)
     with pytest.raises(OSError, match="No space left"):
         run._make_report(tmp_path)
 

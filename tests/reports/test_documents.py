@@ -39,7 +39,7 @@ def test_a_race_tells_how_soon_one_is_where_the_others_end():
         "slow": row(accuracies=(50.0, 50.0), seconds={**seconds, "whole": 5.0}),
     }
     filled = fill("<!-- results:race one ssdkd --><!-- end -->", {"one": comparison(methods)})
-    header = "| method | accuracy (%) | total (s) | ssdkd has that after (s) | share of the time | of each seed's |"
+    header = "| method | accuracy (%) | total (s) | ssdkd has that after (s) | share of its time | seed by seed |"
     assert header in filled
     # By seed: 70 % at 9 seconds, which ssdkd has at 20, and 80 %, too.
     assert "| fast2 | 75.00 | 50 | 20 | 0.40 | 2.22, 2.22 | 90.00 |" in filled
@@ -64,11 +64,12 @@ def races(**changes):
             curves=[[[30.0, 70.0], [50.0, 75.0]], [[30.0, 70.0], [40.0, 85.0]]],
             seconds={"whole": 45.0, "synthesis": 10.0, "student": 30.0},
         ),
+        "failed": row((), ()),  # all of its runs diverged
     }
     return study(variants, **changes)
 
 
-RACES = "<!-- results:races a.png; fast2, nayer; one ssdkd, long; two default --><!-- end -->"
+RACES = "<!-- results:races a.png; fast2, failed; one ssdkd, long; two default --><!-- end -->"
 
 
 def test_several_races_become_one_table():
@@ -77,9 +78,17 @@ def test_several_races_become_one_table():
     assert "| one | ssdkd, long | 88.00 ± 1.00 | 0.850 | 10 |  |  |  |" in filled
     # The lead is 10 and 6 points; the mean curves are at 80 % after 20 of 45 seconds, seeds after 20 of 50 and of 40.
     assert "| one | fast2 | 80.00 ± 1.00 | – | 45 | +8.00 (-17.41 to 33.41) | 0.44 | 0.40, 0.50 |" in filled
-    assert "nayer |" not in filled and "Not measured in one nayer; in two nayer." in filled
+    assert "failed |" not in filled and "No result in one failed; in two failed." in filled
     assert "| two | default | 80.50" in filled
     assert "one: digits, convnet_32 (99.00 %) to convnet_8, 2 seeds, 2 cores, 2026-01-02; two: shapes" in filled
+
+
+def test_two_tables_with_one_picture_are_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(2 * RACES)
+    with pytest.raises(UserError, match=r"page\.md: two of its tables of races have the same picture, .*: a\.png"):
+        refresh([page], {"one": races(), "two": races()})
+    assert page.read_text() == 2 * RACES and not (tmp_path / "a.png").exists()
 
 
 def test_the_picture_of_several_races_lies_beside_the_document(tmp_path):
@@ -101,9 +110,17 @@ def test_the_picture_of_several_races_lies_beside_the_document(tmp_path):
         ("<!-- results:race one default --><!-- end -->", r"one\.json: its default has no curve"),
         ("<!-- results:race timed ssdkd --><!-- end -->", r"timed\.json: its times are from some of the seeds only"),
         ("<!-- results:race missing a --><!-- end -->", r"no results file missing\.json"),
+        ("<!-- results:races a.png; x; study default --><!-- end -->", "none of these races has x; known are: default"),
+        ("<!-- results:races a.png; ; study default --><!-- end -->", "has not the form"),
         ("<!-- results:races a.png; x; missing a --><!-- end -->", r"no results file missing\.json"),
-        ("<!-- results:races a.png; x; two ssdkd --><!-- end -->", r"two\.json holds comparison, expected a study"),
-        ("<!-- results:races a.png; x; study slow --><!-- end -->", r"study\.json: it has no slow; known are: default"),
+        (
+            "<!-- results:races a.png; no phi; two ssdkd; study default --><!-- end -->",
+            r"two\.json holds comparison, expected a study",
+        ),
+        (
+            "<!-- results:races a.png; no phi; study slow --><!-- end -->",
+            r"study\.json: it has no slow; known are: default",
+        ),
         (
             "<!-- results:races a.png; x; study --><!-- end -->",
             "has not the form <!-- results:races PICTURE",

@@ -103,9 +103,23 @@ def test_what_a_loop_compares_its_counter_with_counts(last):
 
 
 @pytest.mark.parametrize("last", [COMPARED, FUSED], ids=["plain", "fused"])
-@pytest.mark.parametrize(("old", "new"), [("constant(5)", "parameter(1)"), ("direction=LT", "direction=GT")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("constant(5)", "parameter(1)"),
+        ("direction=LT", "direction=GT"),
+        (
+            "%n = s32[]{:T(128)} constant(5)",
+            "%n = f32[] constant(0.1)\n  %x = f32[] get-tuple-element(%state), index=1",
+        ),
+        ("%i = s32[]{:T(128)} get-tuple-element(%state), index=0", "%i = s32[]{:T(128)} constant(0)"),
+    ],
+)
 def test_a_loop_whose_end_is_no_number_of_the_text_takes_the_steps(last, old, new):
-    assert hlo.figures(TEXT.replace(CONDITION, (COUNTED + last).replace(old, new)), 7) == hlo.figures(TEXT, 7)
+    changed = (COUNTED + last).replace(old, new)
+    if "%x" in changed:
+        changed = changed.replace("(%i, %n)", "(%x, %n)")
+    assert hlo.figures(TEXT.replace(CONDITION, changed), 7) == hlo.figures(TEXT, 7)
 
 
 def test_bytes_of_main_memory():
