@@ -128,6 +128,14 @@ def test_networks_of_a_users_own(context, written):
     assert "expected logits (2, 3)" in refusal(context(), wrong)
 
 
+def test_a_network_of_a_users_own_that_fails_with_one_image(context, written):
+    """With which its variables are made."""
+    own = written(NET.format("self.num_classes if len(x) > 1 else 1 // 0"), "Net")
+    place = f"{own.partition(':')[0]}, line 10"
+    expected = f"{own} fails with ZeroDivisionError: integer division or modulo by zero ({place})"
+    assert refusal(context(student__name=own)) == refusal(context(), own) == expected
+
+
 def test_networks_of_a_users_own_that_work(context, written):
     own = written(NET.format("self.num_classes"), "Net")
     check(context(student__name=own), own)
