@@ -1,5 +1,5 @@
 # make demo   set up .venv, then distill a teacher into a student, on the digits that come with scikit-learn
-# make test   set up .venv, then run the linter and the tests, but for the slow ones (seven to nine minutes on two idle cores)
+# make test   set up .venv, then run the linter and the tests, but for the slow ones (six to nine minutes on two idle cores)
 # make test-all   the same with the slow ones: every method learns, more settings and tasks
 # make test-tpu   the tests that compile for a TPU, which need none, with libtpu (210 MB) in an environment of its own
 

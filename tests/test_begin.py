@@ -15,7 +15,7 @@ def test_runs_that_find_programs_begin_sooner(tmp_path):
         sys.executable,
         "-m",
         "tests.begin",
-        "--repeats=1",
+        "--repeats=2",
         f"--workdir={tmp_path}/begin",
         f"--out={tmp_path}/out.json",
     ]

@@ -25,7 +25,7 @@ from ssdkd_jax.outputs import check_replaces, check_results_file, check_written_
 from ssdkd_jax.reports import comparison_table, run_files, tables
 from ssdkd_jax.reports.image_statistics import confidence_histogram, evenness
 from ssdkd_jax.reports.results_files import read_result
-from ssdkd_jax.reports.seed_statistics import paired
+from ssdkd_jax.reports.seed_statistics import paired_by_seed
 from ssdkd_jax.reports.study_plot import study_plot
 
 KIND, PLOT = "study", run_files.STUDY_PLOT
@@ -208,14 +208,13 @@ class Results:
 
     def _paired(self, name, first):
         """Differences from the first variant on the seeds of both; None for itself, and where there are none."""
-        seeds = sorted(seed for one, seed in self.runs if one == name and (first, seed) in self.runs)
-        if name == first or not seeds:
+        if name == first:
             return None
-        values, baseline = (
-            [self.runs[variant, seed].summary.score("student") for seed in seeds] for variant in (name, first)
-        )
-        found = paired(values, baseline)
-        return {"seeds": seeds, **found._asdict(), "beyond_noise": found.beyond_noise}
+        scores = {name: {}, first: {}}
+        for (variant, seed), run in self.runs.items():
+            if variant in scores:
+                scores[variant][seed] = run.summary.score("student")
+        return paired_by_seed(scores[name], scores[first])
 
 
 def image_numbers(workdir: pathlib.Path) -> dict | None:

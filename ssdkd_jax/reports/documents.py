@@ -110,7 +110,7 @@ def _table(marker: str, results: dict[str, dict]) -> str:
         return _made(name, tables.race, _known(name, results), racer)
     if what == "races" and rest:
         name, others, races = _races(rest, results)
-        return f"![Accuracy over seconds of training]({name})\n\n{tables.several_races(races, others)}"
+        return f"![Accuracy over seconds of training]({name})\n\n{tables.races(races, others)}"
     if what == "curve" and rest:
         return _made(rest, tables.curve, _known(rest, results))
     if what == "time" and rest:

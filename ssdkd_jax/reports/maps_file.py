@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports.run_files import DAMAGES, MAPS, check_own, unneeded
+from ssdkd_jax.reports.run_files import MAPS, check_own, read_arrays, unneeded
 
 
 class Maps(NamedTuple):
@@ -34,13 +33,11 @@ def read_maps(workdir: pathlib.Path) -> Maps | None:
       UserError: it is damaged, or another run's.
     """
     path = pathlib.Path(workdir) / MAPS
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            maps = Maps(*(arrays[name] for name in Maps._fields))
-    except DAMAGES as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} holds no label maps ({reason}); {unneeded(path)}") from error
-    check_own(path)
+    maps = read_arrays(path, _maps, "holds no label maps", unneeded(path))
+    if maps is not None:
+        check_own(path)
     return maps
+
+
+def _maps(arrays):
+    return Maps(*(arrays[name] for name in Maps._fields))

@@ -7,7 +7,8 @@ import shlex
 import tokenize
 import zipfile
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -175,31 +176,52 @@ def read_buffer(workdir: pathlib.Path) -> Buffer | None:
       UserError: it is damaged, or another run's.
     """
     path = pathlib.Path(workdir) / BUFFER
+    buffer = read_arrays(path, _buffer, "is not a buffer", _fix(path))
+    if buffer is None:
+        return None
+    _check_buffer(buffer, path)
+    check_own(path)
+    return _with_all_classes_named(buffer)
+
+
+def read_arrays(path: pathlib.Path, make: Callable[[Mapping[str, np.ndarray]], Any], problem: str, fix: str) -> Any:
+    """Makes something of an .npz file's arrays; None where there is no file.
+
+    Args:
+      path: of the file.
+      make: ({name: array}) -> what is returned; fails where arrays are missing or of another kind.
+      problem: what a damaged file is, such as "is not a buffer".
+      fix: what to do then.
+
+    Raises:
+      UserError: it is damaged.
+    """
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names = [str(name) for name in arrays["class_names"]]
-            predicted_class, shares = _classes(arrays["predicted_class"], len(names))
-            real_class, real_shares = _classes(arrays.get("real_class"), len(names))
-            buffer = Buffer(
-                images=arrays["images"],
-                predicted_class=predicted_class,
-                confidence=arrays["confidence"].astype(np.float64),
-                class_names=names,
-                real_class=real_class,
-                real_confidence=arrays["real_confidence"].astype(np.float64) if "real_confidence" in arrays else None,
-                collected=_collected(arrays) if "collected_images" in arrays else None,
-                shares=shares,
-                real_shares=real_shares,
-                draws=arrays["draws"].astype(np.int64) if "draws" in arrays else None,
-            )
+            return make(arrays)
     except DAMAGES as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a buffer ({reason}); {_fix(path)}") from error
-    _check_buffer(buffer, path)
-    check_own(path)
-    return _with_all_classes_named(buffer)
+        raise UserError(f"{path} {problem} ({reason}); {fix}") from error
+
+
+def _buffer(arrays) -> Buffer:
+    names = [str(name) for name in arrays["class_names"]]
+    predicted_class, shares = _classes(arrays["predicted_class"], len(names))
+    real_class, real_shares = _classes(arrays.get("real_class"), len(names))
+    return Buffer(
+        images=arrays["images"],
+        predicted_class=predicted_class,
+        confidence=arrays["confidence"].astype(np.float64),
+        class_names=names,
+        real_class=real_class,
+        real_confidence=arrays["real_confidence"].astype(np.float64) if "real_confidence" in arrays else None,
+        collected=_collected(arrays) if "collected_images" in arrays else None,
+        shares=shares,
+        real_shares=real_shares,
+        draws=arrays["draws"].astype(np.int64) if "draws" in arrays else None,
+    )
 
 
 def _collected(arrays) -> Collected:

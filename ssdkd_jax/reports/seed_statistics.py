@@ -56,3 +56,16 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
         return Paired(differences, mean, None, None)
     half = float(scipy.special.stdtrit(len(differences) - 1, 0.975)) * std / len(differences) ** 0.5
     return Paired(differences, mean, mean - half, mean + half)
+
+
+def paired_by_seed(values: dict[int, float], baseline: dict[int, float]) -> dict | None:
+    """`paired` of the seeds that both have, as a results file holds it; None where they have none in common.
+
+    Args:
+      values, baseline: {seed: value}.
+    """
+    seeds = sorted(values.keys() & baseline.keys())
+    if not seeds:
+        return None
+    found = paired([values[seed] for seed in seeds], [baseline[seed] for seed in seeds])
+    return {"seeds": seeds, **found._asdict(), "beyond_noise": found.beyond_noise}

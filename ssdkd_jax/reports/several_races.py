@@ -8,7 +8,7 @@ from ssdkd_jax.reports import charts, race_table
 from ssdkd_jax.reports.comparison_table import NOTHING, accuracy
 from ssdkd_jax.reports.png_figure import png_figure
 from ssdkd_jax.reports.run_files import metric_of
-from ssdkd_jax.reports.seed_statistics import paired
+from ssdkd_jax.reports.seed_statistics import paired_by_seed
 from ssdkd_jax.reports.study_plot import draw_mean
 from ssdkd_jax.reports.study_table import difference, entropies
 
@@ -80,11 +80,7 @@ def _measured(row, seeds):
 def _lead(racer, row):
     """Paired differences of the racer's accuracies and another's in words."""
     first, second = (dict(zip(one["seeds"], one["accuracies"], strict=True)) for one in (racer, row))
-    common = sorted(first.keys() & second.keys())
-    if not common:
-        return NOTHING
-    found = paired([first[seed] for seed in common], [second[seed] for seed in common])
-    return difference({**found._asdict(), "beyond_noise": found.beyond_noise})
+    return difference(paired_by_seed(first, second)) or NOTHING
 
 
 def notes(races: list[Race], others: list[str]) -> list[str]:

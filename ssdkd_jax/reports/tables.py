@@ -3,8 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 from ssdkd_jax.errors import UserError
-from ssdkd_jax.reports import comparison_table, compile_figures, race_table, run_files, speed_figures, study_table
-from ssdkd_jax.reports import several_races as several
+from ssdkd_jax.reports import (
+    comparison_table,
+    compile_figures,
+    race_table,
+    run_files,
+    several_races,
+    speed_figures,
+    study_table,
+)
 from ssdkd_jax.reports.run_files import image_source
 from ssdkd_jax.reports.several_races import Race
 
@@ -60,14 +67,14 @@ def race(result: dict, name: str) -> str:
     return "\n".join([*lines, "", _source(result)])
 
 
-def several_races(races: list[Race], others: list[str]) -> str:
+def races(races: list[Race], others: list[str]) -> str:
     """Writes where one method of each race ends, and the others.
 
     Raises:
       UserError: as of `several_races.rows`.
     """
-    lines = several.rows(races, others)
-    return "\n".join(_numbers(several.HEADER, lines, several.notes(races, others)))
+    lines = several_races.rows(races, others)
+    return "\n".join(_numbers(several_races.HEADER, lines, several_races.notes(races, others)))
 
 
 def curve(result: dict) -> str:
