@@ -114,27 +114,6 @@ def test_large_kernels_are_those_of_much_work_and_many_channels():
     assert not is_product((32, 64, 64, 3), (3, 3, 3, 64))
 
 
-@pytest.mark.parametrize(
-    ("channels", "image", "size", "padding", "columns"),
-    [
-        ((16, 16), (5, 8), (3, 3), [(1, 1), (1, 1)], 2),
-        ((3, 16), (5, 8), (3, 3), [(1, 1), (1, 1)], 4),
-        ((16, 3), (4, 8), (3, 3), "SAME", 8),
-        ((8, 8), (6, 8), (2, 5), [(0, 2), (3, 1)], 4),
-        ((16, 3), (5, 8), (3, 3), "VALID", 2),
-        ((16, 16), (5, 7), (3, 3), "SAME", 1),
-        ((16, 16), (5, 8), (3, 1), "VALID", 1),
-        ((32, 16), (5, 8), (3, 3), "SAME", 1),
-    ],
-    ids=str,
-)
-def test_few_channels_are_computed_several_columns_at_once(channels, image, size, padding, columns):
-    x, kernel = inputs((2, *image, channels[0]), (*size, *channels))
-    assert_same(x, kernel, (1, 1), padding, dimension_numbers=NHWC)
-    values = jax.make_jaxpr(lambda x: convolution(x, kernel, (1, 1), padding, dimension_numbers=NHWC))(x)
-    assert f"window_strides=(1, {columns})" in str(values)
-
-
 def test_stride_that_leaves_pixels_out():
     """(9 - 2) is not divisible by 3: no window reaches the last row, whose gradient is zero."""
     x, kernel = inputs((2, 9, 9, 3), (2, 2, 3, 4))
