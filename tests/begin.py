@@ -10,19 +10,14 @@ workdir, and ended after that epoch.
 import argparse
 import os
 import pathlib
-import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 
-import jax
-
-from ssdkd_jax.files import write_at_once
-from ssdkd_jax.jobs.provenance import made_with
-from ssdkd_jax.outputs import check_results_file
 from ssdkd_jax.training.kept_programs import KEEP_PROGRAMS
+from tests import facts_file
 from tests.tiny_job import epochs_done
 
 # The first epoch is warm-up, and is not evaluated.
@@ -82,7 +77,7 @@ def main():
     options = parser.parse_args()
     if options.workdir.exists():
         parser.error(f"--workdir={options.workdir} is there, expected a new folder: programs in it would be found")
-    out = options.out and check_results_file(options.out, "facts")
+    out = facts_file.check(options.out)
     facts = {}
     for name, arguments in commands(options.workdir, options.resnet56).items():
         facts[f"{name}, first run"] = in_words([seconds(arguments, options.workdir, "1", to_its_end=True)])
@@ -93,8 +88,7 @@ def main():
         facts |= {f"{name}, programs kept": in_words(kept), f"{name}, programs traced": in_words(traced)}
         print("\n".join(f"{what}: {found}" for what, found in facts.items()), flush=True)
     if out:
-        source = {"kind": "facts", "command": shlex.join(["python", "-m", "tests.begin", *sys.argv[1:]])}
-        write_at_once(out, {**source, **made_with(jax.devices()), "facts": facts})
+        facts_file.write(out, "tests.begin", facts)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
 """What single convolutions cost on a CPU: ours and XLA's own inside a loop, as steps run, and PyTorch's.
 
-    taskset -c 0 python -m tests.conv_times --out=results/conv_times.json
+    python -m tests.conv_times --out=results/conv_times.json
 
-PyTorch's are left out where it is not installed.
+Both sides have one core with one thread.  PyTorch's times are left out where it is not installed.
 """
 
 import argparse
+import os
 import pathlib
-import shlex
-import sys
 from typing import NamedTuple
 
 import jax
 from jax import lax
 
-from ssdkd_jax.files import write_at_once
-from ssdkd_jax.jobs.provenance import made_with
 from ssdkd_jax.models import loop_friendly_conv_general_dilated
-from ssdkd_jax.outputs import check_results_file
 from ssdkd_jax.speed.timing import Budget, measure
+from tests import facts_file
 
 # Convolutions in a loop; those of a loop of one would be outside of any.
 STEPS = 2
@@ -129,14 +126,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0, help="after which no more calls of a figure begin")
     parser.add_argument("--out", type=pathlib.Path, help="JSON file for what was found")
     options = parser.parse_args()
-    out = options.out and check_results_file(options.out, "facts")
+    out = facts_file.check(options.out)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])  # before JAX and PyTorch count the cores
     facts = {}
     for layer in LAYERS:
         facts[name_of(layer)] = in_words(layer, options.batch, Budget(100, options.seconds))
         print(f"{name_of(layer)}: {facts[name_of(layer)]}", flush=True)
     if out:
-        source = {"kind": "facts", "command": shlex.join(["python", "-m", "tests.conv_times", *sys.argv[1:]])}
-        write_at_once(out, {**source, **made_with(jax.devices()), "facts": facts})
+        facts_file.write(out, "tests.conv_times", facts)
 
 
 if __name__ == "__main__":

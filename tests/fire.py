@@ -9,19 +9,13 @@ whatever the program does then.  Exit status 0 only if both end with the same bi
 import argparse
 import pathlib
 import random
-import shlex
 import signal
 import statistics
 import sys
 import threading
 import time
 
-import jax
-
-from ssdkd_jax.files import write_at_once
-from ssdkd_jax.jobs.provenance import made_with
-from ssdkd_jax.outputs import check_results_file
-from tests import tiny_job
+from tests import facts_file, tiny_job
 
 FIELDS = {"baselines": (), "checkpoint_every": 5, "evaluate_every": 10, "ssdkd__kd_steps": 20, "teacher__epochs": 10}
 # Growth of the resident memory, from the second tenth of the epochs to the last, that counts as flat.
@@ -40,7 +34,7 @@ def watched(process, workdir):
             except (OSError, StopIteration):  # it has just ended
                 return
             found.append((done, int(resident.split()[1]) / 1000))
-            time.sleep(0.5)
+            time.sleep(0.1)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -105,7 +99,7 @@ def main():
     options = parser.parse_args()
     if options.kills < 1:
         parser.error(f"--kills is {options.kills}, expected 1 or more")
-    out = options.out and check_results_file(options.out, "facts")
+    out = facts_file.check(options.out)
     fields, teachers = {**FIELDS, "epochs": options.epochs}, options.workdir / "teachers"
     whole, parts = options.workdir / "whole", options.workdir / "parts"
     early, late = growth(run(tiny_job.arguments(whole, teachers, **fields)), options.epochs)
@@ -125,8 +119,7 @@ def main():
     }
     print("\n".join(f"{what}: {found}" for what, found in facts.items()))
     if out:
-        source = {"kind": "facts", "command": shlex.join(["python", "-m", "tests.fire", *sys.argv[1:]])}
-        write_at_once(out, {**source, **made_with(jax.devices()), "facts": facts})
+        facts_file.write(out, "tests.fire", facts)
     sys.exit(0 if one == other and lines and flat else 1)
 
 
