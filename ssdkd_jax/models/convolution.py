@@ -4,7 +4,8 @@ The gradients that JAX derives for a convolution have dimension numbers for whic
 and `while_loop` bodies, where they run 25-100 times slower than outside (jax-ml/jax#12868).  Here both gradients are
 spelled as ordinary NHWC/HWIO convolutions between explicit transposes, so that one scanned epoch serves every platform.
 Depthwise convolutions, whose gradients are slower still, become sums of products; the kernel's gradient of a large
-convolution becomes a few matrix products.  Accelerators need none of this: leave `conv_general_dilated=None` there.
+convolution becomes a few matrix products; where channels are few, several pixels of a row are computed at once.
+Accelerators need none of this: leave `conv_general_dilated=None` there.
 """
 
 import functools
@@ -20,6 +21,8 @@ NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 # From so many multiplications for each of the kernel's pixels and so many input channels on, matrix products are the
 # faster gradient of a kernel; so many numbers that they multiply stay in a core's cache.
 LARGE, MANY_CHANNELS, CACHED = 2**23, 8, 100_000
+# From 2 to so many input channels, copying what a pixel sees takes longer than multiplying it.
+FEW_CHANNELS = 16
 
 
 def loop_friendly_conv_general_dilated(
@@ -39,9 +42,9 @@ def loop_friendly_conv_general_dilated(
 
     Two-dimensional NHWC/HWIO convolutions, plain or depthwise (as many groups, input channels and output channels),
     also with dilated kernels, are computed as this module describes; all others (other groups, dilated images, other
-    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding where
-    depthwise.  Reverse-mode derivatives of any order work; forward-mode ones (`jax.jvp`) do not, as for every
-    `jax.custom_vjp`.
+    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding, but that
+    a pixel which is not finite can make more of its row so.  Reverse-mode derivatives of any order work; forward-mode
+    ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
 
     Args:
       lhs: images (n, h, w, c), any floating dtype.
@@ -111,9 +114,7 @@ def _depthwise(images, kernel, strides, padding, dilation):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
 def _convolution(images, kernel, strides, padding, dilation, precision):
-    return lax.conv_general_dilated(
-        images, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=NHWC, precision=precision
-    )
+    return _convolve(images, kernel, strides, padding, (1, 1), dilation, precision)
 
 
 def _forward(images, kernel, strides, padding, dilation, precision):
@@ -142,16 +143,44 @@ def _images_gradient(images, kernel, gradient, strides, padding, dilation, preci
         # Chosen for an output of the images' size; rows that no window reached get zeros this way.
         high = images.shape[1 + axis] + reach - 1 - spread - low
         padding_back.append((low, high))
-    return lax.conv_general_dilated(
-        gradient,
-        flipped,
-        (1, 1),
-        padding_back,
-        lhs_dilation=strides,
+    return _convolve(gradient, flipped, (1, 1), padding_back, strides, dilation, precision)
+
+
+def _convolve(images, kernel, strides, padding, spread, dilation, precision):
+    """A convolution of images that are spread out by zeros with a dilated kernel."""
+    columns = 1
+    if strides == spread == dilation == (1, 1):
+        columns = _columns_at_once(kernel.shape, images.shape[2] + sum(padding[1]) - kernel.shape[1] + 1)
+    found = lax.conv_general_dilated(
+        images,
+        _for_columns(kernel, columns),
+        (strides[0], strides[1] * columns),
+        padding,
+        lhs_dilation=spread,
         rhs_dilation=dilation,
         dimension_numbers=NHWC,
         precision=precision,
     )
+    count, rows, groups, _ = found.shape
+    return found.reshape(count, rows, groups * columns, kernel.shape[3])
+
+
+def _columns_at_once(kernel_shape, width):
+    """How many neighbors of a row to compute at once, so that together they have 32 or 64 channels; 1 or 2, 4, 8."""
+    _, reach, inputs, outputs = kernel_shape
+    together = 64 if inputs <= 4 else 32
+    columns = 1
+    while columns < 8 and 2 * columns * outputs <= together and width % (2 * columns) == 0:
+        columns *= 2
+    return columns if reach >= 3 and 1 < inputs <= FEW_CHANNELS else 1
+
+
+def _for_columns(kernel, columns):
+    """The kernel of several columns of the output, which are its channels: (kh, kw + columns - 1, c, columns * o)."""
+    if columns == 1:
+        return kernel
+    shifted = [jnp.pad(kernel, ((0, 0), (i, columns - 1 - i), (0, 0), (0, 0))) for i in range(columns)]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def _kernel_gradient(images, kernel, gradient, strides, padding, dilation, precision):

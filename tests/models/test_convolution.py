@@ -114,6 +114,52 @@ def test_large_kernels_are_those_of_much_work_and_many_channels():
     assert not is_product((32, 64, 64, 3), (3, 3, 3, 64))
 
 
+@pytest.mark.parametrize(
+    ("channels", "image", "size", "padding", "columns"),
+    [
+        ((16, 16), (5, 8), (3, 3), [(1, 1), (1, 1)], 2),
+        ((3, 16), (5, 8), (3, 3), [(1, 1), (1, 1)], 4),
+        ((16, 3), (4, 8), (3, 3), "SAME", 8),
+        ((8, 8), (6, 8), (2, 5), [(0, 2), (3, 1)], 4),
+        ((16, 3), (5, 8), (3, 3), "VALID", 2),
+        ((16, 16), (5, 7), (3, 3), "SAME", 1),
+        ((16, 16), (5, 8), (3, 1), "VALID", 1),
+        ((32, 16), (5, 8), (3, 3), "SAME", 1),
+        ((4, 8), (5, 8), (3, 3), [(3, 0), (-1, 3)], 8),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_few_channels_are_computed_several_columns_at_once(channels, image, size, padding, columns, dtype):
+    x, kernel = inputs((2, *image, channels[0]), (*size, *channels), dtype)
+    tolerance = 0.02 if dtype == jnp.bfloat16 else 1e-4
+    assert_same(x, kernel, (1, 1), padding, tolerance=tolerance, dimension_numbers=NHWC)
+    values = jax.make_jaxpr(lambda x: convolution(x, kernel, (1, 1), padding, dimension_numbers=NHWC))(x)
+    assert f"window_strides=(1, {columns})" in str(values)
+
+
+@pytest.mark.parametrize(("channels", "strides"), [(16, (1, 1)), (32, (1, 1)), (16, (2, 2))])
+def test_second_derivatives(channels, strides):
+    x, kernel = inputs((2, 4, 8, channels), (3, 3, channels, 16))
+
+    def of(function):
+        def value(x, kernel):
+            return jnp.sum(jnp.sin(function(x, kernel, strides, "SAME", dimension_numbers=NHWC)))
+
+        def slope(x, kernel):
+            return sum(jnp.sum(jnp.square(gradient)) for gradient in jax.grad(value, argnums=(0, 1))(x, kernel))
+
+        return jax.jit(jax.grad(slope, argnums=(0, 1)))(x, kernel)
+
+    for ours, theirs in zip(of(convolution), of(lax.conv_general_dilated), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_no_images():
+    x, kernel = inputs((0, 5, 8, 16), (3, 3, 16, 16))
+    assert convolution(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC).shape == (0, 5, 8, 16)
+
+
 def test_stride_that_leaves_pixels_out():
     """(9 - 2) is not divisible by 3: no window reaches the last row, whose gradient is zero."""
     x, kernel = inputs((2, 9, 9, 3), (2, 2, 3, 4))
