@@ -130,7 +130,7 @@ def _time_ours(work, budget, results):
     results.note("memory_bytes", epochs.memory_bytes())
     results.note("milliseconds", ours.evaluation_figure(work, budget))
     results.note("milliseconds", ours.buffer_figures(work, budget))
-    results.note("milliseconds", ours.other_student_step(work, budget))
+    results.note("milliseconds", ours.figures_with_other_views(work, budget))
     flops, product = ours.arithmetic(work, epochs, budget)
     results.note("milliseconds", {"matrix product": product})
     results.note("flops", flops)

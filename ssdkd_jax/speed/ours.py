@@ -69,22 +69,35 @@ def epoch_figures(epochs, budget):
     whole, synthesis, student = zip(*repeat(epochs.epoch, budget), strict=True)
     steps = method.student_steps(method.epochs - 1)
     figures = {"epoch": summary(whole), "synthesis": summary(synthesis, method.rounds)}
-    if hasattr(method, "inversion_steps"):
-        figures["inversion step"] = summary(synthesis, method.rounds * method.inversion_steps)
-    return {**figures, _student_step(method): summary(student, steps)}
+    return {**figures, **_inversion_step(method, synthesis), _student_step(method): summary(student, steps)}
 
 
 def _student_step(method):
     return "student step without teacher" if keeps_views(method) else "student step"
 
 
-def other_student_step(work, budget):
-    """{figure: summary} of the student step without the teacher, or with it where the work has it without; or {}."""
+def _inversion_step(method, synthesis):
+    """{figure: summary} of seconds of syntheses; {} where the teacher's pass over kept views is a part of them."""
+    if keeps_views(method) or not hasattr(method, "inversion_steps"):
+        return {}
+    return {"inversion step": summary(synthesis, method.rounds * method.inversion_steps)}
+
+
+def figures_with_other_views(work, budget):
+    """{figure: summary} of the student step without the teacher, or with it where the work has it without; or {}.
+
+    In the second case also of the synthesis without views, and so of an inversion step.
+    """
     other = other_views(work)
     if other is None:
         return {}
     epochs, steps = Epochs(other), other.method.student_steps(other.method.epochs - 1)
-    return {_student_step(other.method): summary(repeat(lambda: epochs.call("student"), budget), steps)}
+    figures = {_student_step(other.method): summary(repeat(lambda: epochs.call("student"), budget), steps)}
+    if keeps_views(work.method):
+        seconds = repeat(lambda: sum(epochs.call("synthesis", i) for i in range(other.method.rounds)), budget)
+        figures["synthesis without views"] = summary(seconds, other.method.rounds)
+        figures |= _inversion_step(other.method, seconds)
+    return figures
 
 
 def buffer_figures(work, budget):

@@ -63,7 +63,7 @@ class Buffer:
 
     @torch.no_grad()
     def insert(self, images, predicted, confidence):
-        """A batch replaces the entries of lowest priority, the oldest of them first."""
+        """A batch replaces the entries of lowest priority, the oldest of them first; returns their slots."""
         oldest = torch.argsort(-self.age, stable=True)
         slots = oldest[torch.argsort(self.priority[oldest], stable=True)[: len(images)]]
         largest = self.priority.max()
@@ -71,6 +71,7 @@ class Buffer:
         self.predicted[slots], self.confidence[slots], self.priority[slots] = predicted, confidence, largest
         self.age += 1
         self.age[slots] = 0
+        return slots
 
     @torch.no_grad()
     def update_priorities(self, indices, priorities):

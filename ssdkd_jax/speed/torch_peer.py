@@ -108,6 +108,8 @@ def _calls(work, spec, device, mode):
     }
     if mode != "reduce-overhead":
         found["synthesis"] = waiting(work.synthesize)
+        if spec.views:
+            found["synthesis without views"] = waiting(lambda: work.synthesize(keep_views=False))
     if not mode:
         found |= {name: waiting(call) for name, call in _eager_calls(work, spec, device).items()}
     return found

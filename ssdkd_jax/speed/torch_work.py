@@ -139,7 +139,7 @@ class Work:
 
     # ---- synthesis
 
-    def synthesize(self):
+    def synthesize(self, keep_views=True):
         """The inversion steps of a batch, the meta generator's update, and the batch's way into the buffer."""
         spec, count = self.spec, self.spec.synthesis_batch_size
         self.student.eval().requires_grad_(False)
@@ -168,8 +168,16 @@ class Work:
         with torch.no_grad(), self.precision():
             output = self.teacher(((best - self.mean) / self.std).contiguous(memory_format=self.format))
         confidence, predicted = output.float().softmax(1).max(1)
-        self.buffer.insert(best, predicted, confidence)
+        slots = self.buffer.insert(best, predicted, confidence)
+        if keep_views:
+            self._keep_views(best, slots)
         self.student.train().requires_grad_(True)
+
+    def _keep_views(self, images, slots):
+        """The teacher's outputs for `spec.views` views of each image."""
+        with torch.no_grad(), self.precision():
+            for column in range(self.spec.views):
+                self.kept[slots, column] = self.teacher(self.see(images, *self.draw_views(len(images)))).float()
 
     def _meta_update(self, gradients):
         for parameter, gradient in zip(self.generator.parameters(), gradients, strict=True):

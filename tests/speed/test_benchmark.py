@@ -128,6 +128,18 @@ def test_ratios_are_against_the_fastest(result):
         assert found["ratio"] == pytest.approx(fastest[name] / result["milliseconds"][name]["median"])
 
 
+def test_with_kept_views_an_inversion_step_is_of_the_synthesis_without_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(flops, "ROWS", {"cpu": 64})
+    monkeypatch.setattr(peer, "usable_cores", lambda: [0])
+    found = benchmark(config(ssdkd__views=2), tmp_path / "out.json", budget=BRIEF, against="torch", variants=["eager"])
+    assert set(found["milliseconds"]) == set(found["ratios"]) == STEPS | OTHERS | {"synthesis without views"}
+    ours = {name: time["median"] for name, time in found["milliseconds"].items()}
+    theirs = {name: ratio["milliseconds"] for name, ratio in found["ratios"].items()}
+    for times in (ours, theirs):
+        assert times["inversion step"] == pytest.approx(times["synthesis without views"] / 2)
+    assert found["share_of_matrix_product"].keys() == {"inversion step", "student step without teacher"}
+
+
 def test_operations_are_counted(result):
     # Of convnet_8 for 16 images: three convolutions at 8x8, 4x4 and 2x2 pixels, at most nine products each.
     forward = 2 * 16 * 9 * (64 * 8 + 16 * 8 * 16 + 4 * 16 * 32)

@@ -112,6 +112,20 @@ def test_a_step_changes_what_it_should(theirs):
     assert [len(part) for part, _ in theirs.evaluate(torch.zeros(7, 1, 8, 8, dtype=torch.uint8))] == [7]
 
 
+def test_kept_views_are_the_teachers_outputs_for_what_a_synthesis_made(theirs):
+    theirs.spec.views, theirs.kept = 2, torch.zeros(len(theirs.kept), 3, theirs.kept.shape[2])
+    theirs.synthesize(keep_views=False)
+    assert not theirs.kept.any()
+    theirs.synthesize()
+    new = theirs.buffer.age == 0
+    with torch.no_grad():
+        # Stored images are rounded to 255 levels.
+        expected = theirs.teacher(theirs.see(theirs.buffer.decode(theirs.buffer.images[new]), None, None))
+    assert new.sum() == 32 and expected.abs().max() > 1 and not theirs.kept[~new].any() and not theirs.kept[:, 2].any()
+    for column in range(2):
+        assert_allclose(theirs.kept[new, column], expected, atol=0.05 * expected.abs().max())
+
+
 def test_the_same_views():
     images = np.random.default_rng(0).standard_normal((4, 6, 5, 2)).astype(np.float32)
     corners, mirrored = np.array([[0, 4], [2, 2], [4, 1], [3, 0]]), np.array([True, False, True, False])
