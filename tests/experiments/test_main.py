@@ -1,6 +1,8 @@
 """The whole job through its real command line: what it leaves behind, and that interruptions change nothing."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ssdkd_jax import data, models
 from ssdkd_jax.training import checkpoints, saved_network
 from tests import tiny_job
+from tests.programs import ROOT
 from tests.tiny_job import SIGNALS, arguments, command_line, epochs_done, start, stop_when, summary
 
 EPOCHS = tiny_job.FIELDS["epochs"]
@@ -25,6 +28,15 @@ def accuracy_of(folder):
     images = (test.images / 255.0 - np.array(metadata["mean"])) / np.array(metadata["std"])
     predicted = jax.jit(model.apply)(variables, images.astype(np.float32)).argmax(-1)
     return 100 * np.mean(predicted == test.labels), checkpoints.sha256(variables)
+
+
+@pytest.mark.parametrize("program", ["main", "study"])
+def test_a_run_begins_without_what_it_may_not_need(program):
+    """Each of these takes a tenth of a second to two seconds."""
+    slow = ["matplotlib", "torch", "tensorflow", "tensorflow_datasets", "sklearn", "scipy.stats", "onnx"]
+    code = f"import sys, experiments.{program}; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "[]\n"
 
 
 def test_summary(finished):
