@@ -276,6 +276,7 @@ def _distill(context, method, teacher, score, kept):
         seed=config.seed,
         score=score,
         score_name=f"student_{score.name}",
+        of_student_alone=score.of_student_alone,
         smaller=smaller_batches(config),
         experiment=experiment.digest(context.folder),
         kept=kept,

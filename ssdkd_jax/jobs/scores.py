@@ -48,6 +48,8 @@ def student_score(context, method, student, images, test, predict_teacher):
 class RealScore:
     """(student's variables, state, teacher), all pmapped -> percent of the task's metric on real test images."""
 
+    of_student_alone = True
+
     def __init__(self, context, student, images, test):
         self.name = images.task.metric.name
         self._metric, self._test, self._devices = images.task.metric, test, context.devices
@@ -69,7 +71,7 @@ class RealScore:
 class Agreement:
     """The same on synthetic images that the student never sees, with the teacher's predictions for labels."""
 
-    name = "agreement"
+    name, of_student_alone = "agreement", False
 
     def __init__(self, context, method, student, images, predict_teacher):
         self._metric, self._predict_teacher = images.task.metric, predict_teacher

@@ -35,6 +35,7 @@ class Plan(NamedTuple):
     experiment: what says whether a checkpoint is of the same run: a digest, or "" for any.
     score: (student's variables, state, teacher), all pmapped -> percent.
     score_name: "student_accuracy" or "student_agreement".
+    of_student_alone: whether the score depends on the student alone, so that it is not taken again where it rests.
     smaller: what makes an epoch's programs take less memory, in words.
     kept: KeptPrograms, where the run's programs are found and kept, or None.
     """
@@ -45,6 +46,7 @@ class Plan(NamedTuple):
     seed: int
     score: Callable
     score_name: str
+    of_student_alone: bool = False
     experiment: str = ""
     smaller: str = SMALLER
     kept: KeptPrograms | None = None
@@ -132,6 +134,7 @@ class _Run:
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "concerns": []}
+        self.info["scored_after"] = None  # so many student steps
         given = teacher.get("given")
         variables = {name: part for name, part in teacher.items() if name != "given"}
         self.info |= {"teacher_sha256": sha256(variables), "experiment": plan.experiment}
@@ -190,8 +193,8 @@ class _Run:
             self._host_bank.collect(self._state)
         self.info["epoch"] = epoch
         if epoch == self.plan.epochs or epoch % self.plan.evaluate_every == 0:
-            metrics[self.plan.score_name] = self._evaluate()
             metrics["student_steps"] = sum(map(self.method.student_steps, range(epoch)))
+            metrics[self.plan.score_name] = self._score(metrics["student_steps"])
         seconds = self._seconds_of_steps() - before
         metrics["images_per_second"] = self.method.images_processed(epoch - 1) / max(seconds, 1e-9)
         metrics["seconds"] = self._clock.total()
@@ -218,6 +221,13 @@ class _Run:
             here = jax.device_get({name: value.addressable_data(0) for name, value in metrics.items()})
             return {name: float(value[0]) for name, value in here.items()}
 
+    def _score(self, student_steps):
+        """The student's score, which is that of before where it has taken no step since."""
+        if not self.plan.of_student_alone or self.info["scored_after"] != student_steps:
+            self._evaluate()
+        self.info["scored_after"] = student_steps
+        return self.info["score"]
+
     def _evaluate(self):
         with self._clock.measure("evaluation"):
             score = self.plan.score(self._state.student.variables, self._state, self._teacher)
@@ -226,7 +236,6 @@ class _Run:
             self.info |= {"best_score": score, "best_epoch": self.info["epoch"]}
             # Without images and optimizers: nothing resumes from it, and each new best costs a transfer of all of it.
             self._save(self.best, lambda: gather(self._state.student.variables))
-        return score
 
     def save(self):
         """Saves the state, unless something in it is not finite."""

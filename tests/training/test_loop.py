@@ -109,6 +109,25 @@ def test_interrupted_run_resumes_bit_by_bit(tmp_path, epoch):
     assert epochs_done(tmp_path / "parts") == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(("alone", "scored"), [(True, [1, 4, 5, 6]), (False, [1, 2, 3, 4, 5, 6])])
+@pytest.mark.parametrize("epoch", [None, 2])
+def test_a_student_that_rests_is_scored_once(tmp_path, alone, scored, epoch):
+    found = []
+
+    def score(variables, state, teacher):
+        found.append(int(state.epoch[0]))
+        return float(found[-1])
+
+    options = {"method": Counting(problem=None, warmup=3), "score": score, "of_student_alone": alone}
+    if epoch:
+        with pytest.raises(Interrupted):
+            run(tmp_path, interruption=AfterEpoch(tmp_path, epoch), **options)
+    assert run(tmp_path, **options).score == 6 and found == scored
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["student_accuracy"] for row in rows] == ([1, 1, 1, 4, 5, 6] if alone else scored)
+    assert [row["student_steps"] for row in rows] == [0, 0, 0, 1, 2, 3]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Worried(Counting):
     """Finds something wrong in its second epoch."""
