@@ -23,7 +23,7 @@ class ViewKeeping(StudentTraining):
 
     def init_views(self, capacity):
         """Nothing kept yet, for a whole buffer of this capacity."""
-        return kept_views.init(capacity, self._views, self.problem.num_classes) if self.views else ()
+        return kept_views.init(capacity, self.views_kept, self.problem.num_classes) if self.views else ()
 
     def with_new_views(self, views, buffer, teacher, slots, key):
         """The kept views with other ones, drawn anew, of the images at `slots`.
@@ -38,7 +38,7 @@ class ViewKeeping(StudentTraining):
         problem, view = self.problem, {"padding": self.problem.crop_padding, "flip": self.problem.flip}
         # As they are stored, which is how the student will see them.
         images = replay_buffer.read(buffer, slots, axis_name=problem.axis_name)
-        number = kept_views.draw(key, len(slots), self._views, kept_views.count(**view))
+        number = kept_views.draw(key, len(slots), self.views_kept, kept_views.count(**view))
         number = collectives.local_part(number, problem.axis_name)
 
         def run_teacher(images):
@@ -61,7 +61,7 @@ class ViewKeeping(StudentTraining):
         images = replay_buffer.read(buffer, indices, axis_name=problem.axis_name)
         if not self.views:
             return self.student_step(state.student, teacher, preprocess(problem, key, images), weights)
-        columns = jax.random.randint(key, (self.kd_batch_size,), 0, self._views)
+        columns = jax.random.randint(key, (self.kd_batch_size,), 0, self.views_kept)
         number, output = kept_views.pick(state.views, indices, columns, axis_name=problem.axis_name)
         images = kept_views.look(images, number, padding=problem.crop_padding, flip=problem.flip)
         images = normalize(images, problem.mean, problem.std)
@@ -72,5 +72,6 @@ class ViewKeeping(StudentTraining):
         return super().sharded(state)._replace(views=jax.tree.map(lambda _: True, state.views))
 
     @functools.cached_property
-    def _views(self):
+    def views_kept(self):
+        """How many views of an entry are kept: `views`, or all where there are fewer."""
         return min(self.views, kept_views.count(self.problem.crop_padding, self.problem.flip))

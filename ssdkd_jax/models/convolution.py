@@ -21,7 +21,7 @@ NHWC = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 # From so many multiplications for each of the kernel's pixels and so many input channels on, matrix products are the
 # faster gradient of a kernel; so many numbers that they multiply stay in a core's cache.
 LARGE, MANY_CHANNELS, CACHED = 2**23, 8, 100_000
-# From 2 to so many input channels, copying what a pixel sees takes longer than multiplying it.
+# From 2 to so many input channels, copying what a pixel sees takes longer than multiplying it; with one it is fast.
 FEW_CHANNELS = 16
 
 
@@ -42,9 +42,9 @@ def loop_friendly_conv_general_dilated(
 
     Two-dimensional NHWC/HWIO convolutions, plain or depthwise (as many groups, input channels and output channels),
     also with dilated kernels, are computed as this module describes; all others (other groups, dilated images, other
-    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding, but that
-    a pixel which is not finite can make more of its row so.  Reverse-mode derivatives of any order work; forward-mode
-    ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
+    layouts) go to `lax.conv_general_dilated` unchanged.  Values are the same either way, up to rounding; where
+    a pixel is infinite or NaN, more of its row than with `lax` can be NaN.  Reverse-mode derivatives of any order work;
+    forward-mode ones (`jax.jvp`) do not, as for every `jax.custom_vjp`.
 
     Args:
       lhs: images (n, h, w, c), any floating dtype.
@@ -166,13 +166,17 @@ def _convolve(images, kernel, strides, padding, spread, dilation, precision):
 
 
 def _columns_at_once(kernel_shape, width):
-    """How many neighbors of a row to compute at once, so that together they have 32 or 64 channels; 1 or 2, 4, 8."""
+    """How many neighboring pixels of a row to compute at once: 1, or 2, 4 or 8 with few channels together.
+
+    That pays where each would copy most of what its neighbor has copied, and more so the fewer the input channels.
+    """
     _, reach, inputs, outputs = kernel_shape
-    together = 64 if inputs <= 4 else 32
-    columns = 1
+    if reach < 3 or not 1 < inputs <= FEW_CHANNELS:
+        return 1
+    columns, together = 1, 64 if inputs <= 4 else 32
     while columns < 8 and 2 * columns * outputs <= together and width % (2 * columns) == 0:
         columns *= 2
-    return columns if reach >= 3 and 1 < inputs <= FEW_CHANNELS else 1
+    return columns
 
 
 def _for_columns(kernel, columns):

@@ -1,7 +1,8 @@
 """How a method's cost grows: seconds and memory against buffer size, batch size, image size and number of devices.
 
 One thing is changed at a time; everything else is as the config says.  Times are those of `speed.benchmark`; memory is
-what XLA's compiler plans for the larger of an epoch's two programs, on one device.
+what XLA's compiler plans for the larger of an epoch's two programs, on one device.  Where the config keeps views, the
+teacher's pass over them is a part of the synthesis, and there is no time of an inversion step.
 """
 
 import copy

@@ -28,7 +28,7 @@ _NETWORKS = re.compile(
 # Settings of the method that the other side needs.
 _SETTINGS = (
     *("synthesis_batch_size", "inversion_steps", "generator_learning_rate", "latent_learning_rate", "bn", "oh", "adv"),
-    *("bn_momentum", "augment_inversion", "gamma", "buffer_size", "buffer_dtype", "alpha", "priority_epsilon", "views"),
+    *("bn_momentum", "augment_inversion", "gamma", "buffer_size", "buffer_dtype", "alpha", "priority_epsilon"),
     *("kd_steps", "kd_batch_size", "temperature", "student_learning_rate", "student_momentum", "student_weight_decay"),
 )
 
@@ -87,6 +87,7 @@ def make_spec(work, budget, variants=()) -> dict:
     return {
         **{name: getattr(method, name) for name in _SETTINGS},
         "beta": method.beta_start,
+        "views": method.views and method.views_kept,
         **{name: config[name] for name in ("dtype", "matmul_precision", "evaluation_batch_size")},
         **{name: getattr(method.problem, name) for name in ("mean", "std", "crop_padding", "flip")},
         "teacher": config.teacher.name,

@@ -119,8 +119,9 @@ def _run_epochs(run, method, plan, progress, interruption):
 class _Run:
     """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
-    info: what a checkpoint remembers next to the state: epoch, scores, concerns, the sha256 of the teacher and of
-      the images that the method is given, the experiment; saved with the seconds and the log's sha256.
+    info: what a checkpoint remembers next to the state: epoch, scores, how many student steps the last is from,
+      concerns, the sha256 of the teacher and of the images that the method is given, the experiment; saved with the
+      seconds and the log's sha256.
     """
 
     def __init__(self, method, teacher, plan, folder, devices, clock):
@@ -134,7 +135,7 @@ class _Run:
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "concerns": []}
-        self.info["scored_after"] = None  # so many student steps
+        self.info["scored_after"] = None
         given = teacher.get("given")
         variables = {name: part for name, part in teacher.items() if name != "given"}
         self.info |= {"teacher_sha256": sha256(variables), "experiment": plan.experiment}

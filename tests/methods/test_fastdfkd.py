@@ -70,18 +70,20 @@ def test_two_rounds_of_fomaml_equal_pytorch():
         assert len(parameters) == 12
         for name, value in parameters.items():
             largest = np.abs(value).max()
+            # Two opposite steps of Adam, whose second can be a little larger than its rate.
+            assert np.abs(ours[name] - value).max() < 2.2 * method.generator_learning_rate * method.inversion_steps
             if number == 0:
                 # Float rounding decides the sign of Adam's first step where the gradient is all but zero: some entries
                 # take the opposite step of 0.015.
                 decided = np.abs(gradients[name]) > 1e-2 * np.abs(gradients[name]).max()
                 assert decided.mean() > 0.9, name
                 assert_allclose(ours[name][decided], value[decided], rtol=0, atol=1e-3 * largest, err_msg=name)
+                assert_almost_all_close(ours[name], value, 1e-3 * largest, share=0.995)
             else:
                 # Through our moments of Adam and the fast copy those reach every gradient of round 1, a little, and
                 # more or less so on different processors.
                 assert_almost_all_close(ours[name], value, 2e-3 * largest, share=0.9)
                 assert_almost_all_close(ours[name], value, 3e-2 * largest, share=0.995)
-                assert np.abs(ours[name] - value).max() < 2 * 0.015, name
         # For the same reason round 1 starts from PyTorch's generator, but with our optimizer state, BatchNorm averages
         # of the generator and average of the teacher's statistics.
         synthesis = synthesis._replace(generator=naming.from_torch(ours | parameters, template))

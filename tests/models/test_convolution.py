@@ -138,6 +138,13 @@ def test_few_channels_are_computed_several_columns_at_once(channels, image, size
     assert f"window_strides=(1, {columns})" in str(values)
 
 
+def test_and_so_are_the_images_gradients():
+    x, kernel = inputs((2, 5, 8, 8), (3, 3, 8, 16))
+    gradient = jax.grad(lambda x: jnp.sum(convolution(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)))
+    program = str(jax.make_jaxpr(gradient)(x))
+    assert "window_strides=(1, 2)" in program and "window_strides=(1, 4)" in program
+
+
 @pytest.mark.parametrize(("channels", "strides"), [(16, (1, 1)), (32, (1, 1)), (16, (2, 2))])
 def test_second_derivatives(channels, strides):
     x, kernel = inputs((2, 4, 8, channels), (3, 3, channels, 16))

@@ -83,6 +83,11 @@ def test_torch_has_one_gpu_or_all_cores_that_virtual_devices_share(uncompiled):
         peer.make_spec(work._replace(context=work.context._replace(devices=gpus)), BRIEF)
 
 
+@pytest.mark.parametrize(("views", "kept"), [(0, 0), (2, 2), (50, 9)])
+def test_torch_keeps_no_more_views_than_there_are(uncompiled, views, kept):
+    assert peer.make_spec(workload.make_workload(config(ssdkd__views=views)), BRIEF)["views"] == kept
+
+
 def test_torch_that_is_not_there(tmp_path, monkeypatch, uncompiled):
     monkeypatch.setattr(peer.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs PyTorch; install it: pip install torch"):
