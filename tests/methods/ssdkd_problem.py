@@ -97,7 +97,10 @@ def train(method, epoch, seed=0, epochs=TINY["epochs"]):
 
 
 def assert_trees_equal(a, b):
-    jax.tree.map(assert_array_equal, a, b)
+    def equal(path, x, y):
+        assert_array_equal(x, y, err_msg=jax.tree_util.keystr(path))
+
+    jax.tree_util.tree_map_with_path(equal, a, b)
 
 
 def differs(a, b):

@@ -34,8 +34,9 @@ OF_STUDENT_STEPS = ("modulate_student", "alpha", "priority", "weight_normalizati
 def half_an_epoch(half, **switches):
     """(state, metrics) of a method's half, of one step, from a full buffer in which reward, age and phi all differ."""
     method = SSDKD(problem=PROBLEM, **(TINY | {"inversion_steps": 1} | switches))
+    state = tiny_run()[0][3]  # compiled, as for all other tests of this process, to which it may be the first
     with jax.disable_jit():
-        return getattr(method, half)(tiny_run()[0][3], TEACHER, jax.random.key(3))
+        return getattr(method, half)(state, TEACHER, jax.random.key(3))
 
 
 # Each with one of its values; with the others in SLOW.
