@@ -1,7 +1,5 @@
 """The networks of the golden files: teacher wrn16_2, student wrn16_1, a small generator, CIFAR-10's normalization."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -15,11 +13,6 @@ from tests import golden_values
 IMAGE_SHAPE = (32, 32, 3)
 # A synthesis is a loop, where XLA's own gradients of convolutions are slow on CPU.
 LOOPS = {"conv_general_dilated": loop_friendly_conv_general_dilated}
-# With LLVM's optimizations, as users' programs have.  Without, as in most tests, sums round more: where a ReLU's input
-# is all but zero its sign changes, and with it that of Adam's step.
-jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
-)
 GENERATOR = create_generator(IMAGE_SHAPE, latent_size=16, width=8, **LOOPS)
 
 

@@ -87,7 +87,7 @@ def make_spec(work, budget, variants=()) -> dict:
     return {
         **{name: getattr(method, name) for name in _SETTINGS},
         "beta": method.beta_start,
-        "views": method.views and method.views_kept,
+        "views": method.views_kept,
         **{name: config[name] for name in ("dtype", "matmul_precision", "evaluation_batch_size")},
         **{name: getattr(method.problem, name) for name in ("mean", "std", "crop_padding", "flip")},
         "teacher": config.teacher.name,

@@ -119,9 +119,8 @@ def _run_epochs(run, method, plan, progress, interruption):
 class _Run:
     """A distillation under way: the pmapped state, and everything that follows it from epoch to epoch.
 
-    info: what a checkpoint remembers next to the state: epoch, scores, how many student steps the last is from,
-      concerns, the sha256 of the teacher and of the images that the method is given, the experiment; saved with the
-      seconds and the log's sha256.
+    info: what a checkpoint remembers next to the state: epoch, scores, concerns, the sha256 of the teacher and of
+      the images that the method is given, the experiment; saved with the seconds and the log's sha256.
     """
 
     def __init__(self, method, teacher, plan, folder, devices, clock):
@@ -135,7 +134,6 @@ class _Run:
         self.latest = Checkpoints(folder / "checkpoints" / "latest", keep=2)
         self.best = Checkpoints(folder / "checkpoints" / "best")
         self.info = {"epoch": 0, "score": None, "best_score": -1.0, "best_epoch": 0, "concerns": []}
-        self.info["scored_after"] = None
         given = teacher.get("given")
         variables = {name: part for name, part in teacher.items() if name != "given"}
         self.info |= {"teacher_sha256": sha256(variables), "experiment": plan.experiment}
@@ -194,8 +192,10 @@ class _Run:
             self._host_bank.collect(self._state)
         self.info["epoch"] = epoch
         if epoch == self.plan.epochs or epoch % self.plan.evaluate_every == 0:
+            if not self._score_still_holds(epoch):
+                self._evaluate()
+            metrics[self.plan.score_name] = self.info["score"]
             metrics["student_steps"] = sum(map(self.method.student_steps, range(epoch)))
-            metrics[self.plan.score_name] = self._score(metrics["student_steps"])
         seconds = self._seconds_of_steps() - before
         metrics["images_per_second"] = self.method.images_processed(epoch - 1) / max(seconds, 1e-9)
         metrics["seconds"] = self._clock.total()
@@ -222,12 +222,11 @@ class _Run:
             here = jax.device_get({name: value.addressable_data(0) for name, value in metrics.items()})
             return {name: float(value[0]) for name, value in here.items()}
 
-    def _score(self, student_steps):
-        """The student's score, which is that of before where it has taken no step since."""
-        if not self.plan.of_student_alone or self.info["scored_after"] != student_steps:
-            self._evaluate()
-        self.info["scored_after"] = student_steps
-        return self.info["score"]
+    def _score_still_holds(self, epoch):
+        """Whether nothing that the last score depends on has changed since."""
+        last = (epoch - 1) // self.plan.evaluate_every * self.plan.evaluate_every
+        rests = not any(map(self.method.student_steps, range(last, epoch)))
+        return last > 0 and self.plan.of_student_alone and rests
 
     def _evaluate(self):
         with self._clock.measure("evaluation"):

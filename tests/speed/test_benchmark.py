@@ -96,12 +96,17 @@ def test_torch_that_is_not_there(tmp_path, monkeypatch, uncompiled):
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
+    return next_to_torch(tmp_path_factory, config(), command="the command")
+
+
+def next_to_torch(tmp_path_factory, config, **options):
+    """What the file of a brief benchmark holds."""
     out = tmp_path_factory.mktemp("speed") / "out.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flops, "ROWS", {"cpu": 64})
         # Several threads wait for each other where other tests keep the cores busy.
         patch.setattr(peer, "usable_cores", lambda: [0])
-        benchmark(config(), out, budget=BRIEF, against="torch", command="the command")
+        benchmark(config, out, budget=BRIEF, against="torch", **options)
     return read_result(out)
 
 
@@ -133,10 +138,8 @@ def test_ratios_are_against_the_fastest(result):
         assert found["ratio"] == pytest.approx(fastest[name] / result["milliseconds"][name]["median"])
 
 
-def test_with_kept_views_an_inversion_step_is_of_the_synthesis_without_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(flops, "ROWS", {"cpu": 64})
-    monkeypatch.setattr(peer, "usable_cores", lambda: [0])
-    found = benchmark(config(ssdkd__views=2), tmp_path / "out.json", budget=BRIEF, against="torch", variants=["eager"])
+def test_with_kept_views_an_inversion_step_is_of_the_synthesis_without_them(tmp_path_factory):
+    found = next_to_torch(tmp_path_factory, config(ssdkd__views=2), variants=["eager"])
     assert set(found["milliseconds"]) == set(found["ratios"]) == STEPS | OTHERS | {"synthesis without views"}
     ours = {name: time["median"] for name, time in found["milliseconds"].items()}
     theirs = {name: ratio["milliseconds"] for name, ratio in found["ratios"].items()}

@@ -128,21 +128,6 @@ def test_a_student_that_rests_is_scored_once(tmp_path, alone, scored, epoch):
     assert [row["student_steps"] for row in rows] == [0, 0, 0, 1, 2, 3]
 
 
-def test_checkpoints_of_earlier_versions_do_not_say_after_what_they_were_scored(tmp_path, monkeypatch):
-    found, options = [], {"method": Counting(problem=None, warmup=3), "of_student_alone": True}
-    with monkeypatch.context() as patch:
-        save = Checkpoints.save
-        patch.setattr(Checkpoints, "save", lambda self, n, state, info: save(self, n, state, without(info)))
-        with pytest.raises(Interrupted):
-            run(tmp_path, interruption=AfterEpoch(tmp_path, 2), **options)
-    run(tmp_path, score=lambda variables, state, teacher: found.append(int(state.epoch[0])) or 1.0, **options)
-    assert found == [3, 4, 5, 6]
-
-
-def without(info):
-    return {name: value for name, value in info.items() if name != "scored_after"}
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Worried(Counting):
     """Finds something wrong in its second epoch."""
