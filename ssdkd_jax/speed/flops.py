@@ -5,15 +5,19 @@ outside of any loop: of a loop the analysis counts the body once, and of a compi
 into the library calls that convolutions become.  A multiplication and an addition count as two; of convolutions only
 the products with pixels that are there, not those with the padding.
 
-On a CPU what is counted is `models.convolution`'s form of each convolution: wide kernels with their zeros, and of a
-kernel's gradient in parts the first part, together about a twentieth more or less than the plain convolutions'.
+Counted are XLA's own convolutions, also on a CPU, where those of `models.convolution` run: their wide kernels are full
+of zeros, and a loop adds up their gradients.
 """
 
+import dataclasses
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssdkd_jax.methods.base import generate
+from ssdkd_jax.methods.base import Problem, generate
 from ssdkd_jax.methods.generator_sources import MetaGenerator
+from ssdkd_jax.models.layers import Layers
 from ssdkd_jax.speed.timing import measure
 from ssdkd_jax.speed.workload import keeps_views
 from ssdkd_jax.training.devices import pmap
@@ -31,6 +35,7 @@ def student_step_flops(method, state, teacher, devices) -> float | None:
       state, teacher: pmapped.
       devices: list of devices.
     """
+    method = _with_plain_convolutions(method)
     problem, batch = method.problem, method.kd_batch_size
 
     def step(state, teacher, _):
@@ -47,6 +52,7 @@ def inversion_step_flops(method, state, teacher, devices) -> float | None:
     """Of one optimization step of a synthesis, up to the optimizers; None without FastDFKD's meta generator."""
     if not isinstance(getattr(method, "source", None), MetaGenerator):
         return None
+    method = _with_plain_convolutions(method)
     problem = method.problem
 
     def gradient(state, teacher, key):
@@ -61,6 +67,21 @@ def inversion_step_flops(method, state, teacher, devices) -> float | None:
         return jax.grad(loss, (0, 1))(generator["params"], latents)
 
     return _flops(gradient, devices, state, teacher)
+
+
+def _with_plain_convolutions(method):
+    problem = method.problem._asdict()
+    return dataclasses.replace(method, problem=Problem(**{name: _plain(value) for name, value in problem.items()}))
+
+
+def _plain(value):
+    """A network with XLA's own convolutions in all that it is made of; anything else as it is."""
+    if isinstance(value, Layers):
+        return dataclasses.replace(value, conv_general_dilated=None)
+    if not isinstance(value, nn.Module):
+        return value
+    parts = (field.name for field in dataclasses.fields(value) if field.name not in ("parent", "name"))
+    return value.clone(**{name: _plain(getattr(value, name)) for name in parts})
 
 
 def _flops(function, devices, state, teacher):
