@@ -3,15 +3,21 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from ssdkd_jax.errors import UserError
 from ssdkd_jax.reports import result_checks, tables
 from ssdkd_jax.speed import compile_check, tpus
 from ssdkd_jax.speed.workload import UNUSED
+from ssdkd_jax.training.clock import Clock
+from ssdkd_jax.training.devices import pmap
+from ssdkd_jax.training.loop import epoch_programs
 from tests import programs, tiny_job
 from tests.tiny_job import FIELDS, PAIR, ROOT
 
@@ -75,6 +81,31 @@ def test_what_runs_badly_is_said():
     said = " ".join(compile_check.warnings(bad))
     assert "memory is full" in said and "2 transfers" in said and "student returns a state of other shapes" in said
     assert "float32" not in said
+
+
+@pytest.mark.parametrize(
+    ("step", "retraced"),
+    [
+        (lambda state: {"x": state["x"] + 1}, False),
+        (lambda state: {"x": state["x"] + 0.5}, True),
+        (lambda state: {"x": state["x"][1:]}, True),
+    ],
+)
+def test_a_state_of_another_type_or_shape_is_compiled_again(step, retraced):
+    program = pmap(lambda state, teacher, *_: (step(state), teacher), jax.devices()[:2], in_axes=(0, 0, None, None))
+    state, teacher = {"x": jax.ShapeDtypeStruct((2, 3), jnp.int32)}, jax.ShapeDtypeStruct((2,), jnp.float32)
+    assert compile_check._figures(program, 1, state, teacher, False)["retraced"] == retraced
+
+
+def test_images_move_between_devices_as_uint8():
+    method, state, teacher = compile_check._shapes(tiny_job.config(""), devices := jax.devices()[:4])
+    arguments = (state, teacher, jax.eval_shape(lambda: jax.random.key(0)), jax.ShapeDtypeStruct((), jnp.int32))
+    moved = set()
+    for program in epoch_programs(method, devices, Clock()):
+        text = program.lower(*arguments).as_text()
+        moved |= set(re.findall(r"stablehlo\.(all_gather|reduce_scatter).*?: \(tensor<([^>]*)>\)", text, re.DOTALL))
+    moved = {(kind, what) for kind, what in moved if "x8x8x1x" in what}
+    assert moved == {("all_gather", "4x8x8x1xui8"), ("reduce_scatter", "16x8x8x1xui8")}
 
 
 def test_table():
