@@ -13,10 +13,15 @@ def free_port():
         return one.getsockname()[1]
 
 
+def unoptimized(devices):
+    """Flags of programs whose bits are those of a job in the tests' own process (conftest.py)."""
+    return f"{xla_flags(devices)} --xla_backend_optimization_level=0"
+
+
 def start_two(module, *arguments, devices=2):
     """Both programs, with so many devices each: two `programs.Program`."""
     environment = {
-        "XLA_FLAGS": f"{xla_flags(devices)} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": unoptimized(devices),
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
         COORDINATOR: f"127.0.0.1:{free_port()}",
         COUNT: "2",

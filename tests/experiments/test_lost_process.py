@@ -5,8 +5,18 @@ import time
 
 import pytest
 
-from tests.tiny_job import SHORT, arguments, assert_same_student, epochs_done, finish, job, stop_when, summary
-from tests.two_processes import start_two
+from tests import programs
+from tests.tiny_job import (
+    SHORT,
+    arguments,
+    assert_same_student,
+    epochs_done,
+    finish,
+    job,
+    stop_when,
+    summary,
+)
+from tests.two_processes import start_two, unoptimized
 
 FIELDS = {**SHORT, "checkpoint_every": 1}
 
@@ -70,3 +80,18 @@ def test_the_first_process_lost_ends_the_job_which_resumes_in_two(one_device, ca
     assert [finish(process)[0] for process in again] == [0, 0]
     assert epochs_done(tmp_path) == [1, 2, 3]
     assert_same_student(one_device, tmp_path, 1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_of_one_process_resumes_in_two_with_the_same_bits(cache_dir, tmp_path):
+    """As many devices in all."""
+    fields = {**FIELDS, "epochs": 8, "ssdkd__kd_steps": 50}  # so that it is not done before it is stopped
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    one = programs.Program("experiments.main", arguments(parts, cache_dir, **fields), XLA_FLAGS=unoptimized(2))
+    status, _, _ = stop_when(one, signal.SIGTERM, (parts / "checkpoints/latest/1").exists)
+    assert status == 128 + signal.SIGTERM and not (parts / "summary.json").exists()
+    two = start_two("experiments.main", *arguments(parts, cache_dir, **fields), devices=1)
+    (first, out, _), (second, _, _) = (finish(process) for process in two)
+    assert (first, second) == (0, 0) and "resuming after epoch " in out
+    assert epochs_done(parts) == list(range(1, 9))
+    assert job(whole, cache_dir, **fields, devices=2)["student_sha256"] == summary(parts)["student_sha256"]
