@@ -52,13 +52,14 @@ def get_config(argument=None):
         shorten_synthesis(c)
         shorten_hidfd(c, warmup_epochs=10, gan_steps=100, width=32, generated_images=10_000)
     if "short" in asked:
-        c.epochs = 40
+        c.epochs = 59
         c.evaluate_every = 5
         set_all_methods(c, SSDKD, buffer_size=3000, inversion_steps=5, generator_learning_rate=3e-3)
         set_all_methods(c, ("cmi", "cmi500"), inversion_steps=25)
         set_all_methods(c, ("deepinversion", "deepinversion2k"), inversion_steps=50)
         set_all_methods(c, kd_steps=60)
         set_all_methods(c, FAST_FAMILY, warmup_epochs=5)
+        set_all_methods(c, SSDKD, warmup_epochs=24)  # after which the buffer is full
         shorten_hidfd(c, warmup_epochs=5, gan_steps=100, width=16, generated_images=10_000)
         set_all_methods(c, HIDFD, synthesis_batch_size=64, gan_learning_rate=1e-3, student_learning_rate=1.0)
     return c

@@ -8,11 +8,12 @@ from configs import fashion_mnist
 from configs.common import set_all_methods
 from ssdkd_jax.jobs.study import Study
 from studies.hidfd import parts
+from studies.readings import as_fashion_mnist_short_was
 
 
 def get_study():
     """The study of `fashion_mnist.py:short` with `method=hidfd`."""
-    config = fashion_mnist.get_config("short")
+    config = as_fashion_mnist_short_was(fashion_mnist.get_config("short"))
     config.method = "hidfd"
     set_all_methods(config, kd_steps=30, kd_batch_size=128)
     variants = parts(config) | {"collected images drawn at random": {"hidfd.collected_by": "random"}}

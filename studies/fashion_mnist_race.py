@@ -7,7 +7,15 @@
 from configs import fashion_mnist
 from configs.common import set_all_methods
 from ssdkd_jax.jobs.study import Study
-from studies.readings import NO_META_STEP, NO_WEIGHTS, as_the_paper, of_ssdkd, on_real_images, small_steps
+from studies.readings import (
+    NO_META_STEP,
+    NO_WEIGHTS,
+    as_fashion_mnist_short_was,
+    as_the_paper,
+    of_ssdkd,
+    on_real_images,
+    small_steps,
+)
 
 # Of SSD-KD's 90 epochs, of which five are warm-up.
 STUDENT_EPOCHS = 85
@@ -15,7 +23,7 @@ STUDENT_EPOCHS = 85
 
 def get_study():
     """The study of `fashion_mnist.py:short`, whose own buffer is half as large."""
-    config = fashion_mnist.get_config("short")
+    config = as_fashion_mnist_short_was(fashion_mnist.get_config("short"))
     as_the_paper(config)
     config.evaluate_every = 1  # five epochs take a tenth of the time of Fast-5
     set_all_methods(config, kd_steps=30, kd_batch_size=128)

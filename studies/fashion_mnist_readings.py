@@ -9,7 +9,7 @@ import math
 from configs import fashion_mnist
 from configs.common import set_all_methods
 from ssdkd_jax.jobs.study import Study
-from studies.readings import as_the_paper, of_ssdkd, questions
+from studies.readings import as_fashion_mnist_short_was, as_the_paper, of_ssdkd, questions
 
 TRAINING_IMAGES = 60_000
 # python -m experiments.real_bn_loss runs/teachers/fashion_mnist-strided_convnet_64-f69225a2ecd9 fashion_mnist 128
@@ -18,7 +18,7 @@ BN_FLOOR = 0.65
 
 def get_study():
     """The study of `fashion_mnist.py:short`."""
-    config = fashion_mnist.get_config("short")
+    config = as_fashion_mnist_short_was(fashion_mnist.get_config("short"))
     as_the_paper(config)
     set_all_methods(config, kd_steps=30, kd_batch_size=128)
     return Study(config, {**questions(config, TRAINING_IMAGES, BN_FLOOR), **_turnover(config)}, seeds=3)

@@ -1,4 +1,4 @@
-"""Whether the student should wait for a full buffer on Fashion-MNIST, as `short` sets the methods.
+"""Whether the student should wait for a full buffer on Fashion-MNIST, as `short` was until 2026-12-01.
 
     python -m experiments.study --study=studies/fashion_mnist_waiting.py --workdir=runs/fashion_mnist_waiting \\
         --jobs=2 --out=results/fashion_mnist_waiting.json
@@ -8,11 +8,12 @@ import math
 
 from configs import fashion_mnist
 from ssdkd_jax.jobs.study import Study
+from studies.readings import as_fashion_mnist_short_was
 
 
 def get_study():
     """The study of `fashion_mnist.py:short`; all variants have as many student steps."""
-    config = fashion_mnist.get_config("short")
+    config = as_fashion_mnist_short_was(fashion_mnist.get_config("short"))
     config.evaluate_every = 1
     ssdkd = config.ssdkd
     full = math.ceil(ssdkd.buffer_size / ssdkd.synthesis_batch_size)

@@ -46,6 +46,13 @@ def as_the_paper(config):
     config.ssdkd.update(config.ssdkd_paper)
 
 
+def as_fashion_mnist_short_was(config):
+    """Gives the config `fashion_mnist.py:short` the epochs and SSD-KD's warm-up of before 2026-12-01."""
+    set_all_methods(config, SSDKD, warmup_epochs=5)
+    config.epochs = 40
+    return config
+
+
 def as_cifar_small_was(config):
     """Gives a CIFAR config `small` the steps, warm-up and weights of before 2026-11-30; its 120 epochs are not set."""
     set_all_methods(config, kd_steps=40, kd_batch_size=128)
